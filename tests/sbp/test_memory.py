@@ -1,0 +1,73 @@
+"""Saved bytes: counted once, without parameters, and in proportion to what is kept."""
+import pytest
+import torch
+from torch import nn
+
+from sbp_tad.sbp import ClipwiseSBP, SavedMemory, SBPConfig
+from sbp_tad.sbp.functions import scale_gradient
+
+
+def saved_bytes(module, *inputs):
+    with SavedMemory(module) as saved:
+        module(*inputs)
+    return saved.bytes
+
+
+def test_a_linear_layer_saves_its_input_and_not_its_weight():
+    x = torch.randn(10, 32)
+    assert saved_bytes(nn.Linear(32, 64), x) == 10 * 32 * 4
+
+
+def test_views_of_one_storage_count_once():
+    x = torch.randn(10, 32, requires_grad=True)
+    with SavedMemory(nn.Identity()) as saved:
+        (x[:5] * x[5:]).sum()
+    assert saved.bytes == 10 * 32 * 4
+
+
+def test_custom_functions_are_seen():
+    class Keep(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x + 1)
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * 2
+
+    with SavedMemory(nn.Identity()) as saved:
+        Keep.apply(torch.randn(7, requires_grad=True))
+    assert saved.bytes == 7 * 4
+
+
+def test_nothing_is_saved_without_grad():
+    with torch.no_grad():
+        assert saved_bytes(nn.Linear(32, 64), torch.randn(10, 32)) == 0
+
+
+def test_counting_ends_with_the_block():
+    layer = nn.Linear(4, 4)
+    with SavedMemory(layer) as saved:
+        pass
+    layer(torch.randn(2, 4))
+    assert saved.bytes == 0
+
+
+@pytest.mark.parametrize('keep_ratio', [0.5, 0.25, 0.125])
+def test_clipwise_saves_the_kept_share(keep_ratio):
+    encoder = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(),
+                            nn.Conv2d(16, 16, 3, padding=1), nn.AdaptiveAvgPool2d(1))
+    clips = torch.randn(1, 16, 3, 32, 32)
+    full = saved_bytes(encoder, clips.flatten(0, 1))
+    module = ClipwiseSBP(encoder, SBPConfig(keep_ratio=keep_ratio))
+    assert saved_bytes(module, clips) == pytest.approx(keep_ratio * full, rel=0.01)
+
+
+def test_scaled_gradient_saves_nothing():
+    x = torch.randn(5, requires_grad=True)
+    with SavedMemory(nn.Identity()) as saved:
+        y = scale_gradient(x, 3.0)
+    assert saved.bytes == 0
+    y.sum().backward()
+    assert torch.equal(x.grad, torch.full((5, ), 3.0))

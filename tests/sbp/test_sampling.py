@@ -1,0 +1,84 @@
+"""Samplers keep exactly k, all clips equally likely, and depend on their key alone."""
+import math
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sbp_tad.sbp.sampling import SAMPLERS, draw_kept_clips, keep_count, seeded_generator
+
+names = pytest.mark.parametrize('sampler', sorted(SAMPLERS))
+
+
+@pytest.mark.parametrize('keep_ratio, num_clips, expected', [
+    (0.25, 128, 32), (0.3, 10, 3), (0.4, 15, 6), (0.6, 10, 6), (0.01, 5, 1), (1, 7, 7)])
+def test_keep_count(keep_ratio, num_clips, expected):
+    assert keep_count(keep_ratio, num_clips) == expected
+
+
+@names
+@given(num_clips=st.integers(1, 200), keep_ratio=st.floats(0.001, 1), seed=st.integers(0, 2**40))
+@settings(max_examples=60, deadline=None)
+def test_exactly_k_different_clips(sampler, num_clips, keep_ratio, seed):
+    kept = draw_kept_clips(num_clips, keep_ratio, sampler, [(seed, 0), (seed, 1)])
+    assert kept.shape == (2, num_clips)
+    assert kept.sum(1).tolist() == [max(1, round(keep_ratio * num_clips))] * 2
+
+
+@names
+@pytest.mark.parametrize('num_clips, num_kept', [(8, 2), (10, 3), (7, 5), (5, 5), (9, 1)])
+def test_every_clip_is_equally_likely(sampler, num_clips, num_kept):
+    """4,000 draws: each count within 5 standard deviations of its binomial mean."""
+    generator = seeded_generator(1)
+    counts = torch.zeros(num_clips)
+    draws, chance = 4000, num_kept / num_clips
+    for _ in range(draws):
+        counts[SAMPLERS[sampler](num_clips, num_kept, generator)] += 1
+    spread = 5 * math.sqrt(draws * chance * (1 - chance))
+    assert (counts - draws * chance).abs().max() <= spread
+
+
+def test_random_draws_every_subset():
+    generator = seeded_generator(3)
+    seen = Counter(tuple(SAMPLERS['random'](5, 2, generator).tolist()) for _ in range(2000))
+    assert len(seen) == math.comb(5, 2)
+    assert max(seen.values()) < 2 * min(seen.values())
+
+
+def test_uniform_takes_equal_steps_from_any_start():
+    generator = seeded_generator(5)
+    starts = set()
+    for _ in range(100):
+        kept = SAMPLERS['uniform'](12, 3, generator)
+        assert (kept.diff() == 4).all()
+        starts.add(int(kept[0]))
+    assert starts == {0, 1, 2, 3}
+
+
+def test_uniform_jitter_takes_one_of_each_part():
+    generator = seeded_generator(5)
+    seen = set()
+    for _ in range(200):
+        kept = SAMPLERS['uniform_jitter'](12, 3, generator)
+        assert (kept // 4).tolist() == [0, 1, 2]
+        seen.add(tuple((kept % 4).tolist()))
+    assert len(seen) > 50  # of 64: the places in the parts are independent
+
+
+@names
+def test_depends_on_the_key_alone(sampler):
+    before = torch.random.get_rng_state()
+    first = draw_kept_clips(64, 0.25, sampler, [(0, 1, 2), (0, 1, 3)])
+    again = draw_kept_clips(64, 0.25, sampler, [(0, 1, 2), (0, 1, 3)])
+    assert torch.equal(first, again)
+    assert torch.equal(before, torch.random.get_rng_state())
+    other = draw_kept_clips(64, 0.25, sampler, [(0, 2, 2), (1, 1, 2)])
+    rows = [*first, *other]
+    assert any(not torch.equal(rows[0], row) for row in rows[1:])
+
+
+def test_fresh_each_iteration():
+    kept = draw_kept_clips(128, 0.25, 'uniform_jitter', [(0, step) for step in range(20)])
+    assert len({tuple(row.tolist()) for row in kept}) == 20
