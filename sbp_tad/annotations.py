@@ -1,0 +1,247 @@
+"""Temporal annotations in the JSON form of ActivityNet: read, check, select.
+
+The file holds ``{'database': {video: {'subset': str, 'duration': seconds,
+'fps': float, 'num_frames': int, 'annotations': [{'segment': [start, end],
+'label': str}]}}}``; ``duration``, ``fps`` and ``num_frames`` (also written
+``frames`` or ``frame``) may be absent. Times are seconds.
+"""
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sbp_tad.errors import UserError
+
+
+class AnnotationError(UserError, ValueError):
+    """An annotation file, or one of its entries, is not what it must be."""
+
+
+@dataclass(frozen=True, eq=False)
+class VideoAnnotation:
+    """What an annotation file says of one video.
+
+    Args:
+        video_id: key of the video in the file.
+        subset: the split the video belongs to.
+        duration_seconds: length of the video, ``None`` where unknown.
+        fps: frames a second, ``None`` where unknown.
+        num_frames: frames of the video, ``None`` where unknown.
+        segments_seconds: (N, 2) float64, start and end, in file order.
+        labels: N class names, every label of the file, also ``Ambiguous``.
+    """
+
+    video_id: str
+    subset: str
+    duration_seconds: float | None
+    fps: float | None
+    num_frames: int | None
+    segments_seconds: np.ndarray
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of annotated segments."""
+        return len(self.labels)
+
+    def select(self, keep: Sequence[bool] | np.ndarray) -> VideoAnnotation:
+        """The same video with the segments that ``keep`` (N,) marks."""
+        keep = np.asarray(keep, dtype=bool)
+        labels = tuple(label for label, kept in zip(self.labels, keep, strict=True) if kept)
+        return replace(self, segments_seconds=self.segments_seconds[keep], labels=labels)
+
+    def without(self, ignored_labels: Collection[str]) -> VideoAnnotation:
+        """The same video less the segments of these labels."""
+        return self.select([label not in ignored_labels for label in self.labels])
+
+    def only(self, labels: Collection[str]) -> VideoAnnotation:
+        """The same video with the segments of these labels alone."""
+        return self.select([label in labels for label in self.labels])
+
+
+def read_annotations(path: str | Path, subsets: Sequence[str] | str | None = None
+                     ) -> dict[str, VideoAnnotation]:
+    """Read an annotation file, in file order, every label kept.
+
+    Args:
+        path: ``.json`` or ``.json.gz``.
+        subsets: keep videos whose subset equals one of these (case counts);
+            ``None`` keeps all.
+
+    Raises:
+        AnnotationError: the file is missing or malformed (the message names
+            file, video and entry), or no video is in ``subsets``.
+    """
+    database = _read_database(Path(path))
+    videos = {video_id: _parse_video(video_id, entry, path)
+              for video_id, entry in database.items()}
+    if subsets is None:
+        return videos
+    wanted = (subsets,) if isinstance(subsets, str) else tuple(subsets)
+    chosen = {key: video for key, video in videos.items() if video.subset in wanted}
+    if not chosen:
+        existing = sorted({video.subset for video in videos.values()})
+        raise AnnotationError(
+            f'{path}: no video is in subset {", ".join(map(repr, wanted)) or "(none given)"}; '
+            f'the file holds the subsets {existing} (upper and lower case count).')
+    return chosen
+
+
+def check_annotation(video: VideoAnnotation, class_names: Sequence[str],
+                     ignored_labels: Collection[str] = (), out_of_range: str = 'error',
+                     tolerance_seconds: float = 0.0) -> VideoAnnotation:
+    """Hold an annotation to the strict rules of training and testing.
+
+    Ignored labels are taken out first. Every other segment needs a label of
+    ``class_names``, ``start < end`` and a place inside the video. A segment
+    that leaves the video by at most ``tolerance_seconds`` is clipped to it;
+    one that leaves it further is an error, or with ``out_of_range='clip'``
+    clipped too (and dropped where nothing of it lies inside).
+
+    Raises:
+        AnnotationError: naming the video, the entry and the fault.
+    """
+    if out_of_range not in ('error', 'clip'):
+        raise AnnotationError(
+            f"out_of_range must be 'error' or 'clip', got {out_of_range!r}.")
+    for index, (segment, label) in enumerate(zip(video.segments_seconds, video.labels)):
+        if label not in ignored_labels:
+            where = f'{_where(video.video_id)}.annotations[{index}]'
+            _check_label(where, label, class_names)
+            _check_order(where, segment)
+            if out_of_range == 'error':
+                _check_range(where, segment, video.duration_seconds, tolerance_seconds)
+    return _clip(video.without(ignored_labels))
+
+
+def num_out_of_range(video: VideoAnnotation, tolerance_seconds: float = 0.0) -> int:
+    """How many segments leave [0, duration] by more than the tolerance."""
+    end = math.inf if video.duration_seconds is None else video.duration_seconds
+    outside = ((video.segments_seconds[:, 0] < -tolerance_seconds)
+               | (video.segments_seconds[:, 1] > end + tolerance_seconds))
+    return int(outside.sum())
+
+
+def _clip(video: VideoAnnotation) -> VideoAnnotation:
+    end = math.inf if video.duration_seconds is None else video.duration_seconds
+    clipped = video.segments_seconds.clip(0.0, end)
+    video = replace(video, segments_seconds=clipped)
+    return video.select(clipped[:, 0] < clipped[:, 1])
+
+
+def _check_label(where: str, label: str, class_names: Sequence[str]) -> None:
+    if label not in class_names:
+        raise AnnotationError(
+            f'{where}: unknown label {label!r}; the classes are {list(class_names)}. '
+            'Correct the label, or add it to the class names or to ignored_labels.')
+
+
+def _check_order(where: str, segment: np.ndarray) -> None:
+    start, end = segment
+    if not start < end:
+        raise AnnotationError(
+            f'{where}: a segment must start before it ends, got [{start:g}, {end:g}] seconds. '
+            'Correct or remove the entry.')
+
+
+def _check_range(where: str, segment: np.ndarray, duration: float | None,
+                 tolerance: float) -> None:
+    start, end = segment
+    if start < -tolerance or (duration is not None and end > duration + tolerance):
+        length = 'an unknown time' if duration is None else f'{duration:g} s'
+        raise AnnotationError(
+            f'{where}: segment [{start:g}, {end:g}] s lies outside the video, which lasts '
+            f"{length}. Correct the entry, or set out_of_range='clip' to cut it at the "
+            "video's ends.")
+
+
+def _read_database(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise AnnotationError(f'{path}: no such annotation file. Check ann_file and data_root.')
+    opener = gzip.open if path.suffix == '.gz' else open
+    try:
+        with opener(path, 'rt', encoding='utf-8') as file:
+            content = json.load(file)
+    except (ValueError, OSError, EOFError) as error:
+        raise AnnotationError(f'{path}: cannot be read as JSON ({error}).') from error
+    database = content.get('database') if isinstance(content, dict) else None
+    if not isinstance(database, dict) or not database:
+        raise AnnotationError(
+            f"{path}: expected {{'database': {{video: ...}}}} with at least one video, got "
+            f'{_shape_of(content)}.')
+    return database
+
+
+def _shape_of(content: Any) -> str:
+    if isinstance(content, dict):
+        return f'an object with the keys {list(content)[:5]}'
+    return f'a {type(content).__name__}'
+
+
+def _where(video_id: str) -> str:
+    return f"database['{video_id}']"
+
+
+def _parse_video(video_id: str, entry: Any, path: str | Path) -> VideoAnnotation:
+    where = f'{path}: {_where(video_id)}'
+    if not isinstance(entry, dict):
+        raise AnnotationError(f'{where}: expected an object, got {entry!r}.')
+    subset = entry.get('subset')
+    if not isinstance(subset, str):
+        raise AnnotationError(f"{where}: 'subset' must be a string, got {subset!r}.")
+    items = entry.get('annotations')
+    if not isinstance(items, list):
+        raise AnnotationError(f"{where}: 'annotations' must be a list ([] for a video without "
+                              f'actions), got {items!r}.')
+    parsed = [_parse_item(item, f'{where}.annotations[{i}]') for i, item in enumerate(items)]
+    segments = np.array([segment for segment, _ in parsed], dtype=np.float64).reshape(-1, 2)
+    labels = tuple(label for _, label in parsed)
+    return VideoAnnotation(video_id, subset, *_parse_timing(entry, where), segments, labels)
+
+
+def _parse_timing(entry: dict[str, Any], where: str
+                  ) -> tuple[float | None, float | None, int | None]:
+    """Duration, fps and number of frames; the first two follow from the others."""
+    duration = _positive(entry, ('duration',), where)
+    fps = _positive(entry, ('fps',), where)
+    num_frames = _positive(entry, ('num_frames', 'frames', 'frame'), where)
+    if duration is None and fps and num_frames:
+        duration = num_frames / fps
+    if fps is None and duration and num_frames:
+        fps = num_frames / duration
+    return duration, fps, None if num_frames is None else int(num_frames)
+
+
+def _positive(entry: dict[str, Any], keys: Sequence[str], where: str) -> float | None:
+    key = next((key for key in keys if entry.get(key) is not None), None)
+    if key is None:
+        return None
+    if not _is_finite(entry[key]) or entry[key] <= 0:
+        raise AnnotationError(
+            f'{where}: {key!r} must be a number above 0, got {entry[key]!r}. Leave it out '
+            'where it is not known.')
+    return float(entry[key])
+
+
+def _parse_item(item: Any, where: str) -> tuple[list[float], str]:
+    if not isinstance(item, dict):
+        raise AnnotationError(f"{where}: expected an object with 'segment' and 'label', "
+                              f'got {item!r}.')
+    segment, label = item.get('segment'), item.get('label')
+    if not (isinstance(segment, list) and len(segment) == 2 and all(map(_is_finite, segment))):
+        raise AnnotationError(f"{where}: 'segment' must be two finite numbers in seconds, "
+                              f'got {segment!r}.')
+    if not isinstance(label, str):
+        raise AnnotationError(f"{where}: 'label' must be a string, got {label!r}.")
+    return [float(value) for value in segment], label
+
+
+def _is_finite(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)

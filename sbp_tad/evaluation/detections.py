@@ -1,0 +1,195 @@
+"""Detections of many videos as columns, and the result files that hold them.
+
+The file form is the submission of the ActivityNet challenge,
+``{'results': {video: [{'segment': [start, end], 'label': str, 'score':
+float}]}}``, also without the outer ``results``, also gzipped. Times are
+seconds.
+"""
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sbp_tad.errors import UserError
+
+# Segments (K, 2), scores (K,) and label indices (K,) of one video.
+VideoColumns = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class DetectionError(UserError, ValueError):
+    """A file of detections, or one of its entries, is not what it must be."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """N detections in file order: a few arrays instead of N dictionaries.
+
+    Args:
+        video_ids: the videos, also those without a detection.
+        labels: the class names that occur or may occur.
+        video_index: (N,) int64, position in ``video_ids``.
+        label_index: (N,) int64, position in ``labels``.
+        segments_seconds: (N, 2) float64, start and end.
+        scores: (N,) float64, finite, any range.
+    """
+
+    video_ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    video_index: np.ndarray
+    label_index: np.ndarray
+    segments_seconds: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of detections."""
+        return len(self.scores)
+
+    @classmethod
+    def from_videos(cls, videos: Mapping[str, VideoColumns], labels: Sequence[str]) -> Detections:
+        """Join per-video arrays ``(segments_seconds (K, 2), scores (K,), label_index (K,))``.
+
+        Raises:
+            DetectionError: a time or a score is NaN or infinite.
+        """
+        columns = list(zip(*videos.values())) or [(), (), ()]
+        segments = np.concatenate([np.empty((0, 2)), *(np.reshape(s, (-1, 2)) for s in columns[0])])
+        scores = np.concatenate([np.empty(0), *columns[1]])
+        label_index = np.concatenate([np.empty(0, dtype=np.int64), *columns[2]]).astype(np.int64)
+        video_index = np.repeat(np.arange(len(videos)), [len(s) for s in columns[1]])
+        finite = np.isfinite(scores) & np.isfinite(segments).all(axis=1)
+        if not finite.all():
+            bad = int(np.argmin(finite))
+            raise DetectionError(
+                f'Scores and times must be finite; video {list(videos)[video_index[bad]]!r} has a '
+                f'detection with segment {segments[bad].tolist()} and score {scores[bad]}.')
+        return cls(tuple(videos), tuple(labels), video_index, label_index, segments, scores)
+
+    @classmethod
+    def from_results(cls, results: Mapping[str, Any], source: str | Path = 'detections'
+                     ) -> Detections:
+        """Build the columns from ``{video: [{'segment', 'label', 'score'}]}``.
+
+        Raises:
+            DetectionError: an entry is malformed; the message names
+                ``source``, video and entry.
+        """
+        known_labels: dict[str, int] = {}
+        videos = {video_id: _video_columns(entries, known_labels, f'{source}: {video_id!r}')
+                  for video_id, entries in results.items()}
+        return cls.from_videos(videos, list(known_labels))
+
+    def to_results(self) -> dict[str, list[dict[str, Any]]]:
+        """The columns as ``{video: [{'segment', 'label', 'score'}]}``, full precision."""
+        results = {video_id: [] for video_id in self.video_ids}
+        rows = zip(self.video_index.tolist(), self.label_index.tolist(),
+                   self.segments_seconds.tolist(), self.scores.tolist())
+        for video, label, segment, score in rows:
+            results[self.video_ids[video]].append(
+                dict(segment=segment, label=self.labels[label], score=score))
+        return results
+
+
+def read_detections(path: str | Path) -> Detections:
+    """Read a result file, ``.json`` or ``.json.gz``.
+
+    Raises:
+        DetectionError: the file is missing or malformed; the message names
+            file, video and entry.
+    """
+    content = _read_json(Path(path))
+    results = content.get('results', content) if isinstance(content, dict) else content
+    if isinstance(results, list) and isinstance(content, dict):
+        results = content  # plain form with a video that is called "results"
+    if not isinstance(results, dict):
+        raise DetectionError(
+            f'{path}: expected {{"results": {{video: [...]}}}} or {{video: [...]}}, got '
+            f'{type(results).__name__}.')
+    if 'database' in results and isinstance(results['database'], dict):
+        raise DetectionError(
+            f'{path} holds annotations ("database"), not detections; were the two files swapped?')
+    return Detections.from_results(results, path)
+
+
+def write_detections(path: str | Path, detections: Detections) -> None:
+    """Write ``{'results': ...}``, gzipped where the name ends in ``.gz``.
+
+    Raises:
+        DetectionError: the file cannot be written.
+    """
+    content = json.dumps({'version': 'sbp_tad', 'results': detections.to_results(),
+                          'external_data': {}}).encode()
+    if Path(path).suffix == '.gz':
+        content = gzip.compress(content, mtime=0)  # equal detections, equal bytes
+    try:
+        Path(path).write_bytes(content)
+    except OSError as error:
+        raise DetectionError(f'Cannot write the detections to {path}: {error.strerror}.') from error
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        content = path.read_bytes()
+        if content[:2] == b'\x1f\x8b':
+            content = gzip.decompress(content)
+        return json.loads(content)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise DetectionError(f'Cannot read the detections in {path}: {reason}.') from error
+    except (ValueError, RecursionError) as error:
+        raise DetectionError(f'{path} is not valid JSON: {error}.') from error
+
+
+def _video_columns(entries: Any, known_labels: dict[str, int], where: str) -> VideoColumns:
+    """The columns of one video; its entries are looked at singly only when something is wrong."""
+    if not isinstance(entries, list):
+        raise DetectionError(
+            f'{where}: expected a list of detections, got {type(entries).__name__}.')
+    try:
+        segments = [entry['segment'] for entry in entries]
+        scores = [entry['score'] for entry in entries]
+        labels = [entry['label'] for entry in entries]
+        numbers = set(map(type, chain(chain.from_iterable(segments), scores)))
+        sound = numbers <= {int, float} and set(map(type, labels)) <= {str}
+        columns = np.array(segments, dtype=np.float64), np.array(scores, dtype=np.float64)
+        sound = (sound and columns[0].shape == (len(entries), 2)
+                 and all(np.isfinite(column).all() for column in columns))
+    except (TypeError, KeyError, ValueError, OverflowError):
+        sound = False
+    if entries and not sound:
+        for number, entry in enumerate(entries):
+            _check_entry(entry, f'{where}, entry {number}')
+        raise AssertionError(f'{where}: a fault that _check_entry does not know')
+    label_index = [known_labels.setdefault(label, len(known_labels)) for label in labels]
+    return columns[0].reshape(-1, 2), columns[1], np.array(label_index, dtype=np.int64)
+
+
+def _check_entry(entry: Any, where: str) -> None:
+    if not isinstance(entry, dict) or not {'segment', 'label', 'score'} <= entry.keys():
+        raise DetectionError(
+            f'{where}: expected an object with "segment", "label" and "score", got {entry!r}.')
+    segment, label, score = entry['segment'], entry['label'], entry['score']
+    if not (isinstance(segment, list) and len(segment) == 2 and all(map(_is_finite, segment))):
+        raise DetectionError(
+            f'{where}: "segment" must be [start, end], two finite numbers in seconds, got '
+            f'{segment!r}.')
+    if not isinstance(label, str):
+        raise DetectionError(f'{where}: "label" must be a string, got {label!r}.')
+    if not _is_finite(score):
+        raise DetectionError(f'{where}: "score" must be a finite number, got {score!r}.')
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the range of float64
+        return False

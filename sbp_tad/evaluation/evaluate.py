@@ -1,0 +1,164 @@
+"""From annotations and detections to mAP, by any of the protocols."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.evaluation.average_precision import Comparison, activitynet_average_precision
+from sbp_tad.evaluation.detections import Detections
+from sbp_tad.evaluation.ground_truth import select_ground_truth
+from sbp_tad.evaluation.matching import SegmentTable
+from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions, threshold_name
+from sbp_tad.evaluation.thumos14_official import thumos14_official_average_precision
+
+_PROTOCOL_FUNCTIONS = {'activitynet': activitynet_average_precision,
+                       'thumos14-official': thumos14_official_average_precision}
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """A score and everything needed to read it.
+
+    Args:
+        options: the rules it was made by.
+        subset: the subset or subsets that were scored.
+        class_names: C names, sorted.
+        average_precision: (C, T) fractions, T as in ``options.tiou_thresholds``.
+        num_videos: videos of the ground truth.
+        num_ground_truth: instances to find.
+        num_predictions: detections that were scored.
+        rule_counts: how many detections each rule touched, whatever it did:
+            ``excluded_videos``, ``unknown_labels``, ``outside_videos``,
+            ``empty_detections``.
+    """
+
+    options: EvaluationOptions
+    subset: str
+    class_names: tuple[str, ...]
+    average_precision: np.ndarray
+    num_videos: int
+    num_ground_truth: int
+    num_predictions: int
+    rule_counts: dict[str, int]
+
+    @property
+    def mean_average_precision(self) -> np.ndarray:
+        """mAP per threshold, (T,), the mean over the classes of the ground truth."""
+        return self.average_precision.mean(axis=0)
+
+    @property
+    def average_mean_average_precision(self) -> float:
+        """The mean of mAP over the thresholds."""
+        return float(self.mean_average_precision.mean())
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``tools/evaluate.py --json`` writes; every mAP and AP is a fraction."""
+        names = [threshold_name(tiou) for tiou in self.options.tiou_thresholds]
+        per_class = {name: dict(zip(names, row.tolist()))
+                     for name, row in zip(self.class_names, self.average_precision)}
+        return {'protocol': self.options.protocol, 'subset': self.subset,
+                'mAP': dict(zip(names, self.mean_average_precision.tolist())),
+                'average_mAP': self.average_mean_average_precision,
+                'per_class': per_class,
+                'num_ground_truth': self.num_ground_truth,
+                'num_predictions': self.num_predictions,
+                'num_videos': self.num_videos,
+                'rule_counts': self.rule_counts,
+                'options': asdict(self.options)}
+
+
+def evaluate_detections(annotations: Mapping[str, VideoAnnotation], detections: Detections,
+                        options: EvaluationOptions | None = None, subset: str = ''
+                        ) -> EvaluationResult:
+    """Score detections against the annotations of a subset.
+
+    Args:
+        annotations: every video of the subset, as ``read_annotations``
+            returns them; ignored labels may still be in.
+        detections: of any videos.
+        options: the rules, ``EvaluationOptions()`` where left out.
+        subset: its name, for the record.
+
+    Raises:
+        EvaluationError: no ground truth is left to find, or a rule that is
+            set to ``'error'`` applies.
+    """
+    options = options or EvaluationOptions()
+    truth = select_ground_truth(annotations, options)
+    class_names = tuple(sorted({label for video in truth.values() for label in video.labels}
+                               - set(options.ignored_labels)))
+    if not class_names:
+        raise EvaluationError(
+            f'There is no ground truth to find in subset {subset!r}: {len(truth)} videos without '
+            'an instance of a class. Check the subset, the excluded videos and the ignored '
+            'labels.')
+    keep, rule_counts = _apply_rules(truth, detections, class_names, options)
+    comparison = _compare(truth, detections, keep, class_names)
+    ap = _PROTOCOL_FUNCTIONS[options.protocol](comparison, options.tiou_thresholds)
+    return EvaluationResult(options, subset, class_names, ap, len(truth),
+                            len(comparison.ground_truth), int(keep.sum()), rule_counts)
+
+
+def _apply_rules(truth: Mapping[str, VideoAnnotation], detections: Detections,
+                 class_names: tuple[str, ...], options: EvaluationOptions
+                 ) -> tuple[np.ndarray, dict[str, int]]:
+    """Which detections are scored, (N,) bool, and how many each rule touched."""
+    inside = set(truth)
+    if options.outside_videos == 'drop-without-instances':
+        inside = {name for name in truth if set(truth[name].labels) & set(class_names)}
+    excluded = _name_in(detections.video_ids, options.excluded_videos)[detections.video_index]
+    unknown = ~_name_in(detections.labels, class_names)[detections.label_index]
+    ignored = _name_in(detections.labels, options.ignored_labels)[detections.label_index]
+    outside = ~_name_in(detections.video_ids, inside)[detections.video_index]
+    start, end = detections.segments_seconds.T
+    touched = {'excluded_videos': excluded, 'unknown_labels': unknown & ~excluded,
+               'outside_videos': outside & ~excluded,
+               'empty_detections': (start >= end) & ~excluded}
+    keep = ~excluded & ~ignored
+    for name in ('unknown_labels', 'outside_videos', 'empty_detections'):
+        rule = getattr(options, name)
+        if rule == 'error' and (touched[name] & keep).any():
+            raise EvaluationError(_describe(name, detections, np.argmax(touched[name] & keep)))
+        if rule.startswith('drop'):
+            keep &= ~touched[name]
+    return keep, {name: int(rows.sum()) for name, rows in touched.items()}
+
+
+def _describe(rule: str, detections: Detections, row: int) -> str:
+    video = detections.video_ids[detections.video_index[row]]
+    label = detections.labels[detections.label_index[row]]
+    segment = detections.segments_seconds[row].tolist()
+    fault = {'unknown_labels': f'the ground truth has no instance of label {label!r}',
+             'outside_videos': 'the ground truth does not list this video',
+             'empty_detections': f'segment {segment} does not start before it ends'}[rule]
+    return (f'Detection of {label!r} in video {video!r}: {fault}. Correct the detections, or '
+            f'allow it with another {rule} than error.')
+
+
+def _name_in(names: tuple[str, ...], chosen: Any) -> np.ndarray:
+    return np.array([name in chosen for name in names], dtype=bool)
+
+
+def _compare(truth: Mapping[str, VideoAnnotation], detections: Detections, keep: np.ndarray,
+             class_names: tuple[str, ...]) -> Comparison:
+    """Names to numbers; videos are numbered in sorted order, ambiguous segments get class C."""
+    videos = {name: i for i, name in enumerate(sorted({*truth, *detections.video_ids}))}
+    classes = {name: i for i, name in enumerate(class_names)}
+    ambiguous_class = len(classes)
+    rows = [(videos[name], classes.get(label, ambiguous_class))
+            for name, video in truth.items() for label in video.labels]
+    segments = np.concatenate([video.segments_seconds for video in truth.values()])
+    table = SegmentTable(*np.array(rows, dtype=np.int64).T, segments)
+    is_class = table.class_index < ambiguous_class
+    video_number = np.array([videos[name] for name in detections.video_ids], dtype=np.int64)
+    class_number = np.array([classes.get(name, ambiguous_class) for name in detections.labels],
+                            dtype=np.int64)
+    found = SegmentTable(video_number[detections.video_index[keep]],
+                         class_number[detections.label_index[keep]],
+                         detections.segments_seconds[keep])
+    return Comparison(len(classes), table.take(is_class), found, detections.scores[keep],
+                      table.take(~is_class))

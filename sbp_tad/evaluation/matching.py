@@ -1,0 +1,115 @@
+"""Which detection finds which ground truth: candidate pairs and one-to-one matching."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+PairwiseTIoU = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (P, 2), (P, 2) -> (P,)
+_PAIRS_AT_ONCE = 1 << 20  # bounds the transient memory; the pairs that are kept are few
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentTable:
+    """N segments of many videos and classes, as columns.
+
+    Args:
+        video_index: (N,) int64, numbered in the sorted order of the names.
+        class_index: (N,) int64.
+        segments_seconds: (N, 2) float64, start and end.
+    """
+
+    video_index: np.ndarray
+    class_index: np.ndarray
+    segments_seconds: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of segments."""
+        return len(self.video_index)
+
+    def take(self, index: np.ndarray) -> SegmentTable:
+        """The rows that ``index`` (integers, or N booleans) names."""
+        return SegmentTable(self.video_index[index], self.class_index[index],
+                            self.segments_seconds[index])
+
+
+@dataclass(frozen=True, eq=False)
+class CandidatePairs:
+    """P pairs of a detection and a ground truth of one class in one video.
+
+    Args:
+        detection: (P,) int64, row of the detections.
+        ground_truth: (P,) int64, row of the ground truth.
+        tiou: (P,) float64, their temporal intersection over union.
+    """
+
+    detection: np.ndarray
+    ground_truth: np.ndarray
+    tiou: np.ndarray
+
+    def take(self, index: np.ndarray) -> CandidatePairs:
+        """The pairs that ``index`` (integers, or P booleans) names."""
+        return CandidatePairs(self.detection[index], self.ground_truth[index], self.tiou[index])
+
+
+def candidate_pairs(detections: SegmentTable, ground_truth: SegmentTable,
+                    temporal_iou: PairwiseTIoU, min_tiou: float) -> CandidatePairs:
+    """All pairs of equal video and class whose tIoU is at least ``min_tiou`` > 0.
+
+    Memory grows with the detections and the pairs that are kept, not with
+    detections x ground truth.
+    """
+    num_classes = 1 + max(table.class_index.max(initial=0) for table in (detections, ground_truth))
+    block = ground_truth.video_index * num_classes + ground_truth.class_index
+    order = np.argsort(block, kind='stable')  # ground truth of a block lies together
+    wanted = detections.video_index * num_classes + detections.class_index
+    first = np.searchsorted(block[order], wanted, side='left')
+    count = np.searchsorted(block[order], wanted, side='right') - first
+    parts = []
+    for rows in _chunks(count):
+        detection = np.repeat(rows, count[rows])
+        ends = np.cumsum(count[rows])
+        offset = np.arange(len(detection)) - np.repeat(ends - count[rows], count[rows])
+        truth = order[first[detection] + offset]
+        tiou = temporal_iou(detections.segments_seconds[detection],
+                            ground_truth.segments_seconds[truth])
+        parts.append(CandidatePairs(detection, truth, tiou).take(tiou >= min_tiou))
+    return CandidatePairs(*(np.concatenate([getattr(part, name) for part in parts])
+                            for name in ('detection', 'ground_truth', 'tiou')))
+
+
+def _chunks(count: np.ndarray) -> list[np.ndarray]:
+    """Rows with a count above 0, in runs of about ``_PAIRS_AT_ONCE`` pairs; at least one run."""
+    rows = np.flatnonzero(count)
+    run = np.cumsum(count[rows]) // _PAIRS_AT_ONCE
+    return np.split(rows, np.flatnonzero(np.diff(run)) + 1)
+
+
+def match_in_turn(chooser: np.ndarray, option: np.ndarray) -> np.ndarray:
+    """Choosers, in increasing order, each take their best option that is still free.
+
+    This greedy loop is a stable matching in which every option prefers the
+    earliest chooser, so deferred acceptance (Gale and Shapley, 1962) finds
+    the same pairs in a few rounds over arrays: who holds no option proposes
+    to the next one on his list, and an option keeps its earliest proposer.
+
+    Args:
+        chooser: (P,) int, ascending; the pairs of a chooser lie best first.
+        option: (P,) int, not negative.
+
+    Returns:
+        Ascending indices of the matched pairs.
+    """
+    num_pairs = len(chooser)
+    list_end = np.searchsorted(chooser, chooser, side='right')
+    holder = np.full(option.max(initial=-1) + 1, num_pairs)  # the pair that holds each option
+    proposals = np.flatnonzero(np.diff(chooser, prepend=-1))
+    while proposals.size:
+        before = holder[option[proposals]]
+        np.minimum.at(holder, option[proposals], proposals)
+        after = holder[option[proposals]]
+        displaced = np.unique(before[(before != after) & (before < num_pairs)])
+        refused = np.concatenate([proposals[after != proposals], displaced])
+        proposals = refused[refused + 1 < list_end[refused]] + 1
+    return np.sort(holder[holder < num_pairs])

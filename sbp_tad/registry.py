@@ -1,0 +1,47 @@
+"""Child registries of scope ``sbp_tad``.
+
+Their parents are mmaction's registries, so a type of mmaction needs no prefix
+in a config of this project, and ``sbp_tad.X`` resolves inside any mmaction
+config: ``Registry.get`` of mmengine imports ``sbp_tad.registry`` by itself.
+Components are imported when a registry is first searched.
+"""
+from mmengine.registry import Registry
+
+from sbp_tad import compat
+
+compat.prepare_stack()
+
+from mmaction import registry as mmaction  # noqa: E402  (needs the cures)
+
+
+def _child(name: str, *locations: str) -> Registry:
+    """A registry below mmaction's one of that name."""
+    parent = getattr(mmaction, name)
+    return Registry(parent.name, scope='sbp_tad', parent=parent, locations=list(locations))
+
+
+MODELS = _child('MODELS', 'sbp_tad.models')
+DATASETS = _child('DATASETS', 'sbp_tad.datasets')
+TRANSFORMS = _child('TRANSFORMS', 'sbp_tad.datasets')
+METRICS = _child('METRICS', 'sbp_tad.evaluation.metrics')
+HOOKS = _child('HOOKS', 'sbp_tad.engine')
+OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'sbp_tad.engine')
+
+# Nothing of this project is in these yet; a scope without them makes mmengine
+# warn and look into its own registries, past mmaction's.
+RUNNERS = _child('RUNNERS')
+RUNNER_CONSTRUCTORS = _child('RUNNER_CONSTRUCTORS')
+LOOPS = _child('LOOPS')
+DATA_SAMPLERS = _child('DATA_SAMPLERS')
+MODEL_WRAPPERS = _child('MODEL_WRAPPERS')
+WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')
+OPTIMIZERS = _child('OPTIMIZERS')
+OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS')
+PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS')
+EVALUATOR = _child('EVALUATOR')
+TASK_UTILS = _child('TASK_UTILS')
+VISUALIZERS = _child('VISUALIZERS')
+VISBACKENDS = _child('VISBACKENDS')
+LOG_PROCESSORS = _child('LOG_PROCESSORS')
+INFERENCERS = _child('INFERENCERS')
+FUNCTION = _child('FUNCTION')

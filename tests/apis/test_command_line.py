@@ -1,0 +1,45 @@
+"""A user's error is one sentence and status 2; a fault keeps its traceback."""
+import pytest
+
+from sbp_tad.apis.command_line import run_main
+from sbp_tad.errors import UserError
+
+
+def raising(error):
+    def main(argv):
+        raise error
+    return main
+
+
+@pytest.mark.parametrize('returned, status', [(0, 0), (None, 0), (3, 3)])
+def test_status_of_main_is_the_status_of_the_process(returned, status):
+    with pytest.raises(SystemExit) as caught:
+        run_main(lambda argv: returned)
+    assert caught.value.code == status
+
+
+def test_arguments_are_handed_on():
+    seen = []
+    with pytest.raises(SystemExit):
+        run_main(seen.append, ['--x'])
+    assert seen == [['--x']]
+
+
+def test_user_error_is_a_sentence(capsys):
+    message = 'expected [bold]a[/] and got ' + 'a long story, ' * 20
+    with pytest.raises(SystemExit) as caught:
+        run_main(raising(UserError(message)))
+    assert caught.value.code == 2
+    assert capsys.readouterr() == ('', f'Error: {message}\n')
+
+
+def test_interrupt_is_quiet(capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_main(raising(KeyboardInterrupt()))
+    assert caught.value.code == 130
+    assert capsys.readouterr() == ('', '')
+
+
+def test_other_exceptions_pass():
+    with pytest.raises(ValueError, match='a fault'):
+        run_main(raising(ValueError('a fault')))

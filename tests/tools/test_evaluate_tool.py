@@ -1,0 +1,114 @@
+"""``tools/evaluate.py`` as it is called: files in, tables and JSON out, faults in a sentence."""
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sbp_tad.apis.command_line import run_main
+
+ROOT = Path(__file__).parents[2]
+FIXTURE = str(ROOT / 'tests' / 'data' / 'evaluation' / 'mmaction2_eval_localization')
+FILES = ['--ground-truth', FIXTURE + '_gt.json', '--predictions', FIXTURE + '.json.gz']
+
+
+@pytest.fixture
+def run(capsys):
+    """Call the tool in this process; returns (status, stdout, stderr)."""
+    main = runpy.run_path(str(ROOT / 'tools' / 'evaluate.py'))['main']
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            run_main(main, list(map(str, arguments)))
+        return (caught.value.code, *capsys.readouterr())
+    return call
+
+
+def test_runs_as_a_script(tmp_path):
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    command = [sys.executable, ROOT / 'tools' / 'evaluate.py', *FILES, '--subset']
+    good, bad = (subprocess.run([*command, subset], capture_output=True, text=True, cwd=tmp_path,
+                                env=environment) for subset in ('validation', 'none'))
+    assert (good.returncode, good.stderr) == (0, '')
+    assert '95.83' in good.stdout
+    assert (bad.returncode, bad.stdout) == (2, '')
+    assert bad.stderr.startswith('Error: ') and len(bad.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize('protocol', ['activitynet', 'thumos14-official'])
+def test_json_holds_the_expected_figures(run, tmp_path, protocol):
+    expected = json.loads(Path(FIXTURE + '_expected.json').read_text())
+    thresholds = ','.join(map(str, expected['tiou']))
+    status, _, errors = run(*FILES, '--subset', 'validation', '--tiou', thresholds,
+                            '--protocol', protocol, '--json', tmp_path / 'out.json')
+    assert (status, errors) == (0, '')
+    result = json.loads((tmp_path / 'out.json').read_text())
+    names = [f'{tiou:.2f}' for tiou in expected['tiou']]
+    figures = expected[protocol]
+    assert result['mAP'] == pytest.approx(dict(zip(names, figures['mAP'])), abs=1e-6)
+    for label, row in figures['per_class_AP'].items():
+        assert result['per_class'][label] == pytest.approx(dict(zip(names, row)), abs=1e-6)
+    mean = sum(figures['mAP']) / len(names)
+    assert result['average_mAP'] == pytest.approx(mean, abs=1e-6)
+    assert (result['protocol'], result['subset']) == (protocol, 'validation')
+    assert (result['num_ground_truth'], result['num_predictions']) == (4, 14)
+
+
+def test_tables_are_printed(run):
+    status, printed, _ = run(*FILES, '--subset', 'validation', '--tiou', '0.3:0.7:0.1')
+    assert status == 0
+    for text in ('Cleaning shoes', 'Wakeboarding', '0.30', '0.70', '95.83', '71.43', 'mAP'):
+        assert text in printed
+
+
+def test_every_rule_can_be_set(run, tmp_path):
+    rules = {'outside_videos': 'drop', 'unknown_labels': 'error', 'empty_detections': 'drop',
+             'duplicate_ground_truth': 'drop', 'zero_length_ground_truth': 'error'}
+    flags = [part for name, value in rules.items()
+             for part in ('--' + name.replace('_', '-'), value)]
+    status, *_ = run(*FILES, '--subset', 'validation,other', '--tiou', '0.5', *flags,
+                     '--exclude-video', 'hDPLy21Yyuk', 'absent', '--ignore-label', 'x', 'y',
+                     '--json', tmp_path / 'out.json')
+    assert status == 0
+    result = json.loads((tmp_path / 'out.json').read_text())
+    assert result['options'] == {
+        'protocol': 'activitynet', 'tiou_thresholds': [0.5], 'ignored_labels': ['x', 'y'],
+        'excluded_videos': ['hDPLy21Yyuk', 'absent'], **rules}
+    assert list(result['per_class']) == ['Wakeboarding']
+    assert result['subset'] == 'validation,other'
+
+
+def test_ignored_labels_can_be_none(run, tmp_path):
+    assert run(*FILES, '--subset', 'validation', '--ignore-label', '--json',
+               tmp_path / 'out.json')[0] == 0
+    assert json.loads((tmp_path / 'out.json').read_text())['options']['ignored_labels'] == []
+
+
+@pytest.mark.parametrize('change, message', [
+    (['--subset', 'val'], 'no video is in subset'),
+    (['--tiou', '0.7:0.3:0.1'], 'needs start <= end'),
+    (['--tiou', '0'], 'must lie in (0, 1]'),
+    (['--predictions', 'none.json'], 'Cannot read the detections in none.json'),
+    (['--predictions', FIXTURE + '_gt.json'], 'holds annotations'),
+    (['--ground-truth', FIXTURE + '.json.gz'], "expected {'database'"),
+    (['--exclude-video', 'bYUmtLBL7W4', 'hDPLy21Yyuk'], 'no ground truth to find'),
+    (['--protocol', 'other'], 'invalid choice'),
+    (['--json', 'none/out.json'], 'Cannot write the result to none'),
+])
+def test_bad_input_is_a_sentence_and_status_2(run, tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = run(*FILES, '--subset', 'validation', *change)
+    assert status == 2
+    assert message in errors
+    assert len(errors.splitlines()) == 1 or 'usage:' in errors
+
+
+def test_nan_score_is_named(run, tmp_path):
+    path = tmp_path / 'nan.json'
+    path.write_text('{"v": [{"segment": [0, 1], "label": "Wakeboarding", "score": NaN}]}')
+    status, _, errors = run(*FILES, '--subset', 'validation', '--predictions', path)
+    assert status == 2
+    assert "'v', entry 0: \"score\" must be a finite number, got nan" in errors
