@@ -1,0 +1,5 @@
+"""Hooks and wrappers around mmengine's training; importing this registers them."""
+from sbp_tad.engine.cpu_amp import CpuAmpOptimWrapper
+from sbp_tad.engine.training_state import TrainingStateHook
+
+__all__ = ['CpuAmpOptimWrapper', 'TrainingStateHook']

@@ -1,0 +1,39 @@
+"""Keep ratio and memory beside the losses in the training log."""
+from __future__ import annotations
+
+import resource
+import sys
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from sbp_tad.registry import HOOKS
+
+# The kernel counts the peak in KiB, on macOS in bytes.
+_PEAK_UNIT_BYTES = 1 if sys.platform == 'darwin' else 1024
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT_BYTES
+
+
+@HOOKS.register_module()
+class TrainingStateHook(Hook):
+    """Log ``keep_ratio`` of an SBP backbone and ``peak_memory_mib`` of the process.
+
+    mmengine's own ``memory`` entry speaks of CUDA alone; this one is the
+    resident memory of the main process, so a run without a GPU has a figure
+    as well.
+    """
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Add the figures to the scalars of this iteration."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        config = getattr(getattr(model, 'backbone', None), 'config', None)
+        hub = runner.message_hub
+        if hasattr(config, 'keep_ratio'):
+            hub.update_scalar('train/keep_ratio', float(config.keep_ratio))
+        hub.update_scalar('train/peak_memory_mib', peak_memory_bytes() / 2**20)

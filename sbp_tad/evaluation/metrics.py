@@ -1,0 +1,136 @@
+"""mAP during training and testing: collect window predictions, merge, evaluate."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from sbp_tad.annotations import read_annotations
+from sbp_tad.evaluation.detections import Detections, VideoColumns, write_detections
+from sbp_tad.evaluation.evaluate import EvaluationResult, evaluate_detections
+from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions, threshold_name
+from sbp_tad.evaluation.post_processing import PostProcessing, merge_windows
+from sbp_tad.registry import METRICS
+
+UNREADABLE_RULES = ('raise', 'report')
+
+
+class UnreadableVideoError(EvaluationError):
+    """Some test videos could not be read; the results of the others are written."""
+
+
+@dataclass(frozen=True)
+class WindowResult:
+    """What one test window contributes."""
+
+    video_id: str
+    start_frame: float
+    predictions: VideoColumns
+    error: str | None
+
+
+@METRICS.register_module()
+class TADMetric(BaseMetric):
+    """THUMOS-style mAP of a detector's window predictions.
+
+    Reads the ground truth that the test dataset names in its ``metainfo``
+    (``ann_file``, ``subsets``, ``ignored_labels``, ``excluded_videos``), so a
+    config states it once. A window counts once however often a sampler
+    repeats it.
+
+    Args:
+        tiou_thresholds: mAP is reported at each, and their mean.
+        post_processing: options of :class:`PostProcessing`.
+        evaluation: further options of :class:`EvaluationOptions`.
+        out_file: where the detections are written (ActivityNet form, ``.json``
+            or ``.json.gz``); None writes none.
+        unreadable: ``'raise'`` ends with an error that lists the videos that
+            could not be read, after the detections of the others are written;
+            ``'report'`` logs the list and scores what is there, with the
+            actions of those videos counted as missed.
+        collect_device: see mmengine.
+
+    The result holds ``tad/average_mAP`` (use it for ``save_best``) and
+    ``tad/mAP@0.30`` and so on, as fractions.
+    """
+
+    default_prefix = 'tad'
+
+    def __init__(self, tiou_thresholds: Sequence[float] = (0.3, 0.4, 0.5, 0.6, 0.7),
+                 post_processing: dict | None = None, evaluation: dict | None = None,
+                 out_file: str | None = None, unreadable: str = 'raise',
+                 collect_device: str = 'cpu') -> None:
+        super().__init__(collect_device=collect_device)
+        if unreadable not in UNREADABLE_RULES:
+            raise EvaluationError(
+                f'unreadable must be one of {UNREADABLE_RULES}, got {unreadable!r}.')
+        self.tiou_thresholds = tuple(tiou_thresholds)
+        self.rules = PostProcessing(**(post_processing or {}))
+        self.evaluation = dict(evaluation or {})
+        self.out_file = out_file
+        self.unreadable = unreadable
+        self.result: EvaluationResult | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Collect the predictions of each window of a batch."""
+        for sample in data_samples:
+            window, found = sample['window'], sample['pred_instances']
+            columns = tuple(found[name].cpu().double().numpy()
+                            for name in ('segments_seconds', 'scores'))
+            labels = found['labels'].cpu().numpy()
+            start = -1.0 if window is None else window.start_frame
+            self.results.append(WindowResult(sample['video_id'], start, (*columns, labels),
+                                             sample['error']))
+
+    def compute_metrics(self, results: list[WindowResult]) -> dict[str, float]:
+        """Merge windows to videos, write the detections, score them.
+
+        Raises:
+            UnreadableVideoError: see ``unreadable``.
+        """
+        detections = self.detections(results)
+        if self.out_file is not None:
+            Path(self.out_file).parent.mkdir(parents=True, exist_ok=True)
+            write_detections(self.out_file, detections)
+        self._report_unreadable(results)
+        self.result = self._evaluate(detections)
+        names = [threshold_name(tiou) for tiou in self.result.options.tiou_thresholds]
+        scores = {f'mAP@{name}': float(value)
+                  for name, value in zip(names, self.result.mean_average_precision)}
+        return {**scores, 'average_mAP': self.result.average_mean_average_precision}
+
+    def detections(self, results: Sequence[WindowResult]) -> Detections:
+        """Detections of every video that has a window, each window once."""
+        windows: dict[str, dict[float, VideoColumns]] = {}
+        for result in results:
+            windows.setdefault(result.video_id, {})[result.start_frame] = result.predictions
+        videos = {video_id: merge_windows([found[start] for start in sorted(found)], self.rules)
+                  for video_id, found in sorted(windows.items())}
+        return Detections.from_videos(videos, self.dataset_meta['classes'])
+
+    def _evaluate(self, detections: Detections) -> EvaluationResult:
+        meta = self.dataset_meta
+        annotations = read_annotations(meta['ann_file'], meta['subsets'])
+        options = EvaluationOptions(**{
+            'tiou_thresholds': self.tiou_thresholds, 'ignored_labels': meta['ignored_labels'],
+            'excluded_videos': meta['excluded_videos'], **self.evaluation})
+        return evaluate_detections(annotations, detections, options, ','.join(meta['subsets']))
+
+    def _report_unreadable(self, results: Sequence[WindowResult]) -> None:
+        errors = {result.video_id: result.error for result in results if result.error}
+        if not errors:
+            return
+        listing = ''.join(f'\n  {video_id}: {error}' for video_id, error in errors.items())
+        summary = f'{len(errors)} test videos could not be read:{listing}\n'
+        if self.unreadable == 'raise':
+            written = '' if self.out_file is None else \
+                f'The detections of the others are in {self.out_file}. '
+            raise UnreadableVideoError(
+                f"{summary}{written}Mend the files, or set unreadable='report' in the metric to "
+                'score without them (their actions count as missed).')
+        print_log(f'{summary}Their actions count as missed.', 'current', logging.WARNING)

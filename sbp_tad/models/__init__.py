@@ -1,0 +1,12 @@
+"""Components of the model side; importing this registers them."""
+from sbp_tad.models.anchor_free_head import AnchorFreeHead
+from sbp_tad.models.data_preprocessor import TADDataPreprocessor
+from sbp_tad.models.detector import TemporalDetector
+from sbp_tad.models.losses import AlignedDIoULoss, SigmoidFocalLoss
+from sbp_tad.models.pyramid_neck import ActionFormerNeck
+from sbp_tad.models.sbp_backbone import SBPBackbone
+
+__all__ = [
+    'ActionFormerNeck', 'AlignedDIoULoss', 'AnchorFreeHead', 'SBPBackbone', 'SigmoidFocalLoss',
+    'TADDataPreprocessor', 'TemporalDetector'
+]

@@ -1,0 +1,129 @@
+"""Video windows in, segments in seconds out: backbone, neck and head end to end."""
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
+from torch import Tensor
+from torch.nn import functional as F
+
+from sbp_tad.registry import MODELS
+from sbp_tad.structures import TADDataSample
+
+
+def step_masks(valid_frames: Tensor, frames_per_step: float, num_steps: int) -> Tensor:
+    """Which feature steps lie in the video, in part at least: (B, T') bool.
+
+    Args:
+        valid_frames: (B,) sampled frames of each window that lie in the video.
+        frames_per_step: sampled frames that one feature step spans.
+        num_steps: T'.
+    """
+    first_frames = torch.arange(num_steps, device=valid_frames.device) * frames_per_step
+    return first_frames[None] < valid_frames[:, None]
+
+
+@MODELS.register_module()
+class TemporalDetector(BaseModel):
+    """A temporal action detector trained from frames.
+
+    Args:
+        backbone: config; frames (B, C, T, H, W) to features (B, C', T').
+        head: config; pyramid levels and masks to losses or segments.
+        neck: config; features and masks to pyramid levels and masks. None
+            hands the head a single level.
+        num_steps: interpolate the features linearly along time to this many
+            steps before the neck; None keeps the backbone's.
+        data_preprocessor: config, see :class:`TADDataPreprocessor`.
+        init_cfg: config of the weight initialization.
+    """
+
+    def __init__(self, backbone: dict, head: dict, neck: dict | None = None,
+                 num_steps: int | None = None, data_preprocessor: dict | None = None,
+                 init_cfg: dict | list | None = None) -> None:
+        preprocessor = data_preprocessor or dict(type='TADDataPreprocessor')
+        super().__init__(MODELS.build(preprocessor), init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.neck = None if neck is None else MODELS.build(neck)
+        self.head = MODELS.build(head)
+        self.num_steps = num_steps
+
+    def forward(self, inputs: Tensor | None, data_samples: list[TADDataSample] | None = None,
+                mode: str = 'tensor') -> dict[str, Tensor] | list[TADDataSample] | tuple:
+        """Run one of mmengine's modes.
+
+        Args:
+            inputs: (B, C, T, H, W), one row for each readable sample; None if
+                there is none.
+            data_samples: the samples of the batch, unreadable ones included.
+            mode: ``'loss'`` (dict of losses), ``'predict'`` (the samples with
+                ``pred_instances``) or ``'tensor'`` (pyramid levels and masks).
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            levels, masks, _ = self.extract(inputs, data_samples)
+            return levels, masks
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}.")
+
+    def extract(self, inputs: Tensor, data_samples: list[TADDataSample] | None
+                ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], float]:
+        """Pyramid levels (B, C, T_l), their masks (B, T_l) and the frames of a level-0 step."""
+        features = self.backbone(inputs)  # (B, C', T')
+        if self.num_steps is not None:
+            features = F.interpolate(features, size=self.num_steps, mode='linear',
+                                     align_corners=False)
+        num_frames, num_steps = inputs.shape[2], features.shape[2]
+        valid = [num_frames] * len(inputs) if data_samples is None else \
+            [sample.window.num_valid_frames for sample in data_samples]
+        valid_frames = torch.tensor(valid, device=features.device)
+        frames_per_step = num_frames / num_steps
+        masks = step_masks(valid_frames, frames_per_step, num_steps)
+        if self.neck is None:
+            return (features, ), (masks, ), frames_per_step
+        levels, level_masks = self.neck(features, masks)
+        return levels, level_masks, frames_per_step
+
+    def loss(self, inputs: Tensor, data_samples: list[TADDataSample]) -> dict[str, Tensor]:
+        """Losses of a training batch."""
+        levels, masks, frames_per_step = self.extract(inputs, data_samples)
+        segments_grid, labels = [], []
+        for sample in data_samples:
+            truth = sample.gt_instances
+            grid = sample.window.seconds_to_grid(truth.segments_seconds, frames_per_step)
+            segments_grid.append(grid.to(inputs.device, torch.float32))
+            labels.append(truth.labels.to(inputs.device))
+        return self.head.loss(levels, masks, segments_grid, labels)
+
+    def predict(self, inputs: Tensor | None,
+                data_samples: list[TADDataSample]) -> list[TADDataSample]:
+        """Segments of each window, in seconds of its video, before any NMS.
+
+        Unreadable samples (``error`` is set) get no segments.
+        """
+        readable = [sample for sample in data_samples if sample.error is None]
+        for sample in data_samples:
+            sample.pred_instances = empty_predictions()
+        if inputs is None:
+            return data_samples
+        levels, masks, frames_per_step = self.extract(inputs, readable)
+        for sample, found in zip(readable, self.head.predict(levels, masks)):
+            sample.pred_instances = to_seconds(found, sample, frames_per_step)
+        return data_samples
+
+
+def empty_predictions() -> InstanceData:
+    """No segment at all, in the form of predictions."""
+    return InstanceData(segments_seconds=torch.zeros(0, 2, dtype=torch.float64),
+                        scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.int64))
+
+
+def to_seconds(found: InstanceData, sample: TADDataSample, frames_per_step: float) -> InstanceData:
+    """A head's segments in seconds (float64), cut at the ends of the window's video part."""
+    window = sample.window
+    seconds = window.grid_to_seconds(found.segments_grid.double(), frames_per_step)
+    seconds = seconds.clamp(window.start_seconds, window.valid_end_seconds)
+    return InstanceData(segments_seconds=seconds, scores=found.scores.float(),
+                        labels=found.labels)

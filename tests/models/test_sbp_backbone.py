@@ -1,0 +1,243 @@
+"""SBP around mmaction's backbones: one table of cases, every invariant on each."""
+import copy
+
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from mmengine.runner.checkpoint import load_state_dict
+from reference.masked_backprop import masked_gradients
+
+from sbp_tad.models.sbp_backbone import SBPBackbone, pool_space, split_clips
+from sbp_tad.registry import MODELS
+from sbp_tad.sbp import SavedMemory, SBPError, draw_kept_clips
+
+FRAMES = dict(type='ResNet', depth=18, pretrained=None)
+CLIPS = dict(type='ResNet3d', depth=18, base_channels=8, pretrained=None, with_pool2=False,
+             conv1_kernel=(3, 7, 7), conv1_stride_t=2, pool1_stride_t=1, inflate=(1, 1, 1, 1))
+SWIN = dict(type='SwinTransformer3D', arch=dict(embed_dims=12, depths=[2, 2, 1, 1],
+            num_heads=[2, 2, 2, 2]), patch_size=(2, 4, 4), window_size=(2, 4, 4), out_indices=(1, ), pretrained=None,
+            pretrained2d=False, drop_path_rate=0.0)
+VIDEOMAE = dict(type='VisionTransformer', img_size=32, patch_size=16, embed_dims=24, depth=2,
+                num_heads=2, num_frames=4, return_feat_map=True)
+
+# name: (backbone, clip_len, frames, channels, frames a feature step)
+CASES = {
+    'tsn': (FRAMES, 1, 8, 512, 1),
+    'i3d': (CLIPS, 4, 16, 64, 2),
+    'swin': (SWIN, 4, 16, 24, 2),
+    'videomae': (VIDEOMAE, 4, 16, 24, 2),
+}
+every_backbone = pytest.mark.parametrize('case', sorted(CASES))
+
+
+def build(case, **options):
+    torch.manual_seed(0)
+    backbone, clip_len, num_frames, *_ = CASES[case]
+    model = MODELS.build(dict(type='SBPBackbone', backbone=copy.deepcopy(backbone),
+                              clip_len=clip_len, seed=0, **options))
+    model.init_weights()
+    return model.train(), torch.randn(2, 3, num_frames, 32, 32)
+
+
+def plain_features(model, video):
+    """What the wrapped backbone gives for all clips in one batch."""
+    clips = split_clips(video, model.clip_len)
+    return model._encode_clips(clips).unflatten(0, (2, -1)).transpose(1, 2).flatten(2)
+
+
+@every_backbone
+def test_shape_and_temporal_stride(case):
+    model, video = build(case)
+    *_, num_frames, channels, stride = CASES[case]
+    assert model(video).shape == (2, channels, num_frames // stride)
+
+
+@every_backbone
+@pytest.mark.parametrize('training', [True, False])
+def test_forward_is_that_of_the_backbone(case, training):
+    model, video = build(case, clips_at_once=3)
+    model.train(training)
+    torch.testing.assert_close(model(video), plain_features(model, video), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(model(video), plain_features(model, video), rtol=1e-4,
+                                   atol=1e-5)
+
+
+@every_backbone
+@pytest.mark.parametrize('rescale', [True, False])
+def test_gradients_equal_the_masked_reference(case, rescale):
+    model, video = build(case, keep_ratio=0.5, rescale=rescale)
+    model, video = model.double(), video.double()
+    num_clips = video.shape[2] // model.clip_len
+    iteration = MessageHub.get_current_instance().get_info('iter', 0)
+    keys = [(0, iteration, 0, sample) for sample in range(2)]
+    kept = draw_kept_clips(num_clips, 0.5, 'uniform_jitter', keys).flatten()
+
+    class Clips(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = model.backbone
+
+        def forward(self, clips):
+            return model._encode_clips(clips)
+
+    clips = split_clips(video, model.clip_len)
+    _, expected = masked_gradients(Clips(), lambda f: f.unflatten(0, (2, -1)).sin().sum(), clips,
+                                   kept, num_clips / kept.sum() * 2 if rescale else 1)
+    model(video).sin().sum().backward()
+    for name, parameter in model.named_parameters():
+        if expected[name] is None:
+            assert parameter.grad is None, name
+        else:
+            torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-6, atol=1e-9)
+
+
+@every_backbone
+def test_keep_ratio_one_is_plain_autograd(case):
+    model, video = build(case, keep_ratio=1)
+    model(video).sum().backward()
+    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    plain_features(model, video).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == (name not in found)
+        if name in found:
+            torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+@every_backbone
+def test_state_dict_is_that_of_the_backbone(case):
+    model, video = build(case)
+    assert list(model.state_dict()) == list(model.backbone.state_dict())
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model(video).sum().backward()
+    for key, value in model.state_dict().items():
+        assert torch.equal(before[key], value), key
+
+
+@every_backbone
+def test_loads_and_gives_back_a_plain_checkpoint(case):
+    model, video = build(case)
+    torch.manual_seed(1)
+    plain = MODELS.build(copy.deepcopy(CASES[case][0]))
+    holder = torch.nn.ModuleDict({'backbone': model})
+    result = holder.load_state_dict({f'backbone.{k}': v for k, v in plain.state_dict().items()})
+    assert not result.missing_keys and not result.unexpected_keys
+    for key, value in holder.state_dict().items():
+        assert torch.equal(value, plain.state_dict()[key.removeprefix('backbone.')])
+
+
+def test_missing_and_unexpected_keys_are_reported(caplog):
+    model, _ = build('tsn')
+    holder = torch.nn.ModuleDict({'backbone': model})
+    state = {f'backbone.{k}': v for k, v in model.state_dict().items()}
+    del state['backbone.conv1.conv.weight']
+    state['backbone.extra.weight'] = torch.zeros(1)
+    result = holder.load_state_dict(state, strict=False)
+    assert [key.split('backbone.')[-1] for key in result.missing_keys] == ['conv1.conv.weight']
+    assert [key.split('backbone.')[-1] for key in result.unexpected_keys] == ['extra.weight']
+    with pytest.raises(RuntimeError, match='extra.weight'):
+        load_state_dict(holder, state, strict=True)
+
+
+@every_backbone
+def test_saves_about_the_kept_share(case):
+    model, video = build(case, keep_ratio=1)
+    with SavedMemory(model) as full:
+        model(video)
+    model, video = build(case, keep_ratio=0.5)
+    with SavedMemory(model) as half:
+        model(video)
+    assert half.bytes == pytest.approx(0.5 * full.bytes, rel=0.05)
+
+
+def kept_gradient(model, video):
+    model.zero_grad()
+    model(video).sum().backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def test_what_is_kept_follows_the_iteration_of_the_runner():
+    model, video = build('tsn')
+    hub = MessageHub.get_current_instance()
+    gradients = {}
+    for iteration in (5, 6, 5):
+        hub.update_info('iter', iteration)
+        model._last_iteration = -1  # as after a restart
+        again = kept_gradient(model, video)
+        if iteration in gradients:
+            assert torch.equal(gradients[iteration], again)
+        gradients[iteration] = again
+    assert not torch.equal(gradients[5], gradients[6])
+    hub.update_info('iter', 0)
+
+
+def test_two_forwards_in_one_iteration_differ():
+    model, video = build('tsn')
+    assert not torch.equal(kept_gradient(model, video), kept_gradient(model, video))
+
+
+def test_global_random_state_is_untouched():
+    model, video = build('tsn')
+    before = torch.random.get_rng_state()
+    model(video)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_without_a_seed_the_run_seed_decides():
+    first, video = build('tsn')
+    first.seed = None
+    torch.manual_seed(3)
+    keys = first._sampling_keys(2)
+    assert [key[0] for key in keys] == [3, 3]
+
+
+def test_batch_of_clips_keeps_the_output_of_the_backbone():
+    """Without clip_len the wrapper stands in any recognizer of mmaction."""
+    model = MODELS.build(dict(type='SBPBackbone', backbone=FRAMES, keep_ratio=0.5))
+    images = torch.randn(4, 3, 32, 32)
+    assert model(images).shape == model.backbone(images).shape == (4, 512, 1, 1)
+
+
+def test_batch_norm_stays_frozen_or_is_refused():
+    model, video = build('tsn')
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms and not any(norm.training for norm in norms)
+    live, video = build('tsn', norm_eval=False)
+    with pytest.raises(SBPError, match='is in training mode.*keep_ratio=1'):
+        live(video)
+    full, video = build('tsn', norm_eval=False, keep_ratio=1)
+    full(video)
+
+
+def test_stages_are_frozen_before_an_optimizer_looks():
+    model = SBPBackbone(dict(FRAMES, frozen_stages=1))
+    assert not model.backbone.conv1.conv.weight.requires_grad
+
+
+@pytest.mark.parametrize('frames, advice', [(18, '16 or 20'), (3, '4 or 4')])
+def test_window_must_be_whole_clips(frames, advice):
+    with pytest.raises(SBPError, match=f'{frames} frames is no multiple of clip_len 4; set '
+                                       f'num_frames to {advice}'):
+        split_clips(torch.zeros(1, 3, frames, 8, 8), 4)
+
+
+def test_video_shape_is_checked():
+    with pytest.raises(SBPError, match=r'takes videos of shape \(B, C, T, H, W\), got \(4, 3, 8'):
+        split_clips(torch.zeros(4, 3, 8, 8), 1)
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(clip_len=0), 'clip_len must be a whole number'),
+    (dict(input_format='NTCHW'), "input_format must be one of .*got 'NTCHW'"),
+    (dict(keep_ratio=2), r'keep_ratio must be a number in \(0, 1\]')])
+def test_wrong_options(options, message):
+    with pytest.raises(SBPError, match=message):
+        SBPBackbone(FRAMES, **options)
+
+
+def test_several_outputs_are_refused_with_their_shapes():
+    with pytest.raises(SBPError, match=r'got \[\(2, 4, 1, 1\), \(2, 8, 1, 1\)\]; choose one'):
+        pool_space((torch.zeros(2, 4, 1, 1), torch.zeros(2, 8, 1, 1)), 2)
+    assert pool_space((torch.ones(2, 4, 3, 3), ), 2).shape == (2, 4, 1)
+    assert pool_space(torch.ones(6, 4), 2).shape == (2, 4, 3)

@@ -1,0 +1,178 @@
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import nms as reference
+
+from sbp_tad.segments import METHODS, SegmentError, soft_nms, temporal_iou
+
+HERE = Path(__file__).parent
+SHARED = HERE.parents[1] / 'shared/data/softnms/softnms_cases_public.json'
+PUBLISHED_METHODS = {0: 'hard', 1: 'linear', 2: 'gaussian', 3: 'gaussian'}
+
+
+def detections(number, classes, seed, duration=100.0, quantum=None):
+    """Random segments, scores and labels; a quantum makes ties and touching ends."""
+    rng = np.random.default_rng(seed)
+    start = rng.uniform(0, duration, number)
+    segments = np.stack([start, start + rng.uniform(0, 20, number)], axis=1)
+    scores = rng.random(number)
+    if quantum:
+        segments, scores = np.round(segments / quantum) * quantum, np.round(scores, 1)
+    return segments, scores, rng.integers(0, classes, number) * 3 - 1
+
+
+def test_iou_of_known_pairs():
+    a = [[0, 10], [5, 5], [-4, -2]]
+    b = [[0, 10], [5, 15], [10, 20], [2, 4], [5, 5]]
+    expected = [[1, 1 / 3, 0, 0.2, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
+    np.testing.assert_array_equal(temporal_iou(np.array(a), np.array(b)), expected)
+
+
+@pytest.mark.parametrize('a, b, shape', [(0, 3, (0, 3)), (2, 0, (2, 0)), (0, 0, (0, 0))])
+def test_iou_of_nothing_has_its_shape(a, b, shape):
+    assert temporal_iou(np.ones((a, 2)), np.ones((b, 2))).shape == shape
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**31), st.floats(0.1, 10), st.floats(-50, 50))
+def test_iou_is_symmetric_bounded_and_without_units(seed, scale, shift):
+    segments = detections(12, 1, seed, duration=30)[0]
+    overlap = temporal_iou(segments, segments)
+    np.testing.assert_array_equal(overlap, overlap.T)
+    assert (overlap >= 0).all() and (overlap <= 1).all()
+    np.testing.assert_array_equal(overlap.diagonal(), 1)
+    moved = segments * scale + shift
+    np.testing.assert_allclose(temporal_iou(moved, moved), overlap, atol=1e-9)
+    slow = [[reference.tiou(a, b) for b in segments] for a in segments]
+    np.testing.assert_array_equal(overlap, slow)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**31), st.integers(0, 70), st.integers(1, 4), st.sampled_from(METHODS),
+       st.sampled_from([None, 1.0, 4.0]), st.sampled_from([0.0, 0.001, 0.3]),
+       st.sampled_from([1, 7, 1000]))
+def test_picks_and_scores_are_those_of_the_slow_reference(seed, number, classes, method, quantum,
+                                                          min_score, limit):
+    data = detections(number, classes, seed, quantum=quantum)
+    indices, scores = soft_nms(*data, sigma=0.5, min_score=min_score, max_segments=limit,
+                               method=method, iou_threshold=0.4)
+    slow = reference.soft_nms(*data, 0.5, min_score, limit, method, 0.4)
+    np.testing.assert_array_equal(indices, slow[0])
+    np.testing.assert_array_equal(scores, slow[1])
+    assert indices.dtype == np.int64 and scores.dtype == np.float64
+
+
+def test_classes_of_very_different_size_agree_with_the_reference():
+    segments, scores, _ = detections(240, 1, seed=5)
+    labels = np.repeat([3, 0, 8, 1], [200, 30, 9, 1])
+    ours = soft_nms(segments, scores, labels, max_segments=60)
+    slow = reference.soft_nms(segments, scores, labels, 0.5, 0.001, 60, 'gaussian', 0.5)
+    np.testing.assert_array_equal(ours[0], slow[0])
+    np.testing.assert_array_equal(ours[1], slow[1])
+
+
+def test_equal_detections_come_in_the_order_of_the_input():
+    segments = np.array([[i * 10.0, i * 10 + 5] for i in (4, 2, 3, 0, 1)])
+    indices, scores = soft_nms(segments, np.full(5, 0.5), np.array([1, 0, 1, 0, 0]))
+    np.testing.assert_array_equal(indices, range(5))
+    np.testing.assert_array_equal(scores, 0.5)
+
+
+def test_stopping_early_forgets_no_equal_score_that_comes_first_in_the_input():
+    """One class is through its better ones just when the other has filled the limit."""
+    scores = np.array([.5] + [.9] * 16 + [.5] * 16)
+    labels = np.array([0] * 17 + [1] * 16)
+    start = np.arange(33.0) * 10
+    indices, _ = soft_nms(np.stack([start, start + 5], axis=1), scores, labels, max_segments=32)
+    np.testing.assert_array_equal(indices, [*range(1, 17), 0, *range(17, 32)])
+
+
+def test_a_class_is_never_suppressed_by_another():
+    segments = np.tile([[0.0, 10.0]], (3, 1))
+    indices, scores = soft_nms(segments, np.array([.9, .8, .7]), np.array([0, 1, 0]), sigma=0.5)
+    np.testing.assert_array_equal(indices, [0, 1, 2])
+    np.testing.assert_allclose(scores, [.9, .8, .7 * np.exp(-2)])
+
+
+def test_the_input_is_left_as_it_was():
+    data = detections(50, 3, seed=0)
+    copies = [array.copy() for array in data]
+    soft_nms(*data)
+    for array, copy in zip(data, copies):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_nothing_in_gives_nothing_out():
+    indices, scores = soft_nms(np.empty((0, 2)), np.empty(0), np.empty(0, int))
+    assert indices.shape == scores.shape == (0,)
+
+
+def published_cases(path):
+    if not path.exists():
+        pytest.skip(f'{path.name}: the shared data folder is not beside the repository')
+    return json.loads(path.read_text())['cases']
+
+
+@pytest.mark.parametrize('path', [HERE / 'data/segments/softnms_cases.json', SHARED],
+                         ids=['sample', 'shared'])
+def test_published_float32_kernels_pick_the_same(path):
+    for case in published_cases(path):
+        segments, scores = np.array(case['segs']), np.array(case['scores'])
+        options = {key: case['params'][key] for key in ('sigma', 'min_score', 'iou_threshold')}
+        options['max_segments'] = case['params']['max_seg_num']
+        expected = case['expected']
+        for number, method in PUBLISHED_METHODS.items():
+            published = expected[f'softnms_method{number}']
+            indices, values = soft_nms(segments, scores, np.zeros(len(scores), int),
+                                       method=method, **options)
+            np.testing.assert_array_equal(indices, published['inds'], err_msg=case['id'])
+            np.testing.assert_allclose(values, np.array(published['dets'])[:, 2], atol=1e-6)
+        for name, method in (('opentad_batched_soft_multiclass1', 'gaussian'),
+                             ('batched_hard_multiclass1', 'hard')):
+            published = expected[name]
+            labels = np.array(case['labels'])
+            indices, values = soft_nms(segments, scores, labels, method=method, **options)
+            np.testing.assert_array_equal(segments[indices], published['segs'])
+            np.testing.assert_array_equal(labels[indices], published['labels'])
+            np.testing.assert_allclose(values, published['scores'], atol=1e-6)
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(scores=[.5, np.nan]), 'score that is negative or not finite; the first is number 1'),
+    (dict(scores=[-.5, .2]), 'score that is negative'),
+    (dict(segments=[[0, 1], [np.inf, 3]]), 'not finite'),
+    (dict(segments=[[0, 1], [3, 2]]), r'end before its start; the first is number 1: \[3. 2.\]'),
+    (dict(segments=[[0, 1, 2], [3, 2, 2]]), r'shape \(N, 2\).*got \(2, 3\)'),
+    (dict(segments=[[0, 1]]), '1 segments need as many scores and labels'),
+    (dict(labels=[0]), r'labels of shape \(1,\)'),
+    (dict(labels=[0.0, 1.0]), 'labels must be integers, got float64'),
+    (dict(method='softest'), "unknown soft-NMS method 'softest': choose one of"),
+    (dict(sigma=0.0), 'sigma of Gaussian soft-NMS must be positive, got 0.0'),
+])
+def test_bad_input_is_refused_in_words(change, message):
+    arguments = dict(segments=[[0, 1], [1, 2]], scores=[.5, .6], labels=[0, 1])
+    arguments.update(change)
+    arguments = {key: np.array(value) if isinstance(value, list) else value
+                 for key, value in arguments.items()}
+    with pytest.raises(SegmentError, match=message):
+        soft_nms(**arguments)
+
+
+def test_iou_refuses_a_wrong_shape():
+    with pytest.raises(SegmentError, match=r'shape \(N, 2\)'):
+        temporal_iou(np.ones(4), np.ones((1, 2)))
+
+
+def test_speed_stays_in_its_order_of_magnitude():
+    """Ten times the time on a quiet core (about 0.2 s and 5 ms), so only a relapse fails."""
+    segments, scores, _ = detections(40_000, 1, seed=0, duration=1000.0)
+    labels = np.arange(40_000) % 20
+    for number, limit, seconds in ((40_000, None, 2.0), (2_000, 200, 0.05)):
+        begin = time.perf_counter()
+        soft_nms(segments[:number], scores[:number], labels[:number], max_segments=limit)
+        assert time.perf_counter() - begin < seconds
