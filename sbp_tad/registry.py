@@ -5,13 +5,12 @@ in a config of this project, and ``sbp_tad.X`` resolves inside any mmaction
 config: ``Registry.get`` of mmengine imports ``sbp_tad.registry`` by itself.
 Components are imported when a registry is first searched.
 """
-from mmengine.registry import Registry
-
 from sbp_tad import compat
 
-compat.prepare_stack()
+compat.prepare_stack()  # says what is missing, and cures what the imports below need
 
-from mmaction import registry as mmaction  # noqa: E402  (needs the cures)
+from mmaction import registry as mmaction  # noqa: E402
+from mmengine.registry import Registry  # noqa: E402
 
 
 def _child(name: str, *locations: str) -> Registry:

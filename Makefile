@@ -1,0 +1,46 @@
+# Each target does its own set-up: `make demo` and `make test` on a bare machine.
+PYTHON ?= python3
+VENV ?= .venv
+VENV_COMPAT ?= .venv-compat
+DEMO_ARGS ?=
+TEST_ARGS ?=
+
+# Written last, so that an interrupted installation is taken up again.
+INSTALLED := $(VENV)/.installed
+INSTALLED_COMPAT := $(VENV_COMPAT)/.installed
+PACKAGING := setup.cfg pyproject.toml $(wildcard requirements/*)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-compat lint clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
+	@echo 'variables: PYTHON=$(PYTHON) VENV=$(VENV) DEMO_ARGS= TEST_ARGS='
+
+install: $(INSTALLED)  ## create the environment with the tested pins
+
+demo: $(INSTALLED)  ## train, test and draw an end-to-end detector on toy videos
+	$(VENV)/bin/python tools/demo.py $(DEMO_ARGS)
+
+test: $(INSTALLED)  ## run the tests
+	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+
+test-compat: $(INSTALLED_COMPAT)  ## run the tests with the older mmaction2 1.1.0
+	$(VENV_COMPAT)/bin/python -m pytest $(TEST_ARGS)
+
+lint: $(INSTALLED)  ## run the linters that the pre-commit hooks run
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/pre-commit run --all-files
+
+clean:  ## remove the environments, caches and what the demo wrote
+	rm -rf .venv .venv-compat $(INSTALLED) $(INSTALLED_COMPAT) data/toy work_dirs/demo
+	rm -rf build *.egg-info .pytest_cache .hypothesis .import_linter_cache
+	find sbp_tad tests tools configs -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): $(PACKAGING)
+	sh requirements/install.sh '$(PYTHON)' '$(VENV)' requirements/constraints.txt dev
+	@touch $@
+
+$(INSTALLED_COMPAT): $(PACKAGING)
+	sh requirements/install.sh '$(PYTHON)' '$(VENV_COMPAT)' \
+		requirements/constraints-mmaction2-1.1.txt tests
+	@touch $@

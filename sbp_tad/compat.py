@@ -1,0 +1,349 @@
+"""Every workaround of the software stack, one function each.
+
+OpenMMLab's last releases are older than the torch, numpy and setuptools of
+today. Each function is named by the break it cures, quotes the error that a
+user meets without it, and changes nothing where the break is absent.
+:func:`prepare_stack` applies those that every process needs;
+:func:`use_gloo_without_cuda` is for the tools. A version that does not fit is
+said in one sentence (:class:`VersionError`).
+
+Only the standard library is imported above the functions, so that the
+torch-only layer ``sbp_tad.sbp`` stays light.
+"""
+from __future__ import annotations
+
+import functools
+import importlib.abc
+import importlib.metadata
+import importlib.util
+import re
+import sys
+import types
+import warnings
+from dataclasses import dataclass
+from pickle import UnpicklingError
+from typing import Any, Callable
+
+from sbp_tad.errors import UserError
+
+
+class VersionError(UserError, ImportError):
+    """A package of the stack is missing or of a version that does not work."""
+
+
+class LauncherError(UserError, ValueError):
+    """The launcher does not work on this machine."""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A package of the stack and the versions of it that work here."""
+
+    module: str  # the name it is imported by
+    distributions: tuple[str, ...]  # names it is installed by, the first is recommended
+    lowest: str
+    below: str | None = None
+
+    def versions(self) -> str:
+        """The supported range in pip's notation."""
+        return f'>={self.lowest}' + (f',<{self.below}' if self.below else '')
+
+    def allows(self, version: str) -> bool:
+        """Whether an installed version lies in the range."""
+        below = _release(self.below or '9999')
+        return _release(self.lowest) <= _release(version) < below
+
+    def installed(self) -> tuple[str, str] | None:
+        """Name and version of the distribution that is installed, if any."""
+        for name in self.distributions:
+            try:
+                version = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+            if version:  # None: what a broken uninstallation leaves behind
+                return name, version
+        return None
+
+
+REQUIREMENTS = (
+    Requirement('torch', ('torch',), '2.1'),
+    Requirement('numpy', ('numpy',), '1.24'),
+    Requirement('mmengine', ('mmengine', 'mmengine-lite', 'onedl-mmengine'), '0.10.4', '0.11'),
+    Requirement('mmcv', ('mmcv-lite', 'mmcv'), '2.0.1', '2.2'),
+    Requirement('mmaction', ('mmaction2',), '1.1.0', '1.3'),
+)
+# mmaction2 1.1.0 asserts mmcv < 2.1 when it is imported.
+MMCV_OF_MMACTION2_1_1 = Requirement('mmcv', ('mmcv-lite', 'mmcv'), '2.0.1', '2.1')
+
+
+def check_versions() -> None:
+    """Look at what is installed, importing none of it.
+
+    A package that is absent altogether is no error here: the torch-only layer
+    works without the others, and :func:`prepare_stack` asks for all of them.
+
+    Raises:
+        VersionError: a package is installed in a version that does not work.
+    """
+    for requirement in REQUIREMENTS:
+        _check_version(requirement)
+    mmaction = REQUIREMENTS[-1].installed()
+    if mmaction and _release(mmaction[1]) < (1, 2):
+        _check_version(MMCV_OF_MMACTION2_1_1, ' with mmaction2 1.1')
+
+
+@functools.lru_cache(maxsize=None)
+def prepare_stack() -> None:
+    """Make mmengine, mmcv and mmaction2 work together; once a process.
+
+    Called by ``sbp_tad.registry`` before anything of mmaction is imported.
+    Imports mmaction's components (about four seconds), because a child
+    registry finds its parent's types only when they are already imported.
+
+    Raises:
+        VersionError: a package is missing or of the wrong version.
+    """
+    check_versions()
+    require_packages()
+    require_pkg_resources()
+    provide_importlib_metadata()
+    provide_missing_drn()
+    allow_mmengine_checkpoints()
+    repair_config_inheritance()
+    register_parent_types()
+    repair_negative_hue()
+
+
+def require_packages() -> None:
+    """Cure for ``No module named 'mmengine'`` and its like: say what to do.
+
+    Raises:
+        VersionError: with the command that installs the missing package.
+    """
+    for requirement in REQUIREMENTS:
+        if importlib.util.find_spec(requirement.module) is None:
+            name = requirement.distributions[0]
+            raise VersionError(
+                f'{name} is not installed, the components of sbp_tad need it; run: '
+                f"pip install '{name}{requirement.versions()}'")
+
+
+def require_pkg_resources() -> None:
+    """Cure for ``No module named 'pkg_resources'``: say what to do.
+
+    mmengine imports it to resolve ``mmaction::`` in ``_base_``; setuptools
+    dropped it after version 80 and warned of that before.
+
+    Raises:
+        VersionError: with the command that brings it back.
+    """
+    warnings.filterwarnings('ignore', 'pkg_resources is deprecated as an API')
+    if importlib.util.find_spec('pkg_resources') is None:
+        raise VersionError(
+            'pkg_resources is not installed, mmengine needs it and setuptools 81 or newer '
+            "lacks it; run: pip install 'setuptools>=64,<81'")
+
+
+def provide_importlib_metadata() -> None:
+    """Cure for ``No module named 'importlib_metadata'``.
+
+    mmaction2 1.2.0 imports the backport without declaring it; the module of
+    the standard library offers the same names.
+    """
+    if importlib.util.find_spec('importlib_metadata') is None:
+        sys.modules['importlib_metadata'] = importlib.metadata
+
+
+class _DRNFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Offers ``mmaction.models.localizers.drn`` after every other finder."""
+
+    package = 'mmaction.models.localizers.drn'
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """A module specification for the two names, nothing for any other."""
+        if name not in (self.package, f'{self.package}.drn'):
+            return None
+        return importlib.util.spec_from_loader(name, self, is_package=name == self.package)
+
+    def create_module(self, spec: Any) -> types.ModuleType | None:
+        """Leave the module object to the import system."""
+        return None
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Fill the inner module with a placeholder of the class."""
+        if module.__name__ != self.package:
+            module.DRN = type('DRN', (), {'__doc__': 'Missing from the wheel of mmaction2.'})
+
+
+def provide_missing_drn() -> None:
+    """Cure for ``No module named 'mmaction.models.localizers.drn'``.
+
+    The wheel of mmaction2 1.2.0 lacks a subpackage that ``mmaction.models``
+    imports. The finder stands last, so a real one is found before it.
+    """
+    if not any(isinstance(finder, _DRNFinder) for finder in sys.meta_path):
+        sys.meta_path.append(_DRNFinder())
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Cure for ``Weights only load failed ... HistoryBuffer``.
+
+    From version 2.6 on ``torch.load`` refuses what mmengine saves beside the
+    weights: the message hub with its ``HistoryBuffer`` objects (numpy arrays
+    and references to their statistics methods, pickled as ``getattr``) and
+    numpy scalars. Exactly these become loadable; ``weights_only`` stays on
+    and every other object is still refused. For a checkpoint that holds more
+    and comes from a source you trust, set torch's own
+    ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1``.
+    """
+    import numpy
+    from mmengine.logging import HistoryBuffer
+    from torch import serialization
+
+    if not hasattr(serialization, 'add_safe_globals'):  # torch < 2.4: not asked
+        return
+    HistoryBuffer()  # the first instance fills the table of statistics methods
+    rebuild_array = numpy.empty(0).__reduce__()[0]
+    rebuild_scalar = numpy.float64(0).__reduce__()[0]
+    safe = [HistoryBuffer, numpy.ndarray, numpy.dtype,
+            *{type(numpy.dtype(code)) for code in '?bhilqBHILQefdSU'},
+            _renamed(_statistics_method, 'builtins', 'getattr')]
+    for core in ('core', '_core'):  # before and since numpy 2
+        safe.append(_renamed(rebuild_array, f'numpy.{core}.multiarray', '_reconstruct'))
+        safe.append(_renamed(rebuild_scalar, f'numpy.{core}.multiarray', 'scalar'))
+    serialization.add_safe_globals(safe)
+
+
+def repair_config_inheritance() -> None:
+    """Cure for ``'list' object has no attribute 'partition'``.
+
+    Two model files of mmaction2 1.1.0 list several configs in one entry, and
+    mmengine's lookup of ``mmaction::...`` in ``_base_`` stops there. Told
+    that its index does not hold the config, mmengine takes the file below
+    ``.mim/configs`` by its path, which is the same file.
+    """
+    from mmengine.config import utils
+
+    if hasattr(utils._get_cfg_metainfo, '__wrapped__'):
+        return
+    look_up = utils._get_cfg_metainfo
+
+    @functools.wraps(look_up)
+    def look_up_or_refuse(package_path: str, cfg_path: str) -> dict:
+        try:
+            return look_up(package_path, cfg_path)
+        except AttributeError as error:
+            raise ValueError(f'{cfg_path} is not in the index of {package_path}') from error
+
+    utils._get_cfg_metainfo = look_up_or_refuse
+
+
+def register_parent_types() -> None:
+    """Cure for ``X is not in the sbp_tad::model registry``.
+
+    ``Registry.get`` of mmengine imports the locations of its own registry
+    only, then looks into what its parents happen to hold.
+    """
+    with warnings.catch_warnings():
+        # Said on every import of mmcv-lite, of a module that nothing here uses.
+        warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
+        from mmaction.utils import register_all_modules
+
+        register_all_modules(init_default_scope=False)
+
+
+def repair_negative_hue() -> None:
+    """Cure for ``Python integer -18 out of bounds for uint8``.
+
+    Since numpy 2, mmaction's ``ColorJitter`` cannot shift the hue to the
+    left: it adds a negative integer to an array of uint8.
+    """
+    import numpy
+
+    if _release(numpy.__version__) < (2,):
+        return
+    from mmaction.datasets.transforms import ColorJitter
+
+    ColorJitter.adjust_hue = staticmethod(_adjust_hue)
+
+
+def use_gloo_without_cuda(cfg: Any) -> None:
+    """Cure for ``module 'torch._C' has no attribute '_cuda_setDevice'``.
+
+    Under ``torchrun`` mmengine always asks for CUDA: first for the process
+    group, then (``device_ids ... got [0]``) for the model's wrapper. Without
+    CUDA this opens the group with gloo and names the wrapper in the config.
+    Call it before ``Runner.from_cfg``; does nothing without a launcher.
+
+    Args:
+        cfg: an ``mmengine.Config``; ``model_wrapper_cfg`` is set in place.
+
+    Raises:
+        LauncherError: another launcher than ``pytorch`` was asked for.
+    """
+    import torch
+    from torch import distributed
+
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none' or torch.cuda.is_available():
+        return
+    if launcher != 'pytorch':
+        raise LauncherError(
+            f'launcher {launcher!r} needs CUDA; without it start with torchrun and '
+            "--launcher pytorch")
+    if not distributed.is_initialized():
+        distributed.init_process_group('gloo')
+    wrapper = dict(
+        type='MMDistributedDataParallel', broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False))
+    wrapper.update(cfg.get('model_wrapper_cfg') or {})
+    cfg.model_wrapper_cfg = {**wrapper, 'device_ids': None}
+
+
+def _check_version(requirement: Requirement, context: str = '') -> None:
+    installed = requirement.installed()
+    if installed is None or requirement.allows(installed[1]):
+        return
+    name, version = installed
+    raise VersionError(
+        f'{name} {version} is installed, sbp_tad{context} supports {requirement.versions()}; '
+        f"run: pip install '{name}{requirement.versions()}'")
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers of a version: '2.13.0+cpu' is (2, 13, 0)."""
+    return tuple(int(number) for number in re.findall(r'\d+', version.split('+')[0])[:3])
+
+
+@functools.lru_cache(maxsize=None)
+def _renamed(function: Callable, module: str, name: str) -> Callable:
+    """The function under the name by which torch's unpickler finds it."""
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    call.__module__, call.__qualname__, call.__name__ = module, name, name
+    return call
+
+
+def _statistics_method(owner: Any, name: str) -> Callable:
+    """A ``getattr`` that answers for nothing but a buffer's statistics."""
+    from mmengine.logging import HistoryBuffer
+
+    if owner is not HistoryBuffer or name not in HistoryBuffer._statistics_methods:
+        raise UnpicklingError(f'getattr of {name!r} on {owner!r} is not allowed in a checkpoint')
+    return HistoryBuffer._statistics_methods[name]
+
+
+def _adjust_hue(image: Any, factor: float) -> Any:
+    """Shift the hue of an RGB image (H, W, 3) by ``int(factor * 255)``.
+
+    The unit is OpenCV's of two degrees, as in mmaction. Returns float32.
+    """
+    import cv2
+    import numpy
+
+    image = numpy.clip(image, 0, 255).astype(numpy.uint8)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    hue = hsv[..., 0].astype(numpy.int16) + int(factor * 255)
+    hsv[..., 0] = hue % 180
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(numpy.float32)

@@ -1,0 +1,425 @@
+"""Each cure of sbp_tad.compat: the break, the cure, and no harm elsewhere."""
+from __future__ import annotations
+
+import configparser
+import importlib.metadata
+import importlib.util
+import io
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.config import utils as config_utils
+from mmengine.logging import HistoryBuffer, MessageHub
+
+from sbp_tad import compat
+from sbp_tad.errors import UserError
+
+REPOSITORY = Path(__file__).parents[1]
+TSN = 'recognition/tsn/tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb.py'
+SUPPORTED = {'torch': '2.13.0+cpu', 'numpy': '2.4.6', 'mmengine': '0.10.7',
+             'mmcv-lite': '2.1.0', 'mmaction2': '1.2.0'}
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Pretends that exactly the given distributions are installed."""
+    def pretend(versions: dict) -> None:
+        def version(name: str) -> str:
+            if name not in versions:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return versions[name]
+        monkeypatch.setattr(importlib.metadata, 'version', version)
+    return pretend
+
+
+@pytest.fixture
+def absent(monkeypatch):
+    """Pretends that no module of that name can be imported."""
+    find_spec = importlib.util.find_spec
+
+    def pretend(missing: str) -> None:
+        monkeypatch.setattr(importlib.util, 'find_spec',
+                            lambda name: None if name == missing else find_spec(name))
+    return pretend
+
+
+# ---------------------------------------------------------------- versions
+@pytest.mark.parametrize('change', [
+    {},
+    {'mmaction2': '1.1.0', 'mmcv-lite': '2.0.1'},
+    {'torch': '2.1'},
+    {'torch': '2.15.0a0+git1234', 'numpy': '1.24.0', 'mmengine': '0.10.4'},
+    {'mmcv-lite': None},  # half removed: metadata without a version
+])
+def test_supported_versions_pass(installed, change):
+    installed({**SUPPORTED, **change})
+    compat.check_versions()
+
+
+@pytest.mark.parametrize('versions', [
+    {},
+    {'torch': '2.2.0'},
+    {'torch': '2.2.0', 'onedl-mmengine': '0.10.12', 'mmcv': '2.1.0', 'mmaction2': '1.2.0'},
+])
+def test_absent_packages_and_other_distributions_pass(installed, versions):
+    installed(versions)
+    compat.check_versions()
+
+
+@pytest.mark.parametrize('name, version, expected', [
+    ('torch', '2.0.1+cu118', '>=2.1'),
+    ('numpy', '1.23.5', '>=1.24'),
+    ('mmengine', '0.10.3', '>=0.10.4,<0.11'),
+    ('mmengine', '0.11.0rc1', '>=0.10.4,<0.11'),
+    ('mmcv-lite', '2.2.0', '>=2.0.1,<2.2'),
+    ('mmaction2', '1.0.0', '>=1.1.0,<1.3'),
+    ('mmaction2', '1.3.0', '>=1.1.0,<1.3'),
+])
+def test_unsupported_version_names_the_command(installed, name, version, expected):
+    installed({**SUPPORTED, name: version})
+    with pytest.raises(compat.VersionError) as caught:
+        compat.check_versions()
+    assert str(caught.value) == (
+        f'{name} {version} is installed, sbp_tad supports {expected}; '
+        f"run: pip install '{name}{expected}'")
+    assert isinstance(caught.value, (UserError, ImportError))
+
+
+def test_old_mmaction_needs_old_mmcv(installed):
+    installed({**SUPPORTED, 'mmaction2': '1.1.0'})
+    with pytest.raises(compat.VersionError, match=r"mmaction2 1\.1 supports >=2\.0\.1,<2\.1; run: "
+                                                  r"pip install 'mmcv-lite>=2\.0\.1,<2\.1'"):
+        compat.check_versions()
+
+
+def test_setup_cfg_declares_the_same_ranges():
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / 'setup.cfg')
+    declared = setup['options']['install_requires'].split('\n')
+    for requirement in compat.REQUIREMENTS:
+        assert requirement.distributions[0] + requirement.versions() in declared
+
+
+@pytest.mark.parametrize('constraints', ['constraints.txt', 'constraints-mmaction2-1.1.txt'])
+def test_tested_pins_are_supported(installed, constraints):
+    folder = REPOSITORY / 'requirements'
+    lines = [line for name in ('torch.txt', 'common.txt', constraints)
+             for line in (folder / name).read_text().splitlines()]
+    pins = dict(line.split('==') for line in lines if '==' in line)
+    assert {'torch', 'numpy', 'mmengine', 'mmcv-lite', 'mmaction2'} <= pins.keys()
+    installed(pins)
+    compat.check_versions()
+
+
+# ---------------------------------------------------------------- missing packages
+@pytest.mark.parametrize('module, command', [
+    ('mmengine', r"mmengine is not installed.*run: pip install 'mmengine>=0\.10\.4,<0\.11'"),
+    ('mmcv', r"mmcv-lite is not installed.*run: pip install 'mmcv-lite>=2\.0\.1,<2\.2'"),
+    ('mmaction', r"mmaction2 is not installed.*run: pip install 'mmaction2>=1\.1\.0,<1\.3'"),
+])
+def test_missing_package_names_the_command(absent, module, command):
+    absent(module)
+    with pytest.raises(compat.VersionError, match=command):
+        compat.require_packages()
+
+
+def test_missing_pkg_resources_names_the_command(absent):
+    compat.require_pkg_resources()
+    absent('pkg_resources')
+    with pytest.raises(compat.VersionError, match=r"pip install 'setuptools>=64,<81'"):
+        compat.require_pkg_resources()
+
+
+def test_importlib_metadata_is_provided_only_where_missing(absent, monkeypatch):
+    real = importlib.import_module('importlib_metadata')
+    compat.provide_importlib_metadata()
+    assert sys.modules['importlib_metadata'] is real
+
+    monkeypatch.delitem(sys.modules, 'importlib_metadata')
+    absent('importlib_metadata')
+    compat.provide_importlib_metadata()
+    provided = importlib.import_module('importlib_metadata')
+    assert provided.distribution('sbp_tad').version and provided.PackageNotFoundError
+
+
+def test_prepare_stack_works_once(monkeypatch):
+    compat.prepare_stack()
+    monkeypatch.delattr(compat, 'register_parent_types')  # would be missed by a second run
+    compat.prepare_stack()
+
+
+# ---------------------------------------------------------------- drn
+def test_drn_is_provided_where_mmaction_asks_for_it():
+    compat.prepare_stack()
+    import mmaction.models
+
+    source = Path(mmaction.models.localizers.__file__).read_text()
+    assert hasattr(mmaction.models, 'DRN') == ('drn' in source)  # 1.2.0 does, 1.1.0 does not
+
+
+def test_drn_finder_stands_last_and_once():
+    compat.provide_missing_drn()
+    compat.provide_missing_drn()
+    finders = [type(finder) for finder in sys.meta_path]
+    assert finders.count(compat._DRNFinder) == 1
+    importers = [finder for finder in sys.meta_path if finder is importlib.machinery.PathFinder]
+    assert sys.meta_path.index(importers[0]) < finders.index(compat._DRNFinder)
+
+
+def test_drn_finder_answers_for_its_two_names_only():
+    finder = compat._DRNFinder()
+    assert finder.find_spec('mmaction.models.localizers.drn').submodule_search_locations == []
+    inner = finder.find_spec('mmaction.models.localizers.drn.drn')
+    assert importlib.util.module_from_spec(inner).__name__ == inner.name
+    assert finder.find_spec('mmaction.models.localizers.bmn') is None
+    assert finder.find_spec('drn') is None
+
+
+# ---------------------------------------------------------------- checkpoints
+def runner_like_state() -> dict:
+    """What ``Runner.save_checkpoint`` puts beside the weights."""
+    hub = MessageHub('test_compat')
+    for value in (1.0, 3.0):
+        hub.update_scalar('train/loss', value)
+    hub.update_scalar('train/time', np.float32(0.5))
+    hub.update_info('best score', np.float64(0.25))
+    hub.update_info('class_ids', np.arange(3))
+    return {'meta': {'epoch': 1, 'dataset_meta': {'classes': ('a', 'b')}},
+            'state_dict': {'weight': torch.ones(2)}, 'message_hub': hub.state_dict()}
+
+
+@pytest.fixture
+def no_safe_globals():
+    """Torch's list of allowed objects, empty; as before afterwards."""
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    yield
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(before)
+
+
+def test_allowing_twice_adds_nothing():
+    compat.allow_mmengine_checkpoints()
+    count = len(torch.serialization.get_safe_globals())
+    compat.allow_mmengine_checkpoints()
+    assert len(torch.serialization.get_safe_globals()) == count
+
+
+def test_mmengine_checkpoint_loads_with_weights_only(no_safe_globals, tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(runner_like_state(), path)
+    with pytest.raises(pickle.UnpicklingError, match='Weights only load failed'):
+        torch.load(path, weights_only=True)
+
+    compat.allow_mmengine_checkpoints()
+    loaded = torch.load(path, weights_only=True)
+    loss = loaded['message_hub']['log_scalars']['train/loss']
+    assert isinstance(loss, HistoryBuffer)
+    assert loss.mean() == loss.statistics('mean') == 2.0
+    info = loaded['message_hub']['runtime_info']
+    assert info['best score'] == 0.25 and isinstance(info['best score'], np.float64)
+    np.testing.assert_array_equal(info['class_ids'], [0, 1, 2])
+
+
+@pytest.mark.parametrize('core', [b'numpy.core', b'numpy._core'])
+def test_checkpoints_of_either_numpy_load(core):
+    from torch import _weights_only_unpickler as unpickler
+
+    compat.allow_mmengine_checkpoints()
+    data = pickle.dumps([np.float64(0.5), np.arange(3.0)], protocol=2)
+    data = data.replace(b'numpy._core', b'numpy.core').replace(b'numpy.core', core)
+    scalar, array = unpickler.load(io.BytesIO(data), encoding='ascii')
+    assert scalar == 0.5 and array.tolist() == [0, 1, 2]
+
+
+class Reduced:
+    """Pickles as a call of the function with the arguments."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize('untrusted', [
+    Reduced(os.system, 'exit 1'),
+    Reduced(eval, '1 + 1'),
+    Reduced(getattr, HistoryBuffer, '__init__'),
+    Reduced(getattr, HistoryBuffer, 'register_statistics'),
+    Reduced(getattr, 'text', 'format'),
+    Reduced(Path, 'somewhere'),
+])
+def test_other_objects_are_still_refused(untrusted, tmp_path):
+    compat.allow_mmengine_checkpoints()
+    torch.save({'state_dict': untrusted}, tmp_path / 'untrusted.pth')
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / 'untrusted.pth', weights_only=True)
+
+
+# ---------------------------------------------------------------- configs
+def child_config(folder: Path) -> Path:
+    path = folder / 'child.py'
+    path.write_text(f"_base_ = 'mmaction::{TSN}'\nmodel = dict(cls_head=dict(own=1))\n")
+    return path
+
+
+def test_config_of_mmaction_is_inherited(tmp_path):
+    compat.prepare_stack()
+    cfg = Config.fromfile(child_config(tmp_path))
+    assert cfg.model.type == 'Recognizer2D' and cfg.model.cls_head.own == 1
+
+
+def test_index_with_lists_of_configs_is_passed_by(tmp_path, monkeypatch):
+    def look_up(package_path: str, cfg_path: str) -> dict:
+        return [cfg_path].partition('/')  # what mmengine does with 1.1.0
+
+    monkeypatch.setattr(config_utils, '_get_cfg_metainfo', look_up)
+    with pytest.raises(AttributeError, match='partition'):
+        Config.fromfile(child_config(tmp_path))
+    compat.repair_config_inheritance()
+    cured = config_utils._get_cfg_metainfo
+    compat.repair_config_inheritance()
+    assert config_utils._get_cfg_metainfo is cured  # wrapped once
+    assert Config.fromfile(child_config(tmp_path)).model.type == 'Recognizer2D'
+
+
+# ---------------------------------------------------------------- hue
+@pytest.mark.parametrize('factor', [-0.5, -0.07, 0.0, 0.1, 0.25])
+def test_hue_shifts_both_ways(factor):
+    import cv2
+
+    compat.prepare_stack()
+    from mmaction.datasets.transforms import ColorJitter
+
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    expected = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    for pixel in expected.reshape(-1, 3):
+        pixel[0] = (int(pixel[0]) + int(factor * 255)) % 180
+    expected = cv2.cvtColor(expected, cv2.COLOR_HSV2RGB)
+    shifted = ColorJitter.adjust_hue(image.astype(np.float32), factor)
+    assert shifted.dtype == np.float32
+    np.testing.assert_array_equal(shifted, expected)
+
+
+def test_hue_is_left_alone_before_numpy_2(monkeypatch):
+    from mmaction.datasets.transforms import ColorJitter
+
+    monkeypatch.setattr(ColorJitter, 'adjust_hue', 'as it was')
+    monkeypatch.setattr(np, '__version__', '1.26.4')
+    compat.repair_negative_hue()
+    assert ColorJitter.adjust_hue == 'as it was'
+
+
+# ---------------------------------------------------------------- gloo
+@pytest.fixture
+def cpu_only(monkeypatch):
+    """No CUDA; records the backends of the process groups that are asked for."""
+    backends = []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: bool(backends))
+    monkeypatch.setattr(torch.distributed, 'init_process_group', backends.append)
+    return backends
+
+
+def test_gloo_is_used_under_torchrun(cpu_only):
+    cfg = Config(dict(launcher='pytorch', find_unused_parameters=True))
+    compat.use_gloo_without_cuda(cfg)
+    compat.use_gloo_without_cuda(cfg)
+    assert cpu_only == ['gloo']
+    assert cfg.model_wrapper_cfg == dict(type='MMDistributedDataParallel', device_ids=None,
+                                         broadcast_buffers=False, find_unused_parameters=True)
+
+
+def test_gloo_keeps_the_wrapper_of_the_config(cpu_only):
+    cfg = Config(dict(launcher='pytorch',
+                      model_wrapper_cfg=dict(type='Own', static_graph=True)))
+    compat.use_gloo_without_cuda(cfg)
+    assert cfg.model_wrapper_cfg.type == 'Own' and cfg.model_wrapper_cfg.static_graph
+
+
+def test_gloo_is_not_used_without_launcher_or_with_cuda(cpu_only, monkeypatch):
+    single = Config(dict(launcher='none'))
+    compat.use_gloo_without_cuda(single)
+    compat.use_gloo_without_cuda(Config(dict()))
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    compat.use_gloo_without_cuda(Config(dict(launcher='pytorch')))
+    assert cpu_only == [] and 'model_wrapper_cfg' not in single
+
+
+def test_other_launchers_need_cuda(cpu_only):
+    with pytest.raises(compat.LauncherError, match="'slurm' needs CUDA.*torchrun"):
+        compat.use_gloo_without_cuda(Config(dict(launcher='slurm')))
+
+
+TRAIN = '''
+import sys, torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from mmengine.runner import Runner
+from sbp_tad import compat
+
+
+@MODELS.register_module()
+class Line(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def forward(self, inputs, target, mode):
+        return {'loss': (self.layer(inputs) - target).square().mean()}
+
+
+compat.allow_mmengine_checkpoints()
+pairs = [(torch.tensor([float(x)]), torch.tensor([2.0 * x])) for x in range(4)]
+for epochs in (1, 2):  # the second runner resumes what the first one saved
+    cfg = Config(dict(
+        model=dict(type='Line'), launcher='pytorch', work_dir=sys.argv[1], resume=True,
+        experiment_name=f'to_epoch_{epochs}',
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
+        train_dataloader=dict(batch_size=2, dataset=pairs, sampler=dict(type='DefaultSampler'),
+                              collate_fn=dict(type='default_collate'))))
+    compat.use_gloo_without_cuda(cfg)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    print('iterations', runner.iter, 'processes', runner.world_size)
+'''
+
+
+def start_rank(rank: int, script: Path, port: int) -> subprocess.Popen:
+    """One of two processes, with the environment that torchrun gives."""
+    environment = {**os.environ, 'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': '2',
+                   'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port),
+                   'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1'}
+    command = [sys.executable, '-W', 'ignore', str(script), str(script.parent / 'work')]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_resume_without_cuda(tmp_path):
+    script = tmp_path / 'train_line.py'
+    script.write_text(TRAIN)
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    ranks = [start_rank(rank, script, port) for rank in range(2)]
+    try:
+        outputs = [process.communicate(timeout=120)[0] for process in ranks]
+    finally:
+        for process in ranks:
+            process.kill()
+    for process, output in zip(ranks, outputs):
+        assert process.returncode == 0, output
+        # Four samples in two processes, two a batch: one iteration an epoch.
+        assert 'iterations 1 processes 2' in output and 'iterations 2 processes 2' in output
