@@ -1,0 +1,271 @@
+"""One dataset for every annotation in ActivityNet's form."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from sbp_tad.annotations import (VideoAnnotation, check_annotation, num_out_of_range,
+                                 read_annotations)
+from sbp_tad.datasets.transforms import build_pipeline, pack_failure
+from sbp_tad.datasets.video_header import DECODER_ERRORS, VideoHeader, VideoReadError, probe_video
+from sbp_tad.datasets.windows import WindowSize, sliding_window_starts
+from sbp_tad.errors import UserError
+from sbp_tad.registry import DATASETS
+
+# Differences between annotation and file below these are not worth a word.
+FPS_TOLERANCE = 0.01  # relative
+DURATION_TOLERANCE_SECONDS = 1.0
+
+
+class DatasetError(UserError, ValueError):
+    """A dataset is declared in a way that cannot work."""
+
+
+@DATASETS.register_module()
+class TemporalDetectionDataset(BaseDataset):
+    """Untrimmed videos with annotated actions.
+
+    In training an item is a video, whose window ``SampleWindow`` draws; in
+    testing an item is one window of the videos, which together cover every
+    video to its end. A subclass declares its classes in ``METAINFO`` and its
+    defaults as class attributes; a user's own set gives
+    ``metainfo=dict(classes=[...])`` and ``subsets`` in the config.
+
+    A test window that cannot be read comes out as a data sample with
+    ``error`` and no input, so that the run goes on.
+
+    Args:
+        ann_file: annotation, see :mod:`sbp_tad.annotations`.
+        subsets: subsets to use; ``None`` takes the declared ones.
+        num_frames, stride_frames, target_fps: see :class:`WindowSize`.
+        overlap: share in [0, 1) that neighbouring test windows have in common.
+        windows_per_video: how often an epoch of training visits a video.
+        ignored_labels: labels that are no class, taken out.
+        excluded_videos: videos of the subsets that are left out.
+        out_of_range: ``'error'`` or ``'clip'`` for segments outside the video.
+        tolerance_seconds: how far outside the video a segment may end.
+        on_bad_video: ``'raise'`` or ``'skip'`` (in training; reported, listed
+            in ``bad_videos``, and another video taken).
+        filename_template: file of a video below ``data_prefix['video']``.
+        filter_cfg: ``dict(filter_empty_gt=False)`` keeps training videos
+            without an action.
+        kwargs: of mmengine's ``BaseDataset``.
+
+    Raises:
+        DatasetError: a declaration that cannot work.
+        AnnotationError: the annotation is at fault.
+    """
+
+    METAINFO: dict = dict(dataset_type='temporal_action_detection')
+    protocol: int | None = None
+    TRAIN_SUBSETS: tuple[str, ...] = ()
+    TEST_SUBSETS: tuple[str, ...] = ()
+    IGNORED_LABELS: tuple[str, ...] = ()
+
+    def __init__(self, ann_file: str, *, num_frames: int, stride_frames: float | None = None,
+                 target_fps: float | None = None, subsets: Sequence[str] | str | None = None,
+                 overlap: float = 0.5, windows_per_video: int = 1,
+                 ignored_labels: Collection[str] | None = None,
+                 excluded_videos: Collection[str] = (), out_of_range: str = 'error',
+                 tolerance_seconds: float = 0.1, on_bad_video: str = 'raise',
+                 filename_template: str = '{video_id}.mp4', data_prefix: dict | None = None,
+                 pipeline: Sequence[dict | Callable] = (), test_mode: bool = False,
+                 **kwargs: Any) -> None:
+        self.window_size = WindowSize(num_frames, stride_frames, target_fps)
+        sliding_window_starts(1, 1, overlap)  # a wrong overlap is refused here, not by an epoch
+        declared = self.TEST_SUBSETS if test_mode else self.TRAIN_SUBSETS
+        self.subsets = (subsets,) if isinstance(subsets, str) else tuple(subsets or declared)
+        self.overlap = overlap
+        self.windows_per_video = windows_per_video
+        self.ignored_labels = tuple(
+            self.IGNORED_LABELS if ignored_labels is None else ignored_labels)
+        self.excluded_videos = tuple(excluded_videos)
+        self.out_of_range = out_of_range
+        self.tolerance_seconds = tolerance_seconds
+        self.on_bad_video = on_bad_video
+        self.filename_template = filename_template
+        self.bad_videos: dict[str, str] = {}
+        self._compared: set[str] = set()
+        super().__init__(
+            ann_file, data_prefix=dict(video='videos') if data_prefix is None else data_prefix,
+            pipeline=build_pipeline(pipeline), test_mode=test_mode, **kwargs)
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Classes and protocol; in testing also what makes up the ground truth.
+
+        Training sets leave the latter out: ``ConcatDataset`` joins only sets
+        of equal meta information.
+        """
+        info = dict(super().metainfo, protocol=self.protocol)
+        if self.test_mode:
+            info.update(ann_file=str(self.ann_file), subsets=self.subsets,
+                        ignored_labels=self.ignored_labels,
+                        excluded_videos=self.excluded_videos, out_of_range=self.out_of_range)
+        return info
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """One dict a video (training) or a window (testing)."""
+        self._check_declaration()
+        videos = [video for video in read_annotations(self.ann_file, self.subsets).values()
+                  if video.video_id not in self.excluded_videos]
+        self._report_out_of_range(videos)
+        parse = self._test_items if self.test_mode else self._train_items
+        return [item for video in videos for item in parse(video)]
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        """Leave out training videos without an action; refuse an empty set."""
+        items = self.data_list
+        if not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', True):
+            items = [item for item in items if len(item['annotation'])]
+        if not items:
+            raise DatasetError(
+                f'{self.ann_file}: nothing is left of the subsets {list(self.subsets)} after '
+                'excluded videos, and in training videos without an action, are taken out.')
+        return items
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Class indices of an item's actions, for ``ClassBalancedDataset``."""
+        labels = set(self.get_data_info(idx)['annotation'].labels)
+        return sorted(self._metainfo['classes'].index(label) for label in labels)
+
+    def prepare_data(self, idx: int) -> dict[str, Any] | None:
+        """Run the pipeline on an item; ``None`` for a skipped training video."""
+        info = self.get_data_info(idx)
+        if not self.test_mode and info['video_id'] in self.bad_videos:
+            return None
+        try:
+            return self._read(info)
+        except VideoReadError as error:
+            if not self.test_mode and self.on_bad_video == 'raise':
+                raise
+            self._report_bad(info['video_id'], str(error))
+            if self.test_mode:
+                return pack_failure(info['video_id'], info['window'], info['filename'],
+                                    str(error))
+            return None
+
+    def _rand_another(self) -> int:
+        """An item of a video that is not known to be bad."""
+        good = [index for index in range(len(self))
+                if self.get_data_info(index)['video_id'] not in self.bad_videos]
+        if not good:
+            raise VideoReadError(
+                f'{self.ann_file}: none of the {len(self.bad_videos)} videos can be read. '
+                f'The first: {next(iter(self.bad_videos.values()))}')
+        return int(np.random.choice(good))
+
+    def _read(self, info: dict[str, Any]) -> dict[str, Any] | None:
+        """The pipeline, with a decoder's error said in a sentence."""
+        if info['window'] is None and self.test_mode:
+            raise VideoReadError(info['error'])
+        info['video_header'] = probe_video(info['filename'])
+        self._compare(info['annotation'], info['video_header'])
+        for transform in self.pipeline.transforms:
+            # mmaction names every transform that touches the file like this;
+            # an error of any other transform is a bug and must show as one.
+            reads = type(transform).__name__.endswith(('Init', 'Decode'))
+            try:
+                info = transform(info)
+            except DECODER_ERRORS as error:
+                if not reads or isinstance(error, VideoReadError):
+                    raise
+                raise VideoReadError(
+                    f"{info['filename']}: the video cannot be decoded ({_first_line(error)}). "
+                    "Replace the file, or set on_bad_video='skip'.") from error
+            if info is None:
+                return None
+        return info
+
+    def _item(self, video: VideoAnnotation) -> dict[str, Any]:
+        filename = self.filename_template.format(video_id=video.video_id)
+        return dict(
+            filename=str(Path(self.data_prefix.get('video', '')) / filename),
+            video_id=video.video_id, annotation=video, class_names=self._metainfo['classes'],
+            modality='RGB', start_index=0, window=None)
+
+    def _train_items(self, video: VideoAnnotation) -> list[dict[str, Any]]:
+        item = self._item(self._check(video))
+        return [dict(item, window_size=self.window_size)] * self.windows_per_video
+
+    def _test_items(self, video: VideoAnnotation) -> list[dict[str, Any]]:
+        item = self._item(video)
+        try:
+            video = _with_timing(video, item['filename'])
+        except VideoReadError as error:
+            return [dict(item, annotation=self._check(video), error=str(error))]
+        item['annotation'] = self._check(video)
+        video_frames = video.duration_seconds * video.fps
+        span = self.window_size.num_frames * self.window_size.stride_at(video.fps)
+        return [dict(item, window=self.window_size.window(
+                    video.video_id, start, video.fps, video_frames))
+                for start in sliding_window_starts(video_frames, span, self.overlap)]
+
+    def _check(self, video: VideoAnnotation) -> VideoAnnotation:
+        return check_annotation(video, self._metainfo['classes'], self.ignored_labels,
+                                self.out_of_range, self.tolerance_seconds)
+
+    def _check_declaration(self) -> None:
+        classes = tuple(self._metainfo.get('classes', ()))
+        if not classes or len(set(classes)) != len(classes):
+            raise DatasetError(
+                f'{type(self).__name__} needs distinct class names, got {list(classes)}: set '
+                "metainfo=dict(classes=['first', 'second', ...]).")
+        if set(classes) & set(self.ignored_labels):
+            raise DatasetError(f'These labels are both classes and ignored_labels: '
+                               f'{sorted(set(classes) & set(self.ignored_labels))}.')
+        if not self.subsets:
+            raise DatasetError(f"{type(self).__name__} needs subsets=['...'], the subsets of "
+                               f'{self.ann_file} to use.')
+        if self.on_bad_video not in ('raise', 'skip'):
+            raise DatasetError(
+                f"on_bad_video must be 'raise' or 'skip', got {self.on_bad_video!r}.")
+        self._metainfo['classes'] = classes
+
+    def _report_out_of_range(self, videos: Sequence[VideoAnnotation]) -> None:
+        checked = [video.without(self.ignored_labels) for video in videos]
+        counts = {video.video_id: num_out_of_range(video, self.tolerance_seconds)
+                  for video in checked}
+        bad = {video_id: count for video_id, count in counts.items() if count}
+        if bad and self.out_of_range == 'clip':
+            print_log(f'{self.ann_file}: {sum(bad.values())} segments leave their videos and '
+                      f'are clipped or, wholly outside, dropped: {bad}.', 'current',
+                      logging.WARNING)
+
+    def _report_bad(self, video_id: str, sentence: str) -> None:
+        if video_id not in self.bad_videos:
+            self.bad_videos[video_id] = sentence
+            print_log(f'Skipped: {sentence}', 'current', logging.WARNING)
+
+    def _compare(self, video: VideoAnnotation, header: VideoHeader) -> None:
+        """Say once when a file is not the one that was annotated."""
+        if video.video_id in self._compared:
+            return
+        self._compared.add(video.video_id)
+        fps = video.fps or header.fps
+        seconds = video.duration_seconds or header.duration_seconds
+        if (abs(fps - header.fps) > FPS_TOLERANCE * fps
+                or abs(seconds - header.duration_seconds) > DURATION_TOLERANCE_SECONDS):
+            print_log(f'{video.video_id}: the annotation says {fps:g} fps and {seconds:g} s, the '
+                      f'file has {header.fps:g} fps and {header.duration_seconds:g} s. Frames '
+                      'are taken at the seconds of the annotation.', 'current', logging.WARNING)
+
+
+def _with_timing(video: VideoAnnotation, filename: str) -> VideoAnnotation:
+    """Fill in fps and duration from the file where the annotation has none."""
+    if video.fps and video.duration_seconds:
+        return video
+    header = probe_video(filename)
+    return replace(video, fps=video.fps or header.fps,
+                   duration_seconds=video.duration_seconds or header.duration_seconds)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split('\n')[0][:200] or type(error).__name__

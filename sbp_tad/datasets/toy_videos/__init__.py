@@ -1,0 +1,11 @@
+"""The toy dataset: untrimmed videos drawn from a seed, whose classes are motions.
+
+``motion`` says what happens and when, ``scene`` draws it, ``build`` writes the
+mp4 files and the annotation.
+"""
+from .build import ToyDatasetError, ToyFolderError, ToySettings, build_toy_dataset
+from .motion import CLASS_NAMES
+
+__all__ = [
+    'CLASS_NAMES', 'ToyDatasetError', 'ToyFolderError', 'ToySettings', 'build_toy_dataset'
+]

@@ -1,0 +1,201 @@
+"""Writing the toy dataset: settings in, mp4 files and an annotation out.
+
+The annotation is written last and names the settings and the code it was drawn
+with, so it alone says whether a set is complete and the one that is asked for.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from sbp_tad.errors import UserError
+
+from .motion import MIN_VIDEO_SECONDS, draw_track, plan_lives
+from .scene import LOOKS, draw_frames
+
+ANNOTATION_NAME = 'annotations.json'
+VIDEO_FOLDER = 'videos'
+SUBSETS = ('training', 'test')
+# no B-frames: frame n is packet n, so that every decoder counts and seeks alike;
+# one thread: the same bytes whatever the machine
+ENCODER_OPTIONS = {'preset': 'veryfast', 'crf': '23', 'g': '48', 'bf': '0', 'threads': '1'}
+
+
+class ToyDatasetError(UserError, ValueError):
+    """A setting the toy dataset cannot be drawn with."""
+
+
+class ToyFolderError(UserError, OSError):
+    """A folder the toy dataset cannot be written to."""
+
+
+@dataclass(frozen=True)
+class ToySettings:
+    """Everything the toy dataset depends on; equal settings, equal dataset.
+
+    Args:
+        seed: of motion and look; not negative.
+        train_videos: videos of the subset ``training``.
+        test_videos: videos of the subset ``test``.
+        size: side of the square frames in pixels; even, 32 to 512. 80 leaves
+            room for a random crop to 64 to 72 pixels.
+        fps: frames a second, 5 to 60. 12 is enough for the fastest motion (20
+            degrees a frame) and keeps decoding cheap.
+        min_seconds: length of the shortest video.
+        max_seconds: length of the longest video.
+        look: name of the sprites and textures (see ``scene.LOOKS``). It
+            changes no annotation: motion and look have generators of their own.
+
+    Raises:
+        ToyDatasetError: a value is out of range; the message names it.
+    """
+
+    seed: int = 0
+    train_videos: int = 48
+    test_videos: int = 24
+    size: int = 80
+    fps: int = 12
+    min_seconds: float = 20.0
+    max_seconds: float = 60.0
+    look: str = 'shapes'
+
+    def __post_init__(self) -> None:
+        rules = (
+            (self.seed >= 0, 'seed must be 0 or more', self.seed),
+            (self.train_videos >= 0, 'train_videos must be 0 or more', self.train_videos),
+            (self.test_videos >= 0, 'test_videos must be 0 or more', self.test_videos),
+            (self.train_videos + self.test_videos > 0,
+             'train_videos + test_videos must be 1 or more', 0),
+            (self.size % 2 == 0 and 32 <= self.size <= 512,
+             'size must be an even number of pixels from 32 to 512', self.size),
+            (5 <= self.fps <= 60, 'fps must be from 5 to 60', self.fps),
+            (MIN_VIDEO_SECONDS <= self.min_seconds <= self.max_seconds < float('inf'),
+             f'min_seconds and max_seconds must be ordered, finite and at least '
+             f'{MIN_VIDEO_SECONDS:g}, to hold one action',
+             f'{self.min_seconds:g} and {self.max_seconds:g}'),
+            (self.look in LOOKS, f'look must be one of {", ".join(LOOKS)}', self.look),
+        )
+        for holds, rule, value in rules:
+            if not holds:
+                raise ToyDatasetError(f'Toy dataset: {rule}, got {value}.')
+
+
+def build_toy_dataset(folder: Path, settings: ToySettings, workers: int = 1) -> bool:
+    """Write ``annotations.json`` and ``videos/*.mp4``, unless they are there.
+
+    What is written does not depend on the number of workers. They are threads:
+    processes would each spend longer importing than they save.
+
+    Args:
+        folder: created if need be; earlier toy videos in it are replaced.
+        workers: videos drawn at a time, 1 or more.
+
+    Returns:
+        True if the set was written, False if a complete one with these
+        settings was found.
+
+    Raises:
+        ToyDatasetError: ``workers`` is below 1.
+        ToyFolderError: the folder cannot be written to.
+    """
+    if workers < 1:
+        raise ToyDatasetError(f'Toy dataset: workers must be 1 or more, got {workers}.')
+    if is_complete(folder, settings):
+        return False
+    try:
+        _clear(folder)
+        jobs = [(folder, settings, subset, index) for subset in SUBSETS
+                for index in range(_num_videos(settings, subset))]
+        with ThreadPoolExecutor(workers) as pool:
+            database = dict(pool.map(lambda job: _write_toy_video(*job), jobs))
+        text = json.dumps({**_header(settings), 'database': database}, indent=1)
+        _write_whole(folder / ANNOTATION_NAME, text + '\n')
+    except OSError as error:
+        raise ToyFolderError(f'Cannot write the toy dataset to {folder}: {error}. '
+                             'Name a folder that can be written to.') from error
+    return True
+
+
+def is_complete(folder: Path, settings: ToySettings) -> bool:
+    """Whether the folder holds the whole dataset of these settings."""
+    try:
+        content = json.loads((folder / ANNOTATION_NAME).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return False
+    if not isinstance(content, dict) or {**content, **_header(settings)} != content:
+        return False
+    return all(_video_path(folder, video_id).is_file() for video_id in content['database'])
+
+
+def _header(settings: ToySettings) -> dict[str, Any]:
+    return {'version': generator_version(), 'settings': asdict(settings)}
+
+
+def generator_version() -> str:
+    """Digest of this package's source: a set drawn by other code is not reused."""
+    sources = sorted(Path(__file__).parent.glob('*.py'))
+    digest = hashlib.sha256(b''.join(path.read_bytes() for path in sources))
+    return f'toy-{digest.hexdigest()[:12]}'
+
+
+def _num_videos(settings: ToySettings, subset: str) -> int:
+    return settings.train_videos if subset == 'training' else settings.test_videos
+
+
+def _video_path(folder: Path, video_id: str) -> Path:
+    return folder / VIDEO_FOLDER / f'{video_id}.mp4'
+
+
+def _clear(folder: Path) -> None:
+    """Take away the annotation first: from here on the set counts as incomplete."""
+    (folder / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
+    (folder / ANNOTATION_NAME).unlink(missing_ok=True)
+    for subset in SUBSETS:
+        for path in (folder / VIDEO_FOLDER).glob(f'toy_{subset}_[0-9]*.mp4*'):
+            path.unlink()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_name(path.name + '.part')
+    part.write_text(text, encoding='utf-8')
+    part.replace(path)
+
+
+def _write_toy_video(folder: Path, settings: ToySettings, subset: str,
+                     index: int) -> tuple[str, dict[str, Any]]:
+    """Draw and write one video; its id and its annotation entry."""
+    key = [settings.seed, SUBSETS.index(subset), index]
+    motion_rng, look_rng = (np.random.default_rng([*key, stream]) for stream in range(2))
+    fps = settings.fps
+    num_frames = round(motion_rng.uniform(settings.min_seconds, settings.max_seconds) * fps)
+    lives = plan_lives(motion_rng, num_frames, fps)
+    track = draw_track(motion_rng, lives, num_frames, fps)
+    video_id = f'toy_{subset}_{index:04d}'
+    path = _video_path(folder, video_id)
+    part = path.with_name(path.name + '.part')
+    write_video(part, draw_frames(look_rng, track, settings.size, fps, settings.look), fps)
+    part.replace(path)
+    actions = [{'segment': [round(life.action_start / fps, 4), round(life.action_end / fps, 4)],
+                'label': life.label} for life in lives if life.label is not None]
+    return video_id, {'subset': subset, 'duration': round(num_frames / fps, 4), 'fps': fps,
+                      'num_frames': num_frames, 'annotations': actions}
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
+    """Encode frames (H, W, 3) uint8 RGB, H and W even, as H.264 in an mp4 file."""
+    with av.open(str(path), 'w', format='mp4') as container:
+        stream = container.add_stream('libx264', rate=fps, options=ENCODER_OPTIONS)
+        stream.pix_fmt = 'yuv420p'
+        for index, frame in enumerate(frames):
+            if index == 0:
+                stream.height, stream.width = frame.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+        container.mux(stream.encode(None))  # what the encoder still holds

@@ -1,0 +1,185 @@
+"""Where windows lie and what they keep: pure functions on frames and seconds.
+
+A window covers ``num_frames * stride_frames`` frames of the video, its span.
+Positions are counted in video frames and may be fractional.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sbp_tad.errors import UserError
+from sbp_tad.structures import Window
+
+# Frame positions come from products of decimal fps and seconds; a ceil must
+# not count a frame more for the last bit of such a product.
+_ROUNDING_FRAMES = 1e-6
+
+
+class WindowError(UserError, ValueError):
+    """A window, or the rule that draws it, is not possible."""
+
+
+@dataclass(frozen=True)
+class WindowSize:
+    """How many frames a window samples and how far apart they lie.
+
+    Args:
+        num_frames: sampled frames of a window, T.
+        stride_frames: video frames between two sampled frames, or
+        target_fps: sampled frames a second. Exactly one of the two is given.
+
+    Raises:
+        WindowError: a value is not above 0, or both or none are given.
+    """
+
+    num_frames: int
+    stride_frames: float | None = None
+    target_fps: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.stride_frames is None) == (self.target_fps is None):
+            raise WindowError(
+                'Give exactly one of stride_frames and target_fps, got '
+                f'stride_frames={self.stride_frames} and target_fps={self.target_fps}.')
+        for name in ('num_frames', 'stride_frames', 'target_fps'):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise WindowError(f'{name} must be above 0, got {value!r}.')
+        if self.num_frames != int(self.num_frames):
+            raise WindowError(f'num_frames must be a whole number, got {self.num_frames!r}.')
+
+    def stride_at(self, fps: float) -> float:
+        """Video frames between two sampled frames in a video of that fps."""
+        return float(self.stride_frames or fps / self.target_fps)
+
+    def window(self, video_id: str, start_frame: float, fps: float,
+               video_frames: float) -> Window:
+        """The window that starts there, in a video of so many frames."""
+        stride = self.stride_at(fps)
+        valid = num_valid_frames(start_frame, self.num_frames, stride, video_frames)
+        return Window(video_id, float(start_frame), self.num_frames, stride, float(fps), valid)
+
+
+def num_valid_frames(start_frame: float, num_frames: int, stride_frames: float,
+                     video_frames: float) -> int:
+    """How many sampled frames of a window begin inside the video, 0 to T."""
+    valid = np.ceil((video_frames - start_frame) / stride_frames - _ROUNDING_FRAMES)
+    return int(np.clip(valid, 0, num_frames))
+
+
+def sliding_window_starts(num_frames: float, span_frames: float, overlap: float) -> np.ndarray:
+    """Starts of windows that together cover a video, its tail included.
+
+    Neighbours share at least ``overlap`` of their span; the last window ends
+    where the video ends. A video shorter than the span gets one window.
+
+    Args:
+        num_frames: length of the video in frames.
+        span_frames: frames a window covers.
+        overlap: share in [0, 1) that two neighbours have in common, at most
+            all but one frame.
+
+    Returns:
+        (n,) float64, increasing, in frames.
+
+    Raises:
+        WindowError: overlap outside [0, 1).
+    """
+    if not 0 <= overlap < 1:
+        raise WindowError(f'overlap must lie in [0, 1), got {overlap!r}.')
+    last = num_frames - span_frames
+    if last <= 0:
+        return np.zeros(1)
+    step = max(min(1.0, span_frames), span_frames * (1 - overlap))
+    num_steps = int(np.ceil(last / step - _ROUNDING_FRAMES))
+    return np.append(np.arange(max(num_steps, 1)) * step, last)
+
+
+def inside_share(segments: np.ndarray, start: float, end: float) -> np.ndarray:
+    """Share of each segment that lies in [start, end].
+
+    A segment longer than the window counts as if it were as long as the
+    window: a window that lies wholly inside an action shows all it can.
+
+    Args:
+        segments: (N, 2) in the unit of ``start`` and ``end``.
+
+    Returns:
+        (N,) float64 in [0, 1].
+    """
+    overlap = np.minimum(segments[:, 1], end) - np.maximum(segments[:, 0], start)
+    length = np.minimum(segments[:, 1] - segments[:, 0], end - start)
+    return np.clip(overlap, 0, None) / np.maximum(length, np.finfo(np.float64).tiny)
+
+
+def clip_segments(segments: np.ndarray, start: float, end: float, min_keep_share: float
+                  ) -> tuple[np.ndarray, np.ndarray]:
+    """Segments as a window sees them: cut at its ends, or dropped.
+
+    Args:
+        segments: (N, 2) in the unit of ``start`` and ``end``.
+        min_keep_share: a segment with less than this share inside is dropped,
+            as is one of which nothing lies inside.
+
+    Returns:
+        Kept segments (K, 2), clipped, and which they are, (N,) bool.
+    """
+    if end <= start:
+        return segments[:0], np.zeros(len(segments), dtype=bool)
+    share = inside_share(segments, start, end)
+    # a share that equals the minimum may come out a rounding error below it
+    kept = (share > 0) & (share >= min_keep_share - 1e-9)
+    return segments[kept].clip(start, end), kept
+
+
+def draw_window_start(rng: np.random.Generator, segments_frames: np.ndarray,
+                      video_frames: float, span_frames: float, min_action_share: float) -> float:
+    """Draw where a training window starts.
+
+    One action is drawn, then uniformly one of the starts inside the video at
+    which the window holds ``min_action_share`` of that action (see
+    :func:`inside_share`); without actions any start inside the video.
+
+    Args:
+        segments_frames: (N, 2) actions inside [0, ``video_frames``].
+        video_frames: length of the video.
+        span_frames: frames a window covers.
+
+    Returns:
+        The first frame of the window, 0 in a video shorter than the span.
+    """
+    last = max(0.0, video_frames - span_frames)
+    first = 0.0
+    if len(segments_frames):
+        start, end = segments_frames[rng.integers(len(segments_frames))]
+        needed = min_action_share * min(end - start, span_frames)
+        first = np.clip(start + needed - span_frames, 0, last)
+        last = np.clip(end - needed, first, last)
+    return float(rng.uniform(first, last))
+
+
+def frame_indices(window: Window, file_frames: int, file_fps: float) -> np.ndarray:
+    """Frames of the file that a window samples.
+
+    Sampled frame ``i`` shows the middle of the time it stands for. Time goes
+    through seconds, so a file whose fps differs from the window's is read at
+    the right moments; beyond the end of the file its last frame repeats.
+
+    Args:
+        file_frames: frames that the file really holds.
+        file_fps: frames a second of the file.
+
+    Returns:
+        (T,) int64 in [0, ``file_frames`` - 1].
+    """
+    middles = window.start_frame + (np.arange(window.num_frames) + 0.5) * window.stride_frames
+    return np.floor(middles * (file_fps / window.fps)).clip(0, file_frames - 1).astype(np.int64)
+
+
+def trim_window(window: Window, duration_seconds: float) -> Window:
+    """The same window with no valid frame beyond the end of the video."""
+    valid = num_valid_frames(window.start_frame, window.num_frames, window.stride_frames,
+                             duration_seconds * window.fps)
+    return replace(window, num_valid_frames=min(valid, window.num_valid_frames))

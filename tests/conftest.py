@@ -1,0 +1,81 @@
+"""Fixtures that several rooms share: small videos and the shared data."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+SHARED_DATA = REPOSITORY / '..' / 'shared' / 'data'
+
+
+def gray_level(index: int) -> int:
+    """Brightness of frame ``index`` in a test video: it tells frames apart."""
+    return 16 + 5 * (index % 44)
+
+
+def write_gray_video(path: Path, num_frames: int, fps: int = 10, size: tuple[int, int] = (64, 48)
+                     ) -> Path:
+    """An H.264 file whose frame ``i`` is uniformly ``gray_level(i)``."""
+    width, height = size
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
+        stream.options = {'crf': '0', 'g': '12', 'preset': 'ultrafast'}
+        for index in range(num_frames):
+            pixels = np.full((height, width, 3), gray_level(index), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format='rgb24')))
+        container.mux(stream.encode(None))
+    return path
+
+
+def frame_numbers(frames: np.ndarray) -> np.ndarray:
+    """Which frames of a gray video these are; ``frames`` (T, ...), modulo 44."""
+    levels = frames.reshape(len(frames), -1).mean(axis=1)
+    return np.round((levels - 16) / 5).astype(int)
+
+
+@pytest.fixture(scope='session')
+def write_video() -> Callable[..., Path]:
+    """The function that writes a gray video."""
+    return write_gray_video
+
+
+@pytest.fixture(scope='session')
+def read_frame_numbers() -> Callable[[np.ndarray], np.ndarray]:
+    """The function that tells which frames of a gray video are shown."""
+    return frame_numbers
+
+
+@pytest.fixture(scope='session')
+def small_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 frames, 10 fps, 64 x 48 pixels."""
+    return write_gray_video(tmp_path_factory.mktemp('videos') / 'small.mp4', 40)
+
+
+@pytest.fixture
+def write_annotation(tmp_path: Path) -> Callable[..., Path]:
+    """Writes ``{video: entry}`` as an annotation file below ``tmp_path``."""
+    def write(database: dict, name: str = 'annotations.json') -> Path:
+        path = tmp_path / name
+        path.write_text(json.dumps({'database': database}))
+        return path
+    return write
+
+
+@pytest.fixture(scope='session')
+def thumos14_sample() -> Path:
+    """Twelve real videos' annotation; see tests/data/thumos14_sample.README.md."""
+    return REPOSITORY / 'tests' / 'data' / 'thumos14_sample.json'
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> Path:
+    """The folder of real data beside the repository."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip('../shared/data, the folder of real data beside the repository, is absent')
+    return SHARED_DATA

@@ -1,0 +1,53 @@
+"""Draw the toy dataset: mp4 videos and an ActivityNet-style annotation.
+
+A complete set with the same settings is left as it is.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from sbp_tad.apis.command_line import run_main
+from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
+
+
+def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    default = ToySettings()
+    parser.add_argument('--out', type=Path, default=Path('data/toy'), help='folder to write to')
+    parser.add_argument('--seed', type=int, default=default.seed, help='of motion and look')
+    parser.add_argument('--train-videos', type=int, default=default.train_videos,
+                        help='videos of the subset "training"')
+    parser.add_argument('--test-videos', type=int, default=default.test_videos,
+                        help='videos of the subset "test"')
+    parser.add_argument('--size', type=int, default=default.size, help='side in pixels, even')
+    parser.add_argument('--fps', type=int, default=default.fps, help='frames a second')
+    parser.add_argument('--min-seconds', type=float, default=default.min_seconds,
+                        help='length of the shortest video')
+    parser.add_argument('--max-seconds', type=float, default=default.max_seconds,
+                        help='length of the longest video')
+    parser.add_argument('--look', default=default.look, help='sprites and textures to draw with')
+    parser.add_argument('--workers', type=int, default=min(2, os.cpu_count() or 1),
+                        help='videos drawn at a time')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = vars(parse_args(arguments))
+    folder, workers = options.pop('out'), options.pop('workers')
+    settings = ToySettings(**options)
+    start = time.perf_counter()
+    written = build_toy_dataset(folder, settings, workers)
+    videos = f'{settings.train_videos} training and {settings.test_videos} test videos'
+    if written:
+        print(f'{folder}: {videos} written in {time.perf_counter() - start:.0f} s')
+    else:
+        print(f'{folder}: {videos} are already there')
+
+
+if __name__ == '__main__':
+    run_main(main)
