@@ -14,9 +14,9 @@ from sbp_tad.registry import HOOKS
 _PEAK_UNIT_BYTES = 1 if sys.platform == 'darwin' else 1024
 
 
-def peak_memory_bytes() -> int:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT_BYTES
+def peak_memory_bytes(who: int = resource.RUSAGE_SELF) -> int:
+    """Largest resident memory so far: of this process, or ``RUSAGE_CHILDREN``'s largest."""
+    return resource.getrusage(who).ru_maxrss * _PEAK_UNIT_BYTES
 
 
 @HOOKS.register_module()

@@ -88,6 +88,8 @@ class AnchorFreeHead(BaseModule):
         # a rare positive among many points must not drown the first steps
         nn.init.constant_(self.cls_tower.predictor.bias,
                           -math.log((1 - class_prior) / class_prior))
+        # distances start at one stride: a ReLU that starts below zero never learns
+        nn.init.constant_(self.reg_tower.predictor.bias, 1.0)
         self.loss_cls = MODELS.build(loss_cls or dict(type='SigmoidFocalLoss'))
         self.loss_reg = MODELS.build(loss_reg or dict(type='AlignedDIoULoss'))
         self.normalizer_momentum = normalizer_momentum

@@ -4,8 +4,7 @@ Cheng et al., "Stochastic Backpropagation: A Memory Efficient Strategy for
 Training Video Models", CVPR 2022. This package imports torch and nothing of
 OpenMMLab, so it serves any PyTorch model.
 """
-from sbp_tad.sbp.clipwise import (ClipwiseSBP, check_batch_norm, encode_clips,
-                                  encode_stochastically)
+from sbp_tad.sbp.clipwise import ClipwiseSBP, check_batch_norm, encode_clips, encode_stochastically
 from sbp_tad.sbp.config import SBPConfig, SBPError
 from sbp_tad.sbp.memory import SavedMemory
 from sbp_tad.sbp.sampling import SAMPLERS, draw_kept_clips, keep_count

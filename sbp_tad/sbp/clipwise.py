@@ -92,12 +92,14 @@ def check_batch_norm(module: nn.Module) -> None:
                 'statistics; freeze it (norm_eval=True, or layer.eval()) or use keep_ratio=1.')
 
 
-def encode_stochastically(encoder: nn.Module, clips: Tensor, num_clips: int, config: SBPConfig,
-                          keys: Sequence[Sequence[int]]) -> Features:
+def encode_stochastically(encoder: Encoder, module: nn.Module, clips: Tensor, num_clips: int,
+                          config: SBPConfig, keys: Sequence[Sequence[int]]) -> Features:
     """Encode the clips of a batch; each sample keeps its own random part of the backward.
 
     Args:
         encoder: maps (n, ...) clips to (n, ...) features.
+        module: the network behind the encoder, checked for live batch
+            normalization.
         clips: (B * K, ...), the K clips of a sample side by side.
         num_clips: K.
         config: the choices of SBP.
@@ -114,7 +116,7 @@ def encode_stochastically(encoder: nn.Module, clips: Tensor, num_clips: int, con
                        f'in all, got {len(clips)}; check the clip length against the video.')
     if config.keep_ratio == 1:
         return encode_clips(encoder, clips, torch.ones(len(clips), dtype=torch.bool))
-    check_batch_norm(encoder)
+    check_batch_norm(module)
     kept = draw_kept_clips(num_clips, config.keep_ratio, config.sampler, keys)  # (B, K)
     num_kept = keep_count(config.keep_ratio, num_clips)
     return encode_clips(encoder, clips, kept.flatten(), clips_at_once=config.clips_at_once,
@@ -149,4 +151,5 @@ class ClipwiseSBP(nn.Module):
             return self.encoder(flat)
         keys = [(self.seed, self.step, sample) for sample in range(batch)]
         self.step += 1
-        return encode_stochastically(self.encoder, flat, num_clips, self.config, keys)
+        return encode_stochastically(self.encoder, self.encoder, flat, num_clips, self.config,
+                                     keys)

@@ -99,7 +99,8 @@ def test_gradients_equal_the_masked_reference(case, scale):
 def test_keep_ratio_one_is_plain_autograd(case):
     encoder, clips = build(case)
     plain = gradients_of(encoder, head_loss(encoder(clips)))
-    features = encode_stochastically(encoder, clips, 4, SBPConfig(keep_ratio=1), [(0, ), (1, )])
+    features = encode_stochastically(encoder, encoder, clips, 4, SBPConfig(keep_ratio=1),
+                                     [(0, ), (1, )])
     found = gradients_of(encoder, head_loss(features))
     assert all(torch.equal(found[name], plain[name]) for name in plain)
 
@@ -126,7 +127,7 @@ def test_rescale_is_one_over_the_kept_share(rescale):
     kept = draw_kept_clips(10, 0.3, config.sampler, [(0, )]).flatten()
     _, expected = masked_gradients(encoder, head_loss, clips, kept, 10 / 3 if rescale else 1)
     found = gradients_of(encoder, head_loss(
-        encode_stochastically(encoder, clips, 10, config, [(0, )])))
+        encode_stochastically(encoder, encoder, clips, 10, config, [(0, )])))
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-10, atol=1e-12)
 
@@ -166,13 +167,14 @@ def test_live_batch_norm_is_refused():
     encoder = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     config = SBPConfig(keep_ratio=0.5)
     with pytest.raises(SBPError, match="batch normalization '1' is in training mode.*norm_eval"):
-        encode_stochastically(encoder, torch.randn(4, 3, 8, 8), 4, config, [(0, )])
+        encode_stochastically(encoder, encoder, torch.randn(4, 3, 8, 8), 4, config, [(0, )])
 
 
 @pytest.mark.parametrize('num_clips, keys', [(0, [(0, )]), (3, [(0, )])])
 def test_number_of_clips_must_fit(num_clips, keys):
     with pytest.raises(SBPError, match='expected at least one clip a sample'):
-        encode_stochastically(nn.Identity(), torch.randn(4, 3), num_clips, SBPConfig(), keys)
+        encode_stochastically(nn.Identity(), nn.Identity(), torch.randn(4, 3), num_clips,
+                              SBPConfig(), keys)
 
 
 def test_frozen_and_unused_parameters_are_fine():

@@ -1,0 +1,190 @@
+"""From a config file and command-line options to a Runner that is ready to go."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from sbp_tad import compat
+from sbp_tad.errors import UserError
+from sbp_tad.registry import RUNNERS
+
+AMP_WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper', 'CpuAmpOptimWrapper',
+                'sbp_tad.CpuAmpOptimWrapper')
+
+
+class ConfigError(UserError, ValueError):
+    """A config that cannot be read or built."""
+
+
+def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
+    """Read a config of this project or of mmaction and merge ``cfg_options`` into it.
+
+    Raises:
+        ConfigError: no such file, not a config, or no ``model`` in it.
+    """
+    try:
+        cfg = Config.fromfile(path)
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise ConfigError(f'config {path}: {error}. Give the path of an existing config, such '
+                          'as configs/toy/..., and check its _base_.') from error
+    except (OSError, SyntaxError, KeyError, TypeError, ValueError, NameError) as error:
+        raise ConfigError(f'config {path} cannot be read: {error}') from error
+    if cfg_options:
+        cfg.merge_from_dict(cfg_options)
+    if not isinstance(cfg.get('model'), dict):
+        raise ConfigError(f'config {path} defines no model; expected model = dict(type=...).')
+    return cfg
+
+
+def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
+    """Command line first, then the config, then ``work_dirs/<name of the config>``."""
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(
+        Path('work_dirs') / Path(config_path).stem)
+
+
+def use_amp(cfg: Config) -> None:
+    """Train in mixed precision: float16 with loss scaling on CUDA, bfloat16 on a CPU.
+
+    Raises:
+        ConfigError: the config has an optimizer wrapper of another kind.
+    """
+    current = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if current not in AMP_WRAPPERS:
+        raise ConfigError(f'--amp needs an optim_wrapper of type OptimWrapper, got {current!r}; '
+                          'leave --amp out and set the precision in the config.')
+    if torch.cuda.is_available():
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        cfg.optim_wrapper.type = 'sbp_tad.CpuAmpOptimWrapper'
+        cfg.optim_wrapper.pop('loss_scale', None)
+
+
+def skip_validation(cfg: Config) -> None:
+    """Train without validating; the best checkpoint cannot be known then."""
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    checkpoint = cfg.get('default_hooks', {}).get('checkpoint')
+    if checkpoint:
+        checkpoint.save_best = None
+
+
+def set_resume(cfg: Config, resume: str | None) -> None:
+    """``'auto'`` goes on from the newest checkpoint of the work dir, a path from that one."""
+    if resume is None:
+        return
+    cfg.resume = True
+    cfg.load_from = None if resume == 'auto' else resume
+
+
+def set_epochs(cfg: Config, epochs: int) -> None:
+    """Train for another number of epochs, the learning rate's schedule stretched to it.
+
+    Raises:
+        ConfigError: not a positive number, or a config that counts iterations.
+    """
+    if epochs < 1 or 'max_epochs' not in cfg.train_cfg:
+        raise ConfigError(f'the number of epochs must be at least 1, got {epochs}, and the config '
+                          'must train by epochs.')
+    before = cfg.train_cfg.max_epochs
+    cfg.train_cfg.max_epochs = epochs
+    cfg.train_cfg.val_interval = min(cfg.train_cfg.get('val_interval', 1), epochs)
+    for scheduler in cfg.param_scheduler:
+        if scheduler.get('end') == before and scheduler.begin < epochs:
+            scheduler.end = epochs
+            scheduler.T_max = epochs - scheduler.begin
+
+
+def set_checkpoint(cfg: Config, checkpoint: str) -> None:
+    """Load these weights before testing.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if '://' not in checkpoint and not Path(checkpoint).is_file():
+        raise ConfigError(f'there is no checkpoint {checkpoint}; give a file that training wrote, '
+                          'such as work_dirs/.../best_*.pth.')
+    cfg.load_from = checkpoint
+    cfg.resume = False
+
+
+def set_randomness(cfg: Config, seed: int | None, diff_rank_seed: bool = False,
+                   deterministic: bool = False) -> None:
+    """Let the command line's choices of randomness stand above the config's."""
+    chosen = dict(seed=seed, diff_rank_seed=diff_rank_seed, deterministic=deterministic)
+    cfg.randomness = {**cfg.get('randomness', {}), **{k: v for k, v in chosen.items() if v}}
+    if seed is not None:
+        cfg.randomness.seed = seed
+
+
+def scale_learning_rate(cfg: Config) -> None:
+    """Scale the learning rate by the real batch size over ``base_batch_size``.
+
+    Raises:
+        ConfigError: the config does not say what batch its learning rate is for.
+    """
+    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        raise ConfigError('--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in '
+                          'the config.')
+    cfg.auto_scale_lr.enable = True
+
+
+def set_dump(cfg: Config, path: str | None) -> None:
+    """Write what testing finds: detections (``.json``, ``.json.gz``) or data samples (``.pkl``).
+
+    Without a path, detections go to ``detections.json`` in the work dir, so
+    that they are there also when some videos could not be read.
+
+    Raises:
+        ConfigError: another kind of file.
+    """
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) \
+        else [cfg.test_evaluator]
+    evaluators = list(evaluators)
+    if path and path.endswith(('.pkl', '.pickle')):
+        evaluators.append(dict(type='DumpResults', out_file_path=path))
+    elif path and not path.endswith(('.json', '.json.gz')):
+        raise ConfigError(f'--dump writes .json, .json.gz or .pkl, got {path}.')
+    for evaluator in evaluators:
+        if evaluator['type'] in ('TADMetric', 'sbp_tad.TADMetric'):
+            default = evaluator.get('out_file') or str(Path(cfg.work_dir) / 'detections.json')
+            evaluator['out_file'] = path if path and '.json' in path else default
+    cfg.test_evaluator = evaluators
+
+
+def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
+    """The Runner of a config, on whatever devices there are.
+
+    Raises:
+        ConfigError: a component that does not exist or does not take its options.
+    """
+    cfg.launcher = launcher
+    compat.use_gloo_without_cuda(cfg)
+    with config_faults():
+        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+@contextmanager
+def config_faults() -> Iterator[None]:
+    """Say a fault of the config that mmengine finds while building in one sentence.
+
+    Raises:
+        ConfigError: an unknown type, or options that a type does not take.
+    """
+    try:
+        yield
+    except KeyError as error:
+        if 'is not in the' not in str(error):
+            raise
+        raise ConfigError(f'the config names an unknown component: {error.args[0]}') from error
+    except TypeError as error:
+        if 'argument' not in str(error):
+            raise
+        raise ConfigError(f'a component of the config has wrong options: {error}') from error

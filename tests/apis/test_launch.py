@@ -1,0 +1,153 @@
+"""Options of the tools on a config, and each fault of a config in a sentence."""
+import pytest
+import torch
+from mmengine.config import Config
+
+from sbp_tad.apis import launch
+
+
+def config(**entries):
+    return Config(dict(model=dict(type='X'), optim_wrapper=dict(type='OptimWrapper'), **entries))
+
+
+def write(tmp_path, text, name='config.py'):
+    path = tmp_path / name
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize('name, text, message', [
+    ('config.py', "_base_ = 'absent.py'\nmodel = dict()", r'absent.py.*check its _base_'),
+    ('config.py', 'model = dict(', 'config.py cannot be read'),
+    ('config.py', 'x = 1', r'defines no model; expected model = dict\(type='),
+    ('config.py', 'model = undefined', 'cannot be read: .*undefined'),
+    ('config.txt', 'model', 'cannot be read'),
+    ('config.json', '{"model": 3}', 'defines no model')])
+def test_a_config_that_cannot_be_read(tmp_path, name, text, message):
+    with pytest.raises(launch.ConfigError, match=message):
+        launch.load_config(write(tmp_path, text, name))
+
+
+def test_a_config_that_is_not_there():
+    with pytest.raises(launch.ConfigError, match='config absent.py: .*existing config'):
+        launch.load_config('absent.py')
+
+
+def test_options_override_the_config(tmp_path):
+    path = write(tmp_path, "model = dict(type='X', backbone=dict(keep_ratio=0.25))")
+    cfg = launch.load_config(path, {'model.backbone.keep_ratio': 0.5})
+    assert cfg.model.backbone.keep_ratio == 0.5
+
+
+@pytest.mark.parametrize('given, in_config, expected', [
+    ('here', 'there', 'here'), (None, 'there', 'there'), (None, None, 'work_dirs/name')])
+def test_work_dir(given, in_config, expected):
+    cfg = config(work_dir=in_config)
+    launch.set_work_dir(cfg, 'some/name.py', given)
+    assert cfg.work_dir == expected
+
+
+@pytest.mark.parametrize('cuda, wrapper', [(True, 'AmpOptimWrapper'),
+                                           (False, 'sbp_tad.CpuAmpOptimWrapper')])
+def test_amp_fits_the_device(monkeypatch, cuda, wrapper):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    cfg = config()
+    launch.use_amp(cfg)
+    assert cfg.optim_wrapper.type == wrapper
+    assert cfg.optim_wrapper.get('loss_scale') == ('dynamic' if cuda else None)
+
+
+def test_amp_refuses_other_wrappers():
+    cfg = config()
+    cfg.optim_wrapper.type = 'ApexOptimWrapper'
+    with pytest.raises(launch.ConfigError, match="--amp needs .*got 'ApexOptimWrapper'"):
+        launch.use_amp(cfg)
+
+
+def test_without_validation_no_best_checkpoint_is_sought():
+    cfg = config(val_cfg={}, val_dataloader={}, val_evaluator={},
+                 default_hooks=dict(checkpoint=dict(save_best='tad/average_mAP')))
+    launch.skip_validation(cfg)
+    assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
+    assert cfg.default_hooks.checkpoint.save_best is None
+
+
+@pytest.mark.parametrize('resume, expected', [
+    (None, (None, None)), ('auto', (True, None)), ('x.pth', (True, 'x.pth'))])
+def test_resume(resume, expected):
+    cfg = config()
+    launch.set_resume(cfg, resume)
+    assert (cfg.get('resume'), cfg.get('load_from')) == expected
+
+
+def test_randomness_of_the_command_line_wins():
+    cfg = config(randomness=dict(seed=3, deterministic=True))
+    launch.set_randomness(cfg, None)
+    assert cfg.randomness == dict(seed=3, deterministic=True)
+    launch.set_randomness(cfg, 0, diff_rank_seed=True)
+    assert cfg.randomness == dict(seed=0, deterministic=True, diff_rank_seed=True)
+
+
+def test_learning_rate_scaling_needs_its_base():
+    with pytest.raises(launch.ConfigError, match='base_batch_size'):
+        launch.scale_learning_rate(config())
+    cfg = config(auto_scale_lr=dict(enable=False, base_batch_size=2))
+    launch.scale_learning_rate(cfg)
+    assert cfg.auto_scale_lr.enable
+
+
+def test_checkpoint_must_exist():
+    with pytest.raises(launch.ConfigError, match='there is no checkpoint absent.pth'):
+        launch.set_checkpoint(config(), 'absent.pth')
+
+
+def test_epochs_stretch_the_schedule():
+    cfg = config(train_cfg=dict(max_epochs=10, val_interval=5), param_scheduler=[
+        dict(type='LinearLR', begin=0, end=1),
+        dict(type='CosineAnnealingLR', begin=1, end=10, T_max=9)])
+    launch.set_epochs(cfg, 3)
+    assert cfg.train_cfg == dict(max_epochs=3, val_interval=3)
+    assert cfg.param_scheduler[0].end == 1
+    assert (cfg.param_scheduler[1].end, cfg.param_scheduler[1].T_max) == (3, 2)
+    with pytest.raises(launch.ConfigError, match='epochs must be at least 1, got 0'):
+        launch.set_epochs(cfg, 0)
+
+
+@pytest.mark.parametrize('path, out_files, types', [
+    (None, ['work/detections.json'], ['TADMetric']),
+    ('x.json.gz', ['x.json.gz'], ['TADMetric']),
+    ('x.pkl', ['work/detections.json'], ['TADMetric', 'DumpResults'])])
+def test_dump(path, out_files, types):
+    cfg = config(work_dir='work', test_evaluator=dict(type='TADMetric'))
+    launch.set_dump(cfg, path)
+    assert [e.type for e in cfg.test_evaluator] == types
+    assert [e.out_file for e in cfg.test_evaluator if 'out_file' in e] == out_files
+
+
+def test_dump_writes_known_kinds_only():
+    with pytest.raises(launch.ConfigError, match='--dump writes .json, .json.gz or .pkl, got x.c'):
+        launch.set_dump(config(test_evaluator=dict(type='TADMetric')), 'x.csv')
+
+
+def runnable(model):
+    return Config(dict(model=model, work_dir='unused', default_scope='sbp_tad'))
+
+
+@pytest.mark.parametrize('model, message', [
+    (dict(type='TemporalDetektor'), 'unknown component: .*TemporalDetektor is not in the'),
+    (dict(type='TemporalDetector', backbone=dict(type='SBPBackbone', ratio=0.5, backbone=dict(
+        type='ResNet', depth=18)), head=dict(type='AnchorFreeHead')),
+     "wrong options: .*unexpected keyword argument 'ratio'"),
+    (dict(type='TemporalDetector'), 'wrong options: .*missing 2 required positional arguments')])
+def test_faults_found_while_building(model, message, tmp_path):
+    cfg = runnable(model)
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), tmp_path.name
+    with pytest.raises(launch.ConfigError, match=message):
+        launch.build_runner(cfg)
+
+
+def test_other_faults_are_not_taken_for_the_config():
+    with pytest.raises(KeyError, match='real bug'), launch.config_faults():
+        raise KeyError('real bug')
+    with pytest.raises(TypeError, match='real bug'), launch.config_faults():
+        raise TypeError('real bug')

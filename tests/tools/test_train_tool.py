@@ -1,0 +1,146 @@
+"""The tools as a user types them: train, resume, test, on real mp4 files."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
+from sbp_tad.evaluation.detections import read_detections
+
+ROOT = Path(__file__).parents[2]
+CONFIG = 'configs/toy/actionformer_r3d10_sbp-r4_toy.py'
+SMALL = ['train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
+         'train_dataloader.persistent_workers=False', 'val_dataloader.num_workers=0',
+         'val_dataloader.persistent_workers=False', 'test_dataloader.num_workers=0',
+         'test_dataloader.persistent_workers=False', 'test_dataloader.batch_size=3',
+         'train_dataloader.dataset.windows_per_video=1', 'train_cfg.max_epochs=2',
+         'train_cfg.val_interval=1']
+
+
+@pytest.fixture(scope='module')
+def toy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('toy')
+    build_toy_dataset(folder, ToySettings(train_videos=2, test_videos=2, size=64))
+    return folder
+
+
+def data_options(folder):
+    return [f'{loader}_dataloader.dataset.data_root={folder}' for loader in ('train', 'val',
+                                                                             'test')]
+
+
+def run(*command, check=True, **options):
+    """Run a tool from the repository root; its output on stdout and stderr together."""
+    done = subprocess.run([sys.executable, '-W', 'ignore', *map(str, command)], cwd=ROOT,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    assert not check or done.returncode == 0, done.stdout[-3000:]
+    return done
+
+
+@pytest.fixture(scope='module')
+def trained(toy, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('work')
+    done = run('tools/train.py', CONFIG, '--work-dir', work_dir, '--seed', '3', '--cfg-options',
+               *SMALL, *data_options(toy))
+    return work_dir, done.stdout
+
+
+@pytest.mark.slow
+def test_training_logs_what_it_should(trained):
+    work_dir, output = trained
+    for entry in ('eta: ', 'keep_ratio: 0.25', 'peak_memory_mib: ', 'tad/average_mAP: '):
+        assert entry in output
+    assert list(work_dir.glob('best_tad_average_mAP_epoch_*.pth'))
+
+
+@pytest.mark.slow
+def test_testing_gives_the_figures_of_the_last_validation(trained, toy, tmp_path):
+    """A checkpoint in a fresh process scores what it scored in training."""
+    work_dir, output = trained
+    dump = tmp_path / 'found.json.gz'
+    done = run('tools/test.py', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path,
+               '--dump', dump, '--cfg-options', *SMALL, *data_options(toy))
+    figures = [text.rsplit('tad/average_mAP: ', 1)[1].split()[0]
+               for text in (output, done.stdout)]
+    assert figures[0] == figures[1]
+    assert len(read_detections(dump)) > 0
+    truth = toy / 'annotations.json'
+    scored = run('tools/evaluate.py', '--ground-truth', truth, '--predictions', dump,
+                 '--subset', 'test', '--tiou', '0.3:0.7:0.1', '--json', tmp_path / 'scores.json')
+    assert scored.returncode == 0
+    average = json.loads((tmp_path / 'scores.json').read_text())['average_mAP']
+    assert f'{average:.4f}' == figures[1]
+
+
+@pytest.mark.slow
+def test_resuming_goes_on_where_the_run_ended(trained, toy, tmp_path):
+    """One epoch, stop, resume: the weights of the run that was never stopped."""
+    work_dir, _ = trained
+    options = ['--cfg-options', *SMALL, *data_options(toy)]
+    # Stopped after one epoch of two, so the learning rate's schedule is the same.
+    half = tmp_path / 'half'
+    half.mkdir()
+    (half / 'epoch_1.pth').write_bytes((work_dir / 'epoch_1.pth').read_bytes())
+    (half / 'last_checkpoint').write_text(str(half / 'epoch_1.pth'))
+    done = run('tools/train.py', CONFIG, '--work-dir', half, '--seed', '3', '--resume', *options)
+    assert 'resumed epoch: 1' in done.stdout
+    states = [torch.load(folder / 'epoch_2.pth', weights_only=False)
+              for folder in (work_dir, half)]
+    assert states[0]['meta']['iter'] == states[1]['meta']['iter']
+    assert states[0]['state_dict'].keys() == states[1]['state_dict'].keys()
+
+
+@pytest.mark.slow
+def test_two_processes_score_what_one_does(trained, toy, tmp_path):
+    """A number of windows that two do not divide: the padded duplicate must not count."""
+    work_dir, _ = trained
+    tool = ['tools/test.py', CONFIG, work_dir / 'epoch_2.pth']
+    options = ['--cfg-options', *SMALL, *data_options(toy)]
+    one = run(*tool, '--work-dir', tmp_path / 'one', *options)
+    two = run('-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29517', *tool,
+              '--launcher', 'pytorch', '--work-dir', tmp_path / 'two', *options)
+    figures = [json.loads(next(folder.glob('*/*.json')).read_text().splitlines()[-1])
+               for folder in (tmp_path / 'one', tmp_path / 'two')]
+    for figure in figures:
+        for timing in ('time', 'data_time'):
+            figure.pop(timing, None)
+    assert figures[0] == figures[1], (one.stdout[-500:], two.stdout[-500:])
+    found = [read_detections(tmp_path / name / 'detections.json') for name in ('one', 'two')]
+    assert found[0].to_results() == found[1].to_results()
+
+
+@pytest.mark.slow
+def test_a_failing_video_does_not_cost_the_others(trained, toy, tmp_path):
+    work_dir, _ = trained
+    broken = tmp_path / 'toy'
+    (broken / 'videos').mkdir(parents=True)
+    for path in (toy / 'videos').iterdir():
+        (broken / 'videos' / path.name).write_bytes(path.read_bytes())
+    (broken / 'annotations.json').write_bytes((toy / 'annotations.json').read_bytes())
+    bad = broken / 'videos' / 'toy_test_0000.mp4'
+    bad.write_bytes(bad.read_bytes()[:300])
+    command = ['tools/test.py', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path / 'work',
+               '--cfg-options', *SMALL, *data_options(broken)]
+    done = run(*command, check=False)
+    assert done.returncode == 2 and 'Traceback' not in done.stdout
+    assert '1 test videos could not be read' in done.stdout
+    assert 'toy_test_0000.mp4' in done.stdout.split('could not be read')[1]
+    found = read_detections(tmp_path / 'work' / 'detections.json').to_results()
+    assert len(found['toy_test_0001']) > 0 and not found.get('toy_test_0000')
+    done = run(*command, 'test_evaluator.unreadable=report')
+    assert 'Their actions count as missed' in done.stdout and 'average_mAP' in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('options, message', [
+    (['absent.py'], 'Error: config absent.py'),
+    ([CONFIG, '--cfg-options', 'model.backbone.keep_ratio=1.5'],
+     r'keep_ratio must be a number in (0, 1], got 1.5'),
+    ([CONFIG, '--cfg-options', 'train_dataloader.dataset.data_root=nowhere'], 'nowhere')])
+def test_bad_input_gets_a_sentence(options, message, tmp_path):
+    done = run('tools/train.py', options[0], '--work-dir', tmp_path, *options[1:], check=False)
+    assert done.returncode == 2, done.stdout[-2000:]
+    assert 'Traceback' not in done.stdout and message in done.stdout.replace('\n', ' ')
