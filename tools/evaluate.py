@@ -57,6 +57,9 @@ def add_rule_arguments(group: argparse._ArgumentGroup) -> None:
                        help='equal video, label, start and end; default: %(default)s')
     group.add_argument('--zero-length-ground-truth', choices=GROUND_TRUTH_RULES,
                        default=default.zero_length_ground_truth, help='default: %(default)s')
+    group.add_argument('--late-ground-truth', choices=GROUND_TRUTH_RULES,
+                       default=default.late_ground_truth,
+                       help='segments that begin after their video ends; default: %(default)s')
 
 
 def evaluate_files(arguments: argparse.Namespace) -> EvaluationResult:
@@ -70,7 +73,8 @@ def evaluate_files(arguments: argparse.Namespace) -> EvaluationResult:
         unknown_labels=arguments.unknown_labels,
         empty_detections=arguments.empty_detections,
         duplicate_ground_truth=arguments.duplicate_ground_truth,
-        zero_length_ground_truth=arguments.zero_length_ground_truth)
+        zero_length_ground_truth=arguments.zero_length_ground_truth,
+        late_ground_truth=arguments.late_ground_truth)
     annotations = read_annotations(arguments.ground_truth, arguments.subset.split(','))
     return evaluate_detections(annotations, read_detections(arguments.predictions), options,
                                arguments.subset)

@@ -3,10 +3,10 @@ _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/toy.py',
 
 model = dict(
     backbone=dict(
-        type='SBPBackbone', keep_ratio=0.25, clip_len=16, clips_at_once=48,
+        type='SBPBackbone', keep_ratio=0.25, clip_len=8, clips_at_once=48,
         backbone=dict(
             type='ResNet3d', depth=18, stage_blocks=(1, 1, 1), num_stages=3, out_indices=(2, ),
-            base_channels=16, spatial_strides=(1, 2, 2), temporal_strides=(1, 1, 2),
+            base_channels=16, spatial_strides=(1, 2, 2), temporal_strides=(1, 1, 1),
             dilations=(1, 1, 1), inflate=(1, 1, 1), conv1_kernel=(3, 7, 7), conv1_stride_t=2,
             pool1_stride_t=1, with_pool2=False, zero_init_residual=False, pretrained=None,
             norm_cfg=dict(type='GN', num_groups=8))),

@@ -10,6 +10,14 @@ from rich.console import Console
 from sbp_tad.errors import UserError
 
 
+def sentence(error: UserError) -> str:
+    """The message alone: a data worker sends its errors with the traceback in the text."""
+    text = str(error)
+    if text.startswith('Caught ') and 'Original Traceback' in text:
+        text = text.rpartition(f'{type(error).__name__}: ')[2].strip()
+    return text
+
+
 def run_main(main: Callable[[list[str] | None], int | None], argv: list[str] | None = None
              ) -> NoReturn:
     """Run ``main(argv)`` and leave the process with the status it returns.
@@ -22,7 +30,7 @@ def run_main(main: Callable[[list[str] | None], int | None], argv: list[str] | N
         status = main(argv)
     except UserError as error:
         console = Console(stderr=True, soft_wrap=True)
-        console.print(f'Error: {error}', style='red', markup=False, highlight=False)
+        console.print(f'Error: {sentence(error)}', style='red', markup=False, highlight=False)
         status = 2
     except KeyboardInterrupt:
         status = 130

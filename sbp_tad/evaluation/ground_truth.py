@@ -28,7 +28,8 @@ def _apply_rules(video: VideoAnnotation, options: EvaluationOptions) -> VideoAnn
     _refuse(video, start > end, 'ends before it starts', 'Correct the annotation.')
     for name, touched, fault in (
             ('zero_length_ground_truth', start == end, 'has no length'),
-            ('duplicate_ground_truth', _repeats(video), 'stands there twice')):
+            ('duplicate_ground_truth', _repeats(video), 'stands there twice'),
+            ('late_ground_truth', _begins_late(video), 'begins after its video ends')):
         rule = getattr(options, name)
         if rule == 'error':
             _refuse(video, touched, fault,
@@ -38,7 +39,15 @@ def _apply_rules(video: VideoAnnotation, options: EvaluationOptions) -> VideoAnn
         drop |= start == end
     if options.duplicate_ground_truth == 'drop':
         drop |= _repeats(video)
+    if options.late_ground_truth == 'drop':
+        drop |= _begins_late(video)
     return video.select(~drop)
+
+
+def _begins_late(video: VideoAnnotation) -> np.ndarray:
+    """(N,) bool: the video has ended when the segment begins."""
+    end = np.inf if video.duration_seconds is None else video.duration_seconds
+    return video.segments_seconds[:, 0] >= end
 
 
 def _repeats(video: VideoAnnotation) -> np.ndarray:

@@ -39,8 +39,8 @@ class TADMetric(BaseMetric):
     """THUMOS-style mAP of a detector's window predictions.
 
     Reads the ground truth that the test dataset names in its ``metainfo``
-    (``ann_file``, ``subsets``, ``ignored_labels``, ``excluded_videos``), so a
-    config states it once. A window counts once however often a sampler
+    (``ann_file``, ``subsets``, ``ignored_labels``, ``excluded_videos``,
+    ``out_of_range``), so a config states it once. A window counts once however often a sampler
     repeats it.
 
     Args:
@@ -118,7 +118,10 @@ class TADMetric(BaseMetric):
         annotations = read_annotations(meta['ann_file'], meta['subsets'])
         options = EvaluationOptions(**{
             'tiou_thresholds': self.tiou_thresholds, 'ignored_labels': meta['ignored_labels'],
-            'excluded_videos': meta['excluded_videos'], **self.evaluation})
+            'excluded_videos': meta['excluded_videos'],
+            # A dataset that clips annotations to the video has none of these either.
+            'late_ground_truth': 'drop' if meta['out_of_range'] == 'clip' else 'keep',
+            **self.evaluation})
         return evaluate_detections(annotations, detections, options, ','.join(meta['subsets']))
 
     def _report_unreadable(self, results: Sequence[WindowResult]) -> None:

@@ -42,6 +42,8 @@ class EvaluationOptions:
         duplicate_ground_truth: equal video, label, start and end. ``'keep'``
             asks for two detections, ``'drop'`` keeps the first.
         zero_length_ground_truth: ``'keep'`` counts what nobody can find.
+        late_ground_truth: segments that begin after their video ends, where
+            its duration is known; 30 of THUMOS'14 do. ``'keep'`` counts them.
 
     Raises:
         EvaluationError: a value is not one of the above.
@@ -56,6 +58,7 @@ class EvaluationOptions:
     empty_detections: str = 'false-positive'
     duplicate_ground_truth: str = 'keep'
     zero_length_ground_truth: str = 'keep'
+    late_ground_truth: str = 'keep'
 
     def __post_init__(self) -> None:
         self._check_choice('protocol', PROTOCOLS)
@@ -64,6 +67,7 @@ class EvaluationOptions:
         self._check_choice('empty_detections', EMPTY_DETECTION_RULES)
         self._check_choice('duplicate_ground_truth', GROUND_TRUTH_RULES)
         self._check_choice('zero_length_ground_truth', GROUND_TRUTH_RULES)
+        self._check_choice('late_ground_truth', GROUND_TRUTH_RULES)
         thresholds = tuple(float(value) for value in self.tiou_thresholds)
         object.__setattr__(self, 'tiou_thresholds', thresholds)
         for name in ('ignored_labels', 'excluded_videos'):

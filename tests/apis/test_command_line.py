@@ -43,3 +43,12 @@ def test_interrupt_is_quiet(capsys):
 def test_other_exceptions_pass():
     with pytest.raises(ValueError, match='a fault'):
         run_main(raising(ValueError('a fault')))
+
+
+def test_an_error_of_a_data_worker_loses_its_traceback(capsys):
+    """torch raises a worker's error again with the worker's traceback as its message."""
+    wrapped = ('Caught UserError in DataLoader worker process 0.\nOriginal Traceback (most recent '
+               'call last):\n  File "x.py", line 1\nsbp_tad.errors.UserError: a.mp4: cut off.\n')
+    with pytest.raises(SystemExit):
+        run_main(raising(UserError(wrapped)))
+    assert capsys.readouterr().err == 'Error: a.mp4: cut off.\n'

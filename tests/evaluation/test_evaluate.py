@@ -7,8 +7,8 @@ import pytest
 from evaluation_cases import detections_of, score
 from reference.average_precision import activitynet_ap, thumos14_ap
 
-from sbp_tad.annotations import read_annotations
-from sbp_tad.evaluation.detections import read_detections
+from sbp_tad.annotations import VideoAnnotation, read_annotations
+from sbp_tad.evaluation.detections import Detections, read_detections
 from sbp_tad.evaluation.evaluate import evaluate_detections
 from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions
 
@@ -89,6 +89,20 @@ def test_duplicate_ground_truth(protocol, rule, expected, count):
 def test_zero_length_ground_truth(protocol, rule, expected):
     result = score([*INSTANCES, ('v', 'a', 4, 4)], RIGHT, protocol=protocol,
                    zero_length_ground_truth=rule)
+    assert result.average_precision[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('duration, rule, expected', [
+    (35.0, 'keep', 2 / 3), (35.0, 'drop', 1), (None, 'drop', 2 / 3), (45.0, 'drop', 2 / 3)])
+def test_late_ground_truth(duration, rule, expected):
+    """A segment that begins after its video, where the duration is known."""
+    truth = VideoAnnotation('v', 'test', duration, None, None,
+                            np.array([[0.0, 10.0], [20.0, 30.0], [40.0, 50.0]]), ('a', ) * 3)
+    detections = Detections.from_results(
+        {'v': [dict(segment=list(segment), label='a', score=0.9)
+               for segment in ((0.0, 10.0), (20.0, 30.0))]})
+    options = EvaluationOptions(late_ground_truth=rule)
+    result = evaluate_detections({'v': truth}, detections, options)
     assert result.average_precision[0] == pytest.approx(expected)
 
 

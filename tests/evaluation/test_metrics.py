@@ -29,7 +29,7 @@ def dataset_meta(tmp_path):
     path = tmp_path / 'truth.json'
     path.write_text(json.dumps(dict(database=database)))
     return dict(classes=CLASSES, ann_file=str(path), subsets=('test', ),
-                ignored_labels=('Ambiguous', ), excluded_videos=())
+                ignored_labels=('Ambiguous', ), excluded_videos=(), out_of_range='error')
 
 
 def sample(video_id, start_frame, rows, error=None):
@@ -119,3 +119,12 @@ def test_scores_that_are_not_numbers_are_refused(dataset_meta):
 def test_wrong_rule_for_unreadable_videos():
     with pytest.raises(EvaluationError, match="unreadable must be one of .*got 'skip'"):
         TADMetric(unreadable='skip')
+
+
+def test_segments_beyond_the_video_count_as_the_dataset_says(dataset_meta, tmp_path):
+    truth = json.loads((tmp_path / 'truth.json').read_text())
+    truth['database']['b']['annotations'].append(dict(segment=[11.0, 12.0], label='jump'))
+    (tmp_path / 'truth.json').write_text(json.dumps(truth))
+    assert evaluate(TADMetric(), perfect(), dataset_meta)['tad/average_mAP'] < 1
+    dataset_meta['out_of_range'] = 'clip'
+    assert evaluate(TADMetric(), perfect(), dataset_meta)['tad/average_mAP'] == 1

@@ -122,6 +122,16 @@ def test_unreadable_windows_get_no_segments_and_leave_the_others_alone(detector)
     assert len(none.pred_instances) == 0
 
 
+def test_a_window_beyond_the_video_trains_and_predicts_nothing(detector):
+    """All of it is padding: num_valid_frames is 0 and every mask is False."""
+    data = detector.data_preprocessor(dict(
+        inputs=[frames()], data_samples=[make_sample(valid=0, segments=(), labels=())]))
+    losses = detector(**data, mode='loss')
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    sum(losses.values()).backward()
+    assert len(detector.eval()(**data, mode='predict')[0].pred_instances) == 0
+
+
 def test_features_can_be_interpolated(detector):
     detector.num_steps, detector.neck = 16, None
     levels, masks = detector(torch.randn(1, 3, FRAMES, 32, 32), None, mode='tensor')

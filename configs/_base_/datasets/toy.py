@@ -1,6 +1,7 @@
-# The generated toy set (tools/make_toy_dataset.py): 12 fps, windows of 16 s.
+# The generated toy set (tools/make_toy_dataset.py): 12 fps, windows of 16 s at every second frame.
 data_root = 'data/toy'
-num_frames = 192
+num_frames = 96
+stride_frames = 2
 frame_size = 64
 
 train_pipeline = [
@@ -19,14 +20,16 @@ train_dataloader = dict(
     persistent_workers=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='ToyDataset', data_root=data_root, num_frames=num_frames, stride_frames=1,
-                 windows_per_video=4, pipeline=train_pipeline))
+    dataset=dict(type='ToyDataset', data_root=data_root, num_frames=num_frames,
+                 stride_frames=stride_frames,
+                 windows_per_video=8, pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=4,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='ToyDataset', data_root=data_root, num_frames=num_frames, stride_frames=1,
+    dataset=dict(type='ToyDataset', data_root=data_root, num_frames=num_frames,
+                 stride_frames=stride_frames,
                  overlap=0.5, test_mode=True, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
