@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
-
-from mmengine.config import DictAction
 
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file of this project or of mmaction')
-    parser.add_argument('--work-dir', help='where logs and checkpoints go')
+    """The command line; ``--help`` explains every option."""
+    parser = launch.run_parser(__doc__)
     parser.add_argument('--resume', nargs='?', const='auto',
                         help='go on from this checkpoint, or from the newest of the work dir')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
@@ -26,22 +22,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
                         help='another seed for each process')
     parser.add_argument('--deterministic', action='store_true',
                         help='deterministic cuDNN, slower')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='key=value pairs that override the config, such as '
-                             'model.backbone.keep_ratio=0.5')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
-                        help=argparse.SUPPRESS)
-    arguments = parser.parse_args(argv)
-    os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
-    return arguments
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read the config, apply the options, train."""
     arguments = parse_arguments(argv)
-    cfg = launch.load_config(arguments.config, arguments.cfg_options)
-    launch.set_work_dir(cfg, arguments.config, arguments.work_dir)
+    cfg = launch.read_config(arguments)
     launch.set_resume(cfg, arguments.resume)
     if arguments.amp:
         launch.use_amp(cfg)

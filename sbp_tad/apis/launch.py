@@ -1,13 +1,15 @@
 """From a config file and command-line options to a Runner that is ready to go."""
 from __future__ import annotations
 
+import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from sbp_tad import compat
@@ -20,6 +22,29 @@ AMP_WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper', 'CpuAmpOptimWrapper',
 
 class ConfigError(UserError, ValueError):
     """A config that cannot be read or built."""
+
+
+def run_parser(description: str) -> argparse.ArgumentParser:
+    """The options that training and testing share, named as mmaction names them."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='config file of this project or of mmaction')
+    parser.add_argument('--work-dir', help='where everything that is written goes')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        help='key=value pairs that override the config, such as '
+                             'model.backbone.keep_ratio=0.5')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='how several processes are started')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
+                        help=argparse.SUPPRESS)
+    return parser
+
+
+def read_config(arguments: argparse.Namespace) -> Config:
+    """The config of a command line, with its overrides and its work dir."""
+    os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
+    cfg = load_config(arguments.config, arguments.cfg_options)
+    set_work_dir(cfg, arguments.config, arguments.work_dir)
+    return cfg
 
 
 def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:

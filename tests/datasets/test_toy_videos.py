@@ -49,8 +49,6 @@ def digests(folder):
             for path in sorted(folder.rglob('*')) if path.is_file()}
 
 
-# --- what happens -----------------------------------------------------------------------------
-
 def test_actions_last_1_to_8_seconds_and_lie_apart(many_plans):
     for lives, _ in many_plans:
         actions = [life for life in lives if life.label is not None]
@@ -152,8 +150,6 @@ def test_a_single_frame_of_an_action_tells_no_class(many_plans, quantity):
     assert np.ptp(quartiles, axis=0).max() < 0.15 * max(spreads)
 
 
-# --- how it looks -----------------------------------------------------------------------------
-
 def still_track(num_frames=1, angle=0.0, opacity=1.0):
     ones = np.ones(num_frames)
     return ActorTrack(np.full((num_frames, 2), 0.5), 0.3 * ones, angle * ones, opacity * ones)
@@ -206,8 +202,6 @@ def test_paste_outside_or_across_the_edge_is_cut_off(center):
     assert (canvas.sum() > 0) == (0 <= center[0] <= 64)
 
 
-# --- what is written --------------------------------------------------------------------------
-
 def test_written_videos_decode_to_the_annotated_frames(tiny):
     annotations = read_annotations(tiny / 'annotations.json')
     assert [video.subset for video in annotations.values()] == ['training'] * 2 + ['test']
@@ -259,8 +253,6 @@ def test_write_video_keeps_what_is_drawn(tmp_path):
         read = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
     assert np.allclose(read, frames, atol=6)
 
-
-# --- when it is written again -----------------------------------------------------------------
 
 @pytest.fixture
 def one_video(tmp_path):
@@ -322,8 +314,6 @@ def test_files_of_others_in_the_folder_are_kept(tmp_path):
     build_toy_dataset(tmp_path, replace(TINY, train_videos=1, test_videos=0))
     assert (tmp_path / 'videos' / 'mine.mp4').read_bytes() == b'mine'
 
-
-# --- what cannot be -----------------------------------------------------------------------------
 
 @pytest.mark.parametrize('change, message', [
     ({'seed': -1}, r'seed must be 0 or more, got -1'),

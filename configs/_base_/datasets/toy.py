@@ -2,7 +2,7 @@
 data_root = 'data/toy'
 num_frames = 96
 stride_frames = 2
-frame_size = 64
+frame_size = 48
 
 train_pipeline = [
     dict(type='DecordInit'),
@@ -15,7 +15,7 @@ train_pipeline = [
 test_pipeline = train_pipeline
 
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=8,
     num_workers=2,
     persistent_workers=True,
     drop_last=True,
@@ -24,7 +24,7 @@ train_dataloader = dict(
                  stride_frames=stride_frames,
                  windows_per_video=8, pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=4,
+    batch_size=8,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),

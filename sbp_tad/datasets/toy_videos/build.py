@@ -25,8 +25,10 @@ ANNOTATION_NAME = 'annotations.json'
 VIDEO_FOLDER = 'videos'
 SUBSETS = ('training', 'test')
 # no B-frames: frame n is packet n, so that every decoder counts and seeks alike;
-# one thread: the same bytes whatever the machine
-ENCODER_OPTIONS = {'preset': 'veryfast', 'crf': '23', 'g': '48', 'bf': '0', 'threads': '1'}
+# one thread and no lookahead: the same bytes every time (at 32 pixels x264's
+# lookahead gave other bytes in about one video of a hundred)
+ENCODER_OPTIONS = {'preset': 'veryfast', 'crf': '23', 'g': '48', 'bf': '0', 'threads': '1',
+                   'rc-lookahead': '0', 'x264-params': 'mbtree=0:weightp=0'}
 
 
 class ToyDatasetError(UserError, ValueError):
