@@ -35,6 +35,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('config', nargs='?', default=str(CONFIG), help='a config of the toy set')
     parser.add_argument('--work-dir', default='work_dirs/demo', help='where everything goes')
     parser.add_argument('--data', default='data/toy', help='folder of the toy set, made if absent')
+    default = ToySettings()
+    parser.add_argument('--train-videos', type=int, default=default.train_videos)
+    parser.add_argument('--test-videos', type=int, default=default.test_videos)
     parser.add_argument('--epochs', type=int, help="fewer epochs than the config's, for a trial")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='key=value pairs that override the config')
@@ -148,9 +151,13 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run every stop of the pipeline and say where the results are."""
     start = time.perf_counter()
+    # One thread, whatever the machine: the same sums in the same order, hence the same
+    # figures, and the data workers have the other cores.
+    torch.set_num_threads(1)
     arguments = parse_arguments(argv)
     cfg = make_config(arguments)
-    made = build_toy_dataset(Path(arguments.data), ToySettings(), workers=2)
+    settings = ToySettings(train_videos=arguments.train_videos, test_videos=arguments.test_videos)
+    made = build_toy_dataset(Path(arguments.data), settings, workers=2)
     console = Console()
     console.print(f"Toy set {'written to' if made else 'found in'} {arguments.data}")
     runner, scores = train_and_test(cfg)

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 """Score a file of temporal detections: AP per class and mAP per tIoU threshold."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Draw the toy dataset: mp4 videos and an ActivityNet-style annotation.
 
 A complete set with the same settings is left as it is.

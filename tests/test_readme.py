@@ -1,0 +1,101 @@
+"""What the README tells a user to write, written and run."""
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from sbp_tad.apis import launch
+from sbp_tad.registry import DATASETS
+from sbp_tad.sbp import SavedMemory
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / 'README.md').read_text()
+BLOCKS = re.findall(r'```python\n(.*?)```', README, flags=re.DOTALL)
+
+
+def block_with(text):
+    found, = [block for block in BLOCKS if text in block]
+    return found
+
+
+@pytest.fixture
+def config_file(tmp_path, monkeypatch):
+    """Writes a README block as a config that is read from the repository root."""
+    def write(text):
+        path = tmp_path / 'mine.py'
+        path.write_text(text.replace("'configs/", f"'{ROOT}/configs/"))
+        return str(path)
+    monkeypatch.chdir(ROOT)
+    return write
+
+
+def test_the_config_that_is_explained_is_the_config():
+    path = 'configs/toy/actionformer_r3d10_sbp-r4_toy.py'
+    assert (ROOT / path).read_text() in BLOCKS
+
+
+def test_every_link_leads_somewhere():
+    links = re.findall(r'\]\(([^)#]+)\)', README)
+    assert links
+    for link in links:
+        assert link.startswith('http') or (ROOT / link).exists(), link
+
+
+def test_paths_of_commands_exist():
+    for path in re.findall(r'(?:tools|configs)/[\w./-]+\.(?:py|sh)', README):
+        assert (ROOT / path).is_file(), path
+
+
+def test_your_own_videos(config_file, tmp_path, write_video):
+    folder = tmp_path / 'kitchen'
+    (folder / 'videos').mkdir(parents=True)
+    database = {}
+    for subset in ('training', 'test'):
+        write_video(folder / 'videos' / f'{subset}_1.mp4', 200)
+        database[f'{subset}_1'] = dict(subset=subset, annotations=[
+            dict(segment=[3.5, 9.1], label='pour')])
+    (folder / 'annotations.json').write_text(json.dumps(dict(database=database)))
+    cfg = launch.load_config(config_file(block_with('kitchen')))
+    assert cfg.model.head.num_classes == 2
+    for loader, items in ((cfg.train_dataloader, 1), (cfg.test_dataloader, 2)):
+        loader.dataset.data_root = str(folder)
+        dataset = DATASETS.build(loader.dataset)
+        assert len(dataset) == items
+        assert dataset[0]['inputs'].shape == (3, 128, 112, 112)
+
+
+def test_sbp_in_an_mmaction_config(config_file, tmp_path, write_video):
+    """mmaction's TSN recipe with the two lines: a training epoch runs, its metric too."""
+    cfg = Config.fromfile(config_file(block_with('mmaction::')))
+    cfg.model.backbone.backbone.pretrained = None
+    write_video(tmp_path / 'a.mp4', 40)
+    (tmp_path / 'list.txt').write_text('a.mp4 0\na.mp4 1\n')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        loader.dataset.update(ann_file=str(tmp_path / 'list.txt'),
+                              data_prefix=dict(video=str(tmp_path)))
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    cfg.work_dir, cfg.experiment_name = str(tmp_path / 'work'), tmp_path.name
+    cfg.default_hooks.checkpoint.update(interval=-1, save_best=None)
+    cfg.default_hooks.pop('visualization', None)
+    runner = launch.build_runner(cfg)
+    runner.train()
+    accuracy, _ = runner.message_hub.get_scalar('val/acc/top5').data
+    assert len(accuracy) == 1
+    backbone = runner.model.backbone
+    assert backbone.config.keep_ratio == 0.25 and backbone.clip_len is None
+
+
+def test_plain_pytorch():
+    namespace = dict(network=torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(1)))
+    exec(block_with('ClipwiseSBP(network'), namespace)
+    encoder, clips = namespace['encoder'], torch.randn(2, 8, 3, 6, 6)
+    with SavedMemory(encoder) as saved:
+        features = encoder(clips)
+    assert features.shape == (16, 64)
+    with SavedMemory(encoder) as full:
+        namespace['network'](clips.flatten(0, 1))
+    assert saved.bytes == pytest.approx(full.bytes / 4, rel=0.1)  # and an index
