@@ -6,7 +6,8 @@ model = dict(
     backbone=dict(
         type='SBPBackbone', keep_ratio=0.25, clip_len=32, clips_at_once=4,
         backbone=dict(type='SwinTransformer3D', arch='tiny', pretrained=None,
-                      pretrained2d=False, patch_size=(2, 4, 4), window_size=(8, 7, 7), drop_path_rate=0.1)),
+                      pretrained2d=False, patch_size=(2, 4, 4), window_size=(8, 7, 7),
+                      drop_path_rate=0.1)),
     neck=dict(in_channels=768))
 
 _windows = dict(num_frames=480, stride_frames=None, target_fps=15)

@@ -14,9 +14,9 @@ from sbp_tad.sbp import SavedMemory, SBPError, draw_kept_clips
 FRAMES = dict(type='ResNet', depth=18, pretrained=None)
 CLIPS = dict(type='ResNet3d', depth=18, base_channels=8, pretrained=None, with_pool2=False,
              conv1_kernel=(3, 7, 7), conv1_stride_t=2, pool1_stride_t=1, inflate=(1, 1, 1, 1))
-SWIN = dict(type='SwinTransformer3D', arch=dict(embed_dims=12, depths=[2, 2, 1, 1],
-            num_heads=[2, 2, 2, 2]), patch_size=(2, 4, 4), window_size=(2, 4, 4), out_indices=(1, ), pretrained=None,
-            pretrained2d=False, drop_path_rate=0.0)
+SWIN = dict(type='SwinTransformer3D', pretrained=None, pretrained2d=False, drop_path_rate=0.0,
+            arch=dict(embed_dims=12, depths=[2, 2, 1, 1], num_heads=[2, 2, 2, 2]),
+            patch_size=(2, 4, 4), window_size=(2, 4, 4), out_indices=(1, ))
 VIDEOMAE = dict(type='VisionTransformer', img_size=32, patch_size=16, embed_dims=24, depth=2,
                 num_heads=2, num_frames=4, return_feat_map=True)
 
