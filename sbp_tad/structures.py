@@ -39,6 +39,7 @@ class Window:
 
     @property
     def start_seconds(self) -> float:
+        """Where the window begins in the video."""
         return self.start_frame / self.fps
 
     @property
@@ -79,6 +80,7 @@ class TADDataSample(BaseDataElement):
 
     @gt_instances.setter
     def gt_instances(self, value: InstanceData) -> None:
+        """Set the annotated actions."""
         self.set_field(value, '_gt_instances', dtype=InstanceData)
 
     @property
@@ -88,4 +90,5 @@ class TADDataSample(BaseDataElement):
 
     @pred_instances.setter
     def pred_instances(self, value: InstanceData) -> None:
+        """Set the detected actions."""
         self.set_field(value, '_pred_instances', dtype=InstanceData)

@@ -31,6 +31,7 @@ CONFIG = Path(__file__).parents[1] / 'configs/toy/actionformer_r3d10_sbp-r4_toy.
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; ``--help`` explains every option."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', nargs='?', default=str(CONFIG), help='a config of the toy set')
     parser.add_argument('--work-dir', default='work_dirs/demo', help='where everything goes')

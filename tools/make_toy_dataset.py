@@ -15,7 +15,8 @@ from sbp_tad.apis.command_line import run_main
 from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
 
 
-def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; ``--help`` explains every option."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     default = ToySettings()
@@ -38,7 +39,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = vars(parse_args(arguments))
+    """Write the set, or find it complete."""
+    options = vars(parse_arguments(arguments))
     folder, workers = options.pop('out'), options.pop('workers')
     settings = ToySettings(**options)
     start = time.perf_counter()

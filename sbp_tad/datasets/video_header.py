@@ -40,6 +40,7 @@ class VideoHeader:
 
     @property
     def duration_seconds(self) -> float:
+        """Length of what decoding will show."""
         return self.num_frames / self.fps
 
 

@@ -26,6 +26,7 @@ class ChannelLayerNorm(nn.LayerNorm):
     """Layer normalisation over the channels of ``(B, C, T)``, each position by itself."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, T)`` to the same shape."""
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 

@@ -38,7 +38,7 @@ def test_command_writes_the_set_and_then_reuses_it(tmp_path, capsys):
 
 
 def test_defaults_are_those_of_the_issue():
-    options = load_tool().parse_args([])
+    options = load_tool().parse_arguments([])
     assert (options.train_videos, options.test_videos, options.seed) == (48, 24, 0)
     assert (options.size, options.fps, options.min_seconds, options.max_seconds) == (80, 12, 20, 60)
     assert options.out == Path('data/toy')
