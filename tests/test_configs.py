@@ -11,7 +11,7 @@ from sbp_tad.datasets.toy_videos import CLASS_NAMES
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/[!_]*/*.py'))
-SECONDS = 8
+SECONDS = 4
 
 
 @pytest.fixture(scope='module')
@@ -28,7 +28,7 @@ def data_root(tmp_path_factory, write_video):
                                  ('annotations.json', classes[1], ('training', 'test'))):
         database = {video: dict(
             subset=subsets[number // 2], duration=SECONDS, fps=10,
-            annotations=[dict(segment=[2.0, 6.0], label=names[number])])
+            annotations=[dict(segment=[1.0, 3.0], label=names[number])])
             for video, number in videos.items()}
         (folder / path).write_text(json.dumps(dict(database=database)))
     return folder
@@ -48,6 +48,7 @@ def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
         loader.dataset.update(data_root=str(data_root), num_frames=num_frames)
         if loader.dataset.get('stride_frames'):
             loader.dataset.stride_frames = 1
+    cfg.val_dataloader.dataset.overlap = cfg.test_dataloader.dataset.overlap = 0.0
     cfg.train_dataloader.dataset.indices = 1
     cfg.train_dataloader.dataset.windows_per_video = 1
     cfg.train_cfg.update(max_epochs=1, val_interval=1)

@@ -18,10 +18,10 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-from sbp_tad.annotations import VideoAnnotation, read_annotations
+from sbp_tad.annotations import read_annotations
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
+from sbp_tad.datasets.toy_videos import CLASS_NAMES, ToySettings, build_toy_dataset
 from sbp_tad.engine.training_state import peak_memory_bytes
 from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.sbp import SavedMemory
@@ -89,6 +89,7 @@ def summarize(runner: Runner, scores: dict[str, float], seconds_total: float) ->
     """The figures of the run, as they stand in ``summary.json``."""
     keep_ratio = runner.model.backbone.config.keep_ratio
     times, _ = runner.message_hub.get_scalar('train/time').data
+    # Workers share most of their pages with this process, so this bounds from above.
     workers = runner.cfg.train_dataloader.num_workers + runner.cfg.test_dataloader.num_workers
     worker_bytes = peak_memory_bytes(resource.RUSAGE_CHILDREN)
     return dict(
@@ -102,7 +103,7 @@ def summarize(runner: Runner, scores: dict[str, float], seconds_total: float) ->
         seconds_per_iteration=float(np.median(times)),
         seconds_total=seconds_total,
         torch_version=torch.__version__, torch_threads=torch.get_num_threads(),
-        config=str(runner.cfg.filename))
+        config=Path(runner.cfg.filename).stem)
 
 
 def thumbnails(path: Path, count: int = 12) -> list[np.ndarray]:
@@ -112,7 +113,7 @@ def thumbnails(path: Path, count: int = 12) -> list[np.ndarray]:
     return [frames[int((part + 0.5) * len(frames) / count)] for part in range(count)]
 
 
-def draw_test_video(cfg: Config, path: Path) -> VideoAnnotation:
+def draw_test_video(cfg: Config, path: Path) -> None:
     """Draw the first test video: annotation above detections."""
     dataset = cfg.test_dataloader.dataset
     folder = Path(dataset.data_root)
@@ -124,9 +125,8 @@ def draw_test_video(cfg: Config, path: Path) -> VideoAnnotation:
                                  [found.labels[i] for i in found.label_index[rows]],
                                  found.scores[rows])
     draw_timeline(path, f'{video.video_id}: what is there, and what was detected',
-                  video.duration_seconds, video, predictions, found.labels,
+                  video.duration_seconds, video, predictions, CLASS_NAMES,
                   thumbnails=thumbnails(folder / 'videos' / f'{video.video_id}.mp4'))
-    return video
 
 
 def print_summary(console: Console, summary: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 CONFIG = 'configs/toy/actionformer_r3d10_sbp-r4_toy.py'
 SMALL = ['train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
          'train_dataloader.persistent_workers=False', 'val_dataloader.num_workers=0',
-         'val_dataloader.persistent_workers=False', 'test_dataloader.num_workers=0',
-         'test_dataloader.persistent_workers=False', 'test_dataloader.batch_size=3',
+         'test_dataloader.num_workers=0',
+         'test_dataloader.batch_size=3',
          'train_dataloader.dataset.windows_per_video=1', 'train_cfg.max_epochs=2',
          'train_cfg.val_interval=1']
 

@@ -21,16 +21,13 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type='ToyDataset', data_root=data_root, num_frames=num_frames,
-                 stride_frames=stride_frames,
-                 windows_per_video=8, pipeline=train_pipeline))
+                 stride_frames=stride_frames, windows_per_video=8, pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
+    num_workers=1,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='ToyDataset', data_root=data_root, num_frames=num_frames,
-                 stride_frames=stride_frames,
-                 overlap=0.5, test_mode=True, pipeline=test_pipeline))
+                 stride_frames=stride_frames, overlap=0.5, test_mode=True, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='TADMetric')
