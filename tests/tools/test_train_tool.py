@@ -77,20 +77,23 @@ def test_testing_gives_the_figures_of_the_last_validation(trained, toy, tmp_path
 
 @pytest.mark.slow
 def test_resuming_goes_on_where_the_run_ended(trained, toy, tmp_path):
-    """One epoch, stop, resume: the weights of the run that was never stopped."""
+    """From the checkpoint of epoch 1: the second epoch is run, with the schedule it had."""
     work_dir, _ = trained
-    options = ['--cfg-options', *SMALL, *data_options(toy)]
-    # Stopped after one epoch of two, so the learning rate's schedule is the same.
     half = tmp_path / 'half'
     half.mkdir()
     (half / 'epoch_1.pth').write_bytes((work_dir / 'epoch_1.pth').read_bytes())
     (half / 'last_checkpoint').write_text(str(half / 'epoch_1.pth'))
-    done = run('tools/train.py', CONFIG, '--work-dir', half, '--seed', '3', '--resume', *options)
+    done = run('tools/train.py', CONFIG, '--work-dir', half, '--seed', '3', '--resume',
+               '--cfg-options', *SMALL, *data_options(toy))
     assert 'resumed epoch: 1' in done.stdout
-    states = [torch.load(folder / 'epoch_2.pth', weights_only=False)
-              for folder in (work_dir, half)]
-    assert states[0]['meta']['iter'] == states[1]['meta']['iter']
-    assert states[0]['state_dict'].keys() == states[1]['state_dict'].keys()
+    whole, resumed = [torch.load(folder / 'epoch_2.pth', weights_only=False)
+                      for folder in (work_dir, half)]
+    assert resumed['meta']['iter'] == whole['meta']['iter'] == 2
+    assert resumed['state_dict'].keys() == whole['state_dict'].keys()
+    steps = [{float(state['step']) for state in checkpoint['optimizer']['state'].values()}
+             for checkpoint in (whole, resumed)]
+    assert steps[0] == steps[1] == {2.0}
+    assert resumed['param_schedulers'] == whole['param_schedulers']
 
 
 @pytest.mark.slow
