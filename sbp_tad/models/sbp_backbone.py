@@ -115,6 +115,9 @@ class SBPBackbone(BaseModule):
         self.seed = seed
         self._last_iteration, self._repeat = -1, 0
         self.backbone = MODELS.build(backbone)
+        if isinstance(self.backbone, SBPBackbone):
+            raise SBPError('an SBPBackbone wraps an SBPBackbone; wrap the backbone once, and set '
+                           'keep_ratio there.')
         # Backbones of mmaction freeze stages when put into training mode: do
         # it before an optimizer, DDP or EMA looks at the parameters.
         self.train()

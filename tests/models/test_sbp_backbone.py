@@ -1,5 +1,6 @@
 """SBP around mmaction's backbones: one table of cases, every invariant on each."""
 import copy
+import pickle
 
 import pytest
 import torch
@@ -190,6 +191,57 @@ def test_without_a_seed_the_run_seed_decides():
     torch.manual_seed(3)
     keys = first._sampling_keys(2)
     assert [key[0] for key in keys] == [3, 3]
+
+
+def test_wrapping_twice_is_refused():
+    with pytest.raises(SBPError, match='an SBPBackbone wraps an SBPBackbone'):
+        SBPBackbone(dict(type='SBPBackbone', backbone=FRAMES))
+
+
+def first_gradient(model, video):
+    model._last_iteration = -1  # every model starts alike
+    return kept_gradient(model, video)
+
+
+@every_backbone
+@pytest.mark.parametrize('copied', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_train_alike(case, copied):
+    model, video = build(case)
+    assert torch.equal(first_gradient(copied(model), video), first_gradient(model, video))
+
+
+# mmaction calls torch's checkpoint without saying which of its two forms it wants
+@pytest.mark.filterwarnings('ignore:torch.utils.checkpoint. the use_reentrant:UserWarning')
+def test_activation_checkpointing_inside_kept_clips():
+    """mmaction's own with_cp recomputes inside the kept clips: same gradients, fewer bytes."""
+    _, video = build('tsn')
+    resnet = dict(type='ResNet', depth=50, pretrained=None)
+    plain, cheap = (MODELS.build(dict(
+        type='SBPBackbone', backbone=dict(resnet, with_cp=with_cp), clip_len=1, seed=0)).train()
+        for with_cp in (False, True))
+    cheap.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(first_gradient(cheap, video), first_gradient(plain, video))
+    saved = []
+    for model in (plain, cheap):
+        with SavedMemory(model) as meter:
+            model(video)
+        saved.append(meter.bytes)
+    assert saved[1] < 0.7 * saved[0]
+
+
+def test_compiled_backbone():
+    model, video = build('i3d')
+    expected = first_gradient(model, video)
+    model.backbone = torch.compile(model.backbone, backend='eager')
+    torch.testing.assert_close(first_gradient(model, video), expected)
+
+
+def test_bfloat16_autocast():
+    model, video = build('videomae')
+    expected = first_gradient(model, video)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = first_gradient(model, video)
+    assert torch.nn.functional.cosine_similarity(found, expected, dim=0) > 0.99
 
 
 def test_batch_of_clips_keeps_the_output_of_the_backbone():
