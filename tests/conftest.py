@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -37,6 +38,15 @@ def frame_numbers(frames: np.ndarray) -> np.ndarray:
     """Which frames of a gray video these are; ``frames`` (T, ...), modulo 44."""
     levels = frames.reshape(len(frames), -1).mean(axis=1)
     return np.round((levels - 16) / 5).astype(int)
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope() -> Iterator[None]:
+    """A Runner leaves its scope behind, which would decide where the next test looks."""
+    yield
+    registry = sys.modules.get('mmengine.registry')
+    if registry is not None:
+        registry.DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')

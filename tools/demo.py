@@ -160,7 +160,8 @@ def main(argv: list[str] | None = None) -> None:
     settings = ToySettings(train_videos=arguments.train_videos, test_videos=arguments.test_videos)
     made = build_toy_dataset(Path(arguments.data), settings, workers=2)
     console = Console()
-    console.print(f"Toy set {'written to' if made else 'found in'} {arguments.data}")
+    console.print(f"Toy set {'written to' if made else 'found in'} {arguments.data}",
+                  highlight=False, soft_wrap=True)
     runner, scores = train_and_test(cfg)
     work_dir = Path(cfg.work_dir)
     draw_test_video(cfg, work_dir / 'timeline.png')
@@ -171,7 +172,7 @@ def main(argv: list[str] | None = None) -> None:
                        ('detections.json', 'all detections, ActivityNet form'),
                        (Path(best_checkpoint(work_dir)).name, 'the detector'),
                        (runner.timestamp, 'the log')):
-        console.print(f'  {work_dir / name}: {what}', highlight=False)
+        console.print(f'  {work_dir / name}: {what}', highlight=False, soft_wrap=True)
 
 
 if __name__ == '__main__':

@@ -66,7 +66,8 @@ def test_tables_are_printed(run):
 
 def test_every_rule_can_be_set(run, tmp_path):
     rules = {'outside_videos': 'drop', 'unknown_labels': 'error', 'empty_detections': 'drop',
-             'duplicate_ground_truth': 'drop', 'zero_length_ground_truth': 'error'}
+             'duplicate_ground_truth': 'drop', 'zero_length_ground_truth': 'error',
+             'late_ground_truth': 'drop'}
     flags = [part for name, value in rules.items()
              for part in ('--' + name.replace('_', '-'), value)]
     status, *_ = run(*FILES, '--subset', 'validation,other', '--tiou', '0.5', *flags,
