@@ -1,6 +1,7 @@
 """Saved bytes: counted once, without parameters, and in proportion to what is kept."""
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch import nn
 
 from sbp_tad.sbp import ClipwiseSBP, SavedMemory, SBPConfig
@@ -52,6 +53,24 @@ def test_counting_ends_with_the_block():
         pass
     layer(torch.randn(2, 4))
     assert saved.bytes == 0
+
+
+def test_what_autograd_has_let_go_of_counts_no_more():
+    layer, x = nn.Linear(32, 64), torch.randn(10, 32)
+    with SavedMemory(layer) as saved:
+        for _ in range(3):
+            layer(x.clone()).sum().backward()
+    assert saved.bytes == 10 * 32 * 4
+
+
+def test_saved_inside_a_backward_is_seen():
+    layer, x = nn.Sequential(nn.Linear(32, 64), nn.Tanh()), torch.randn(10, 32, requires_grad=True)
+    with SavedMemory(layer) as saved:
+        y = torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=True)
+        at_forward = saved.bytes
+        y.sum().backward()
+    assert at_forward == 10 * 32 * 4
+    assert saved.bytes == 10 * (32 + 64) * 4
 
 
 @pytest.mark.parametrize('keep_ratio', [0.5, 0.25, 0.125])
