@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SBPConfig, SBPError, encode_stochastically
-from sbp_tad.sbp.clipwise import Features, encode_in_chunks
+from sbp_tad.sbp.trees import Features, encode_in_chunks
 
 INPUT_FORMATS = ('NCHW', 'NCTHW')
 
@@ -136,7 +136,7 @@ class SBPBackbone(BaseModule):
 
     def _encode(self, encoder: Any, clips: Tensor, batch: int) -> Features:
         if not (self.training and torch.is_grad_enabled()):
-            return encode_in_chunks(encoder, clips, self.config.clips_at_once)
+            return encode_in_chunks(encoder, clips, self.config.chunk_clips)
         keys = self._sampling_keys(batch)
         return encode_stochastically(encoder, self.backbone, clips, len(clips) // batch,
                                      self.config, keys)
