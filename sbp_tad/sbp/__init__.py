@@ -7,6 +7,7 @@ OpenMMLab, so it serves any PyTorch model.
 from sbp_tad.sbp.clipwise import ClipwiseSBP, check_batch_norm, encode_clips, encode_stochastically
 from sbp_tad.sbp.config import SBPConfig, SBPError
 from sbp_tad.sbp.deferred import encode_deferred
+from sbp_tad.sbp.frozen_norm import fold_frozen_norm, unfold_frozen_norm
 from sbp_tad.sbp.memory import SavedMemory
 from sbp_tad.sbp.sampling import (SAMPLERS, draw_kept_clips, inclusion_probabilities, keep_count,
                                   sample_systematic)
@@ -14,5 +15,6 @@ from sbp_tad.sbp.sampling import (SAMPLERS, draw_kept_clips, inclusion_probabili
 __all__ = [
     'SAMPLERS', 'ClipwiseSBP', 'SBPConfig', 'SBPError', 'SavedMemory', 'check_batch_norm',
     'draw_kept_clips', 'encode_clips', 'encode_deferred', 'encode_stochastically',
-    'inclusion_probabilities', 'keep_count', 'sample_systematic'
+    'fold_frozen_norm', 'inclusion_probabilities', 'keep_count', 'sample_systematic',
+    'unfold_frozen_norm'
 ]
