@@ -96,8 +96,9 @@ def check_not_distributed(module: nn.Module) -> None:
 
 
 def feature_norms(from_head: Sequence[Tensor | None], num_clips: int) -> Tensor:
-    """Norm of each clip's gradient over all feature tensors: (N,) float32."""
-    squares = [g.detach().float().flatten(1).square().sum(1) for g in from_head if g is not None]
+    """Norm of each clip's gradient over all feature tensors: (N,), float32 or better."""
+    squares = [g.to(torch.promote_types(g.dtype, torch.float32)).flatten(1).square().sum(1)
+               for g in from_head if g is not None]
     return sum(squares).sqrt() if squares else torch.zeros(num_clips)
 
 

@@ -95,8 +95,8 @@ def systematic_indices(probabilities: Tensor, start: Tensor) -> Tensor:
     """
     edges = probabilities.cumsum(0)
     num_kept = round(float(edges[-1]))
-    points = start + torch.arange(num_kept)
-    return torch.searchsorted(edges * (num_kept / edges[-1]), points, right=True)
+    edges[-1] = num_kept  # rounding must not let the last point fall off the end
+    return torch.searchsorted(edges, start + torch.arange(num_kept), right=True)
 
 
 def sample_systematic(probabilities: Tensor, generator: torch.Generator) -> Tensor:

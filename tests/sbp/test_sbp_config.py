@@ -30,3 +30,19 @@ def test_rescale_must_be_a_switch():
 def test_good_choices_pass():
     config = SBPConfig(keep_ratio=1, sampler='random', rescale=False, clips_at_once=1)
     assert (config.keep_ratio, config.sampler) == (1, 'random')
+
+
+def test_unknown_mode_lists_the_known():
+    with pytest.raises(SBPError, match="mode must be one of .'direct', 'deferred'., got 'late'"):
+        SBPConfig(mode='late')
+
+
+def test_gradient_sampler_needs_deferred():
+    with pytest.raises(SBPError, match="sampler 'gradient' needs .* set mode='deferred'"):
+        SBPConfig(sampler='gradient')
+    assert SBPConfig(sampler='gradient', mode='deferred').chunk_clips == 4
+
+
+def test_clips_at_once_by_mode():
+    assert SBPConfig().chunk_clips == 16
+    assert SBPConfig(mode='deferred', clips_at_once=7).chunk_clips == 7
