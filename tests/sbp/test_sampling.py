@@ -129,10 +129,10 @@ def test_systematic_draws_include_each_clip_with_its_probability(norms, share):
     edges = torch.cat([chances.cumsum(0) % 1, torch.tensor([0.0, 1.0])]).double().unique()
     included = torch.zeros_like(chances)
     for low, high in zip(edges, edges[1:]):
+        if high - low < 1e-10:
+            continue  # edges that differ by rounding alone
         kept = systematic_indices(chances, ((low + high) / 2).reshape(1))
-        assert len(kept) == num_kept
-        if high - low > 1e-9:
-            assert len(set(kept.tolist())) == num_kept
+        assert len(set(kept.tolist())) == num_kept
         included[kept] += high - low
     torch.testing.assert_close(included, chances, rtol=0, atol=1e-9)
 
