@@ -207,4 +207,3 @@ def check_case(case: BenchmarkCase) -> None:
     if case.variant == 'checkpoint' and not case.model.has_checkpointing:
         raise BenchmarkError(f'{name} of mmaction has no checkpointing of its blocks (with_cp); '
                              'leave checkpoint out.')
-
