@@ -27,6 +27,7 @@ class Case:
             the block is a branch itself.
         packed: the projection to q, k and v, None where there is no attention.
         arrange: mask (B, N, 1) to the layout of that projection.
+        order: mask (B, N, 1) to the order of the block's own tokens.
         dropped: whether ``shortcut='dropped'`` is possible.
         channels_first: whether a block returns (B, C, ...) instead of (B, ..., C).
         most_saved: bound of the saved bytes at a keep ratio of 1/4, as a share of all.
@@ -38,6 +39,7 @@ class Case:
     ends: Callable[[nn.Module], list[nn.Module]] | None
     packed: Callable[[nn.Module], nn.Module] | None = None
     arrange: Callable = staticmethod(lambda mask, block: mask)
+    order: Callable = staticmethod(lambda mask: mask)
     dropped: bool = True
     channels_first: bool = False
     most_saved: float = 0.6
@@ -73,8 +75,8 @@ def record_masks(monkeypatch):
     """The list of masks that blocks draw from now on."""
     drawn, draw = [], TokenSBP.draw_mask
 
-    def spy(self, batch, grid):
-        drawn.append(draw(self, batch, grid))
+    def spy(self, *args, **kwargs):
+        drawn.append(draw(self, *args, **kwargs))
         return drawn[-1]
 
     monkeypatch.setattr(TokenSBP, 'draw_mask', spy)
@@ -85,17 +87,18 @@ def reference_gradients(case, model, x, masks, config):
     """Plain autograd of a copy of the plain model, masked by hooks."""
     model = copy.deepcopy(model)
     blocks = [module for module in model.modules() if type(module) is case.plain_type]
-    assert len(blocks) == len(masks)
-    for block, mask in zip(blocks, masks):
-        kept = mask.kept[..., None].to(x.dtype)
+    per_block = len(masks) // len(blocks)
+    assert per_block * len(blocks) == len(masks)
+    for block, *drawn in zip(blocks, *(masks[branch::per_block] for branch in range(per_block))):
+        kept = [case.order(mask.kept[..., None].to(x.dtype)) for mask in drawn]
         if case.ends is None:
-            mask_output(block, kept * mask.scale)
+            mask_output(block, kept[0] * drawn[0].scale)
         else:
-            mask_branches(case.ends(block), kept, mask.scale)
+            mask_branches(case.ends(block), [(k, m.scale) for k, m in zip(kept, drawn)])
         if config.kv == 'kept' and case.packed:
-            mask_keys_and_values(case.packed(block), case.arrange(kept, block))
+            mask_keys_and_values(case.packed(block), case.arrange(kept[0], block))
         if config.shortcut == 'dropped':
-            mask_output(block, kept, case.channels_first)
+            mask_output(block, kept[0], case.channels_first)
     return gradients(model, x)
 
 

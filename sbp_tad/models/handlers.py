@@ -53,6 +53,7 @@ class TokenSwinBlock(TokenSBP, swin.SwinTransformerBlock3D):
                   attention.relative_position_index[:length, :length]),
             dropouts=(attention.attn_drop, attention.proj_drop))
         x = x + self.drop_path(branch)
+        mask = self.draw_mask(len(x), grid, branch=1)
         x = x + self.drop_path(run_mlp(x, mask, self.norm2, self.mlp.fc1, self.mlp.act,
                                        self.mlp.fc2, (self.mlp.drop, self.mlp.drop)))
         return mask.cut_shortcut(x)
@@ -110,6 +111,7 @@ class TokenVideoMAEBlock(TokenSBP, vit_mae.Block):
             kv=self.token_sbp.model.config.kv,
             dropouts=(attention.attn_drop, attention.proj_drop), gamma=gammas[0])
         x = x + self.drop_path(branch)
+        mask = self.draw_sequence_mask(x, branch=1)
         (first, activation, dropout), second, last_dropout = self.mlp.layers
         x = x + self.drop_path(run_mlp(x, mask, self.norm2, first, activation, second,
                                        (dropout, last_dropout), gammas[1]))
@@ -151,8 +153,8 @@ class TokenUniFormerBlock(TokenSBP, uniformer.SABlock):
         """x (B, C, T, H, W)."""
         if not self.is_stochastic:
             return super().forward(x)
-        shape, attention = x.shape, self.attn
-        mask = self.draw_mask(len(x), tuple(shape[2:]))
+        shape, grid, attention = x.shape, tuple(x.shape[2:]), self.attn
+        mask = self.draw_mask(len(x), grid)
         x = x + self.pos_embed(x)
         x = x.flatten(2).transpose(1, 2)  # (B, N, C)
         x = x + self.drop_path(run_attention(
@@ -160,6 +162,7 @@ class TokenUniFormerBlock(TokenSBP, uniformer.SABlock):
             num_heads=attention.num_heads, scale=attention.scale, form='scores',
             kv=self.token_sbp.model.config.kv,
             dropouts=(attention.attn_drop, attention.proj_drop)))
+        mask = self.draw_mask(len(x), grid, branch=1)
         x = x + self.drop_path(run_mlp(x, mask, self.norm2, self.mlp.fc1, self.mlp.act,
                                        self.mlp.fc2, (self.mlp.drop, self.mlp.drop)))
         return mask.cut_shortcut(x).transpose(1, 2).reshape(shape)

@@ -104,6 +104,17 @@ def to_tokens(windows: Tensor, places: Tensor | None) -> Tensor:
     return flat if places is None else flat.index_select(0, places)
 
 
+def linear_in_order(windows: Tensor, weight: Tensor, bias: Tensor | None,
+                    options: AttentionOptions) -> Tensor:
+    """``F.linear`` of (W, L, C); with ``'fused'`` in the memory order of torch's attention.
+
+    That is the order (L, W, C), in which dropout draws.
+    """
+    if options.form == 'fused':
+        return F.linear(windows.transpose(0, 1), weight, bias).transpose(0, 1)
+    return F.linear(windows, weight, bias)
+
+
 def relative_bias(table: Tensor | None, index: Tensor | None) -> Tensor | None:
     """Rows of a table (R, h) as a bias of scores: (h, L, L)."""
     if table is None:

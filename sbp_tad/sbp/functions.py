@@ -14,7 +14,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sbp_tad.sbp.attention import (AttentionOptions, attend, attend_backward, bias_backward,
-                                   project_backward, relative_bias, to_tokens, to_windows)
+                                   linear_in_order, project_backward, relative_bias, to_tokens,
+                                   to_windows)
 from sbp_tad.sbp.token_math import (Parameters, TensorMap, activation_backward, drop,
                                     linear_backward, normalize, normalize_backward, scale_backward,
                                     spread, take, uncached_autocast)
@@ -162,13 +163,13 @@ class _TokenAttention(torch.autograd.Function):
                 table: Tensor | None, gamma: Tensor | None, options: AttentionOptions) -> Tensor:
         with uncached_autocast(x.device.type):
             normed, _, _ = normalize(x, norm_weight, norm_bias, options.eps)
-            packed = F.linear(to_windows(normed, options.slots), weight, bias)  # (W, L, 3C)
+            packed = linear_in_order(to_windows(normed, options.slots), weight, bias, options)
             queries, keys, values = packed.unflatten(2, (3, options.num_heads, -1)).permute(
                 2, 0, 3, 1, 4)
             out, noise = attend(queries, keys, values, relative_bias(table, options.bias_index),
                                 options)
             attended = out.transpose(1, 2).flatten(2)  # (W, L, C)
-            branch, out_noise = drop(F.linear(attended, out_weight, out_bias),
+            branch, out_noise = drop(linear_in_order(attended, out_weight, out_bias, options),
                                      options.dropouts[1])
             y = branch if gamma is None else gamma * branch
         kept_rows = options.kept_rows
@@ -180,7 +181,7 @@ class _TokenAttention(torch.autograd.Function):
             take(out_noise, kept_rows), None if gamma is None else take(branch, kept_rows),
             norm_weight, norm_bias, weight, out_weight, table, gamma)
         ctx.options, ctx.shape = options, x.shape
-        return to_tokens(y, options.places).view(x.shape)
+        return y if options.places is None else to_tokens(y, options.places).view(x.shape)
 
     @staticmethod
     @once_differentiable

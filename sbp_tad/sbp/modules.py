@@ -6,7 +6,7 @@ module in place, so nothing is copied, renamed or wrapped.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -62,6 +62,10 @@ class TokenMask:
         """Kept rows of the flattened tokens: (k,) int64."""
         return self.kept.flatten().nonzero().flatten().to(device, non_blocking=True)
 
+    def transpose(self) -> TokenMask:
+        """The mask of tokens in the order (N, B)."""
+        return replace(self, kept=self.kept.t().contiguous())
+
     def cut_branch(self, branch: Tensor) -> Tensor:
         """A branch (B, ..., C) whose gradient is that of the kept tokens; saves what it saved."""
         return mask_gradient(branch, self._like(branch) * self.scale)
@@ -80,7 +84,7 @@ class BlockState:
 
     model: ModelState
     number: int
-    merges: int = field(default=0)
+    merges: int = 0
 
 
 class TokenSBP:
@@ -102,25 +106,29 @@ class TokenSBP:
         return (self.training and torch.is_grad_enabled()
                 and self.token_sbp.model.config.keep_ratio < 1)
 
-    def draw_mask(self, batch: int, grid: Grid) -> TokenMask:
-        """The kept tokens of ``batch`` samples, from (seed, step, sample, block) alone."""
+    def draw_mask(self, batch: int, grid: Grid, branch: int = 0) -> TokenMask:
+        """The kept tokens of ``batch`` samples, from (seed, step, sample, block, branch) alone.
+
+        Each branch has a mask of its own: a gradient that passes two branches
+        under one mask would be scaled twice where it is kept once.
+        """
         state, config = self.token_sbp.model, self.token_sbp.model.config
         dropped = config.shortcut == 'dropped'
-        number = 0 if dropped else self.token_sbp.number  # one mask for all blocks, or one each
+        place = (0, 0) if dropped else (self.token_sbp.number, branch)  # one mask for all, or not
         rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        keys = [(state.seed, state.step, sample * world + rank, number) for sample in range(batch)]
+        keys = [(state.seed, state.step, sample * world + rank, *place) for sample in range(batch)]
         kept = draw_kept_tokens(grid, config.keep_ratio, config.mask, keys,
                                 self.token_sbp.merges if dropped else 0)
         kept = kept.reshape(batch, -1)
         scale = kept.numel() / int(kept.sum()) if config.rescaled else 1.0
         return TokenMask(kept, scale, dropped)
 
-    def draw_sequence_mask(self, x: Tensor) -> TokenMask:
+    def draw_sequence_mask(self, x: Tensor, branch: int = 0) -> TokenMask:
         """The kept tokens of a sequence (B, N, C), on the model's grid if it has told one."""
         grid = self.token_sbp.model.grid
         if grid is None or math.prod(grid) != x.shape[1]:
             grid = (1, 1, x.shape[1])
-        return self.draw_mask(len(x), grid)
+        return self.draw_mask(len(x), grid, branch)
 
 
 class TokenSBPContainer:
@@ -237,32 +245,35 @@ class TokenEncoderLayer(TokenSBP, nn.TransformerEncoderLayer):
         """See :class:`torch.nn.TransformerEncoderLayer`; src must be a batch."""
         if not self.is_stochastic or src.dim() != 3:
             return super().forward(src, src_mask, src_key_padding_mask, is_causal)
-        batch_first = self.self_attn.batch_first
-        x = src if batch_first else src.transpose(0, 1)  # (B, N, C)
-        mask = self.draw_sequence_mask(x)
         norms = (self.norm1, self.norm2) if self.norm_first else (None, None)
-        x = x + self._attend(x, mask, norms[0], src_mask, src_key_padding_mask, is_causal)
+        x = src + self._attend(src, norms[0], src_mask, src_key_padding_mask, is_causal)
         x = x if self.norm_first else self.norm1(x)
+        mask = self.draw_sequence_mask(self._swap(x), branch=1)
+        if not self.self_attn.batch_first:
+            mask = mask.transpose()
         x = x + run_mlp(x, mask, norms[1], self.linear1, self.activation, self.linear2,
                         (self.dropout, self.dropout2))
-        x = mask.cut_shortcut(x if self.norm_first else self.norm2(x))
-        return x if batch_first else x.transpose(0, 1)
+        return mask.cut_shortcut(x if self.norm_first else self.norm2(x))
 
-    def _attend(self, x: Tensor, mask: TokenMask, norm: nn.LayerNorm | None,
-                src_mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
-        attention = self.self_attn
+    def _swap(self, x: Tensor) -> Tensor:
+        """From the order of the layer to (B, N, C), or back."""
+        return x if self.self_attn.batch_first else x.transpose(0, 1)
+
+    def _attend(self, src: Tensor, norm: nn.LayerNorm | None, src_mask: Tensor | None,
+                padding: Tensor | None, is_causal: bool) -> Tensor:
+        attention, x = self.self_attn, self._swap(src)
+        mask = self.draw_sequence_mask(x)
         if attention.dropout > 0 or is_causal:
-            normed = x if norm is None else norm(x)
-            order = normed if attention.batch_first else normed.transpose(0, 1)
-            branch = self._sa_block(order, src_mask, padding, is_causal)
-            return mask.cut_branch(branch if attention.batch_first else branch.transpose(0, 1))
+            branch = self._sa_block(src if norm is None else norm(src), src_mask, padding,
+                                    is_causal)
+            return self._swap(mask.cut_branch(self._swap(branch)))
         scores = merge_masks(src_mask, padding, x, attention.num_heads)
-        return run_attention(
+        return self._swap(run_attention(
             x, mask, norm, (attention.in_proj_weight, attention.in_proj_bias), attention.out_proj,
             num_heads=attention.num_heads, scale=attention.head_dim**-0.5, form='fused',
             kv=self.token_sbp.model.config.kv, fused_mask=scores,
             score_mask=None if scores is None else scores.expand(-1, -1, x.shape[1], -1),
-            dropouts=(nn.Identity(), self.dropout1))
+            dropouts=(nn.Identity(), self.dropout1)))
 
 
 def merge_masks(src_mask: Tensor | None, padding: Tensor | None, x: Tensor, num_heads: int

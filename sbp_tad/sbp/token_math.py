@@ -30,7 +30,8 @@ def normalize(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float 
     """``F.layer_norm`` over C with its mean and 1 / deviation; ``x`` itself without ``eps``."""
     if eps is None:
         return x, None, None
-    if x.is_cuda and torch.is_autocast_enabled('cuda'):
+    mixed = weight is not None and weight.dtype != x.dtype
+    if x.is_cuda and (mixed or torch.is_autocast_enabled('cuda')):
         x = x.float()  # as autocast does for layer_norm, though not for this form of it
     return torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)
 

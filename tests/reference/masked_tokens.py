@@ -3,6 +3,8 @@
 A block of the plain model computes as ever; the gradient that enters the end
 of each residual branch is multiplied by the mask of the kept tokens.
 """
+import itertools
+
 import torch
 
 
@@ -15,11 +17,18 @@ def masked(x, mask, scale=1.0):
     return x
 
 
-def mask_branches(ends, mask, scale):
-    """Mask the input of the modules that end the branches; mask (B, ..., 1). Returns handles."""
-    return [end.register_forward_pre_hook(
-        lambda _, inputs: (masked(inputs[0], mask.view(*inputs[0].shape[:-1], 1), scale), ))
-        for end in ends]
+def mask_branches(ends, masks):
+    """Mask the input of the modules that end the branches, call by call. Returns handles.
+
+    ``masks``: one (mask (B, ..., 1), scale) for each branch in the order of the forward.
+    """
+    queue = itertools.cycle(masks)
+
+    def hook(_, inputs):
+        mask, scale = next(queue)
+        return masked(inputs[0], mask.reshape(*inputs[0].shape[:-1], 1), scale),
+
+    return [end.register_forward_pre_hook(hook) for end in ends]
 
 
 def mask_keys_and_values(linear, mask):
@@ -27,7 +36,7 @@ def mask_keys_and_values(linear, mask):
     def hook(_, __, packed):
         channels = packed.shape[-1] // 3
         queries, others = packed.split([channels, 2 * channels], -1)
-        return torch.cat([queries, masked(others, mask.view(*packed.shape[:-1], 1))], -1)
+        return torch.cat([queries, masked(others, mask.reshape(*packed.shape[:-1], 1))], -1)
     return linear.register_forward_hook(hook)
 
 
