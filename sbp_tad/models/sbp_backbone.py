@@ -152,7 +152,7 @@ class SBPBackbone(BaseModule):
 
     def _encode(self, encoder: Any, clips: Tensor, batch: int) -> Features:
         if not (self.training and torch.is_grad_enabled()):
-            return encode_in_chunks(encoder, clips, self.config.chunk_clips)
+            return encode_in_chunks(encoder, clips, self.config.clips_without_grad)
         keys = self._sampling_keys(batch)
         return encode_stochastically(encoder, self.backbone, clips, len(clips) // batch,
                                      self.config, keys)

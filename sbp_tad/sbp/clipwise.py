@@ -16,6 +16,7 @@ from sbp_tad.sbp.functions import scale_gradient
 from sbp_tad.sbp.sampling import draw_by_gradient, draw_kept_clips, keep_count
 from sbp_tad.sbp.trees import Encoder, Features, encode_in_chunks, map_tensors
 
+
 def encode_clips(encoder: Encoder, clips: Tensor, kept: Tensor, *, clips_at_once: int = 16,
                  gradient_scale: float = 1.0) -> Features:
     """Encode every clip, but keep the backward of the kept ones only.
@@ -141,17 +142,19 @@ def encode_stochastically(encoder: Encoder, module: nn.Module, clips: Tensor, nu
     if config.mode == 'direct' and config.keep_ratio == 1:
         return encode_clips(encoder, clips, torch.ones(len(clips), dtype=torch.bool))
     check_batch_norm(module)
+    chunks = dict(clips_with_grad=config.clips_with_grad,
+                  clips_without_grad=config.clips_without_grad)
     if config.sampler == GRADIENT_SAMPLER:
         return encode_deferred(encoder, module, clips, choose_by_gradient(num_clips, config, keys),
-                               clips_at_once=config.chunk_clips)
+                               **chunks)
     kept = draw_kept_clips(num_clips, config.keep_ratio, config.sampler, keys).flatten()  # (B*K,)
     num_kept = keep_count(config.keep_ratio, num_clips)
     scale = num_clips / num_kept if config.rescale else 1.0
     if config.mode == 'deferred':
         weights = torch.full(kept.shape, scale, dtype=torch.float64)
         return encode_deferred(encoder, module, clips, lambda _: (kept, weights), kept,
-                               clips_at_once=config.chunk_clips)
-    return encode_clips(encoder, clips, kept, clips_at_once=config.chunk_clips,
+                               **chunks)
+    return encode_clips(encoder, clips, kept, clips_at_once=config.clips_without_grad,
                         gradient_scale=scale)
 
 

@@ -10,9 +10,10 @@ from sbp_tad.sbp.sampling import SAMPLERS
 
 MODES = ('direct', 'deferred')
 GRADIENT_SAMPLER = 'gradient'
-# Clips of one pass where the user does not say: deferred backpropagation holds
-# the activations of so many, direct only those of one layer.
-DEFAULT_CLIPS_AT_ONCE = {'direct': 16, 'deferred': 4}
+# Clips of one pass where the user does not say. A pass with gradient holds the
+# activations of all its clips, one without those of a layer.
+DEFAULT_CLIPS_WITH_GRAD = 4
+DEFAULT_CLIPS_WITHOUT_GRAD = 16
 
 
 class SBPError(UserError, ValueError):
@@ -36,11 +37,12 @@ class SBPConfig:
             of the full one. The published codes do not; switch it off to
             follow their learning rates.
         clips_at_once: clips in one pass without gradient and, deferred, in
-            one with; bounds the transient memory. None takes 16, deferred 4.
+            one with; bounds the transient memory. None takes 16 without and 4
+            with gradient.
         mode: ``'direct'`` backpropagates the kept clips as one batch: memory
             ``r``. ``'deferred'`` encodes all clips without gradient and the
             kept ones again once the loss gradient of the features is known:
-            memory of ``clips_at_once`` clips whatever their number and ``r``.
+            memory of a few clips whatever their number and ``r``.
 
     Raises:
         SBPError: for a value outside of these.
@@ -53,9 +55,14 @@ class SBPConfig:
     mode: str = 'direct'
 
     @property
-    def chunk_clips(self) -> int:
-        """Clips in one pass: ``clips_at_once`` or the default of the mode."""
-        return self.clips_at_once or DEFAULT_CLIPS_AT_ONCE[self.mode]
+    def clips_without_grad(self) -> int:
+        """Clips in one pass without gradient."""
+        return self.clips_at_once or DEFAULT_CLIPS_WITHOUT_GRAD
+
+    @property
+    def clips_with_grad(self) -> int:
+        """Clips in one pass of the deferred form's backward."""
+        return self.clips_at_once or DEFAULT_CLIPS_WITH_GRAD
 
     def __post_init__(self) -> None:
         ratio = self.keep_ratio

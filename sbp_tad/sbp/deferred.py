@@ -85,51 +85,54 @@ class DeferredEncoding:
     Args:
         encoder: maps (n, ...) clips to features, a nest of (n, ...) tensors.
         module: holds the parameters behind the encoder.
-        clips_at_once: clips in one pass.
+        clips_with_grad, clips_without_grad: clips in one pass.
     """
 
-    def __init__(self, encoder: Encoder, module: nn.Module, clips_at_once: int) -> None:
+    def __init__(self, encoder: Encoder, module: nn.Module, clips_with_grad: int,
+                 clips_without_grad: int) -> None:
         self.encoder = encoder
         self.module = module
-        self.clips_at_once = clips_at_once
+        self.clips_with_grad = clips_with_grad
+        self.clips_without_grad = clips_without_grad
         self.passes: list[Pass] = []
 
     @torch.no_grad()
     def encode(self, clips: Tensor, kept: Tensor | None) -> Features:
         """Features of all clips (N, ...), without gradient.
 
-        With ``kept`` (N,) bool the kept clips have passes of their own, which
-        are repeated as they are. Without, any clip may be kept later: where
-        the encoder draws random numbers (dropout, drop-path), each clip then
-        needs a pass of its own to repeat them.
+        Where the encoder draws random numbers (dropout, drop-path), a pass
+        can only be repeated as it was. Kept clips (N,) bool then have passes
+        of the size of the backward's; with ``kept`` None any clip may be kept
+        later, and each has a pass of its own.
         """
         self.context = same_autocast(clips.device)
         self.passes = []
         if kept is None:
-            places = [torch.arange(len(clips))]
+            places = [(torch.arange(len(clips)), 1)]
         else:
-            places = [index for index in (kept.nonzero().flatten(), (~kept).nonzero().flatten())
-                      if len(index)]
-        features = [self._encode_part(clips, index, may_regroup=kept is None) for index in places]
+            places = [(kept.nonzero().flatten(), self.clips_with_grad),
+                      ((~kept).nonzero().flatten(), self.clips_without_grad)]
+        places = [(index, limit) for index, limit in places if len(index)]
+        features = [self._encode_part(clips, index, limit) for index, limit in places]
         # A weight cast inside no_grad would cut the gradient of whoever shares it.
         torch.clear_autocast_cache()
         if len(places) == 1:
             return features[0]
-        order = torch.cat(places).argsort().to(clips.device)
+        order = torch.cat([index for index, _ in places]).argsort().to(clips.device)
         return map_tensors(lambda *parts: torch.cat(parts).index_select(0, order), *features)
 
-    def _encode_part(self, clips: Tensor, index: Tensor, may_regroup: bool) -> Features:
-        parts, chunk = [], self.clips_at_once
-        start = 0
+    def _encode_part(self, clips: Tensor, index: Tensor, random_limit: int) -> Features:
+        """Features of clips ``index``; at most ``random_limit`` in a pass with random numbers."""
+        parts, start, size = [], 0, self.clips_without_grad
         while start < len(index):
-            chosen = index[start:start + chunk]
+            chosen = index[start:start + size]
             before = get_random_state(clips.device)
             features = self.encoder(select(clips, chosen))
             after = get_random_state(clips.device)
             drew = any(not torch.equal(a, b) for a, b in zip(before, after))
-            if drew and may_regroup and len(chosen) > 1:
+            if drew and len(chosen) > random_limit:
                 set_random_state(before, clips.device)
-                chunk = 1
+                size = random_limit
                 continue
             check_rows(features, len(chosen))
             parts.append(features)
@@ -144,7 +147,7 @@ class DeferredEncoding:
         left = kept.clone()
         for one in drawn:
             left[one.index] = False
-        rest = left.nonzero().flatten().split(self.clips_at_once)
+        rest = left.nonzero().flatten().split(self.clips_with_grad)
         return drawn + [Pass(index, None) for index in rest if len(index)]
 
     def gradients(self, clips: Tensor, parameters: Sequence[Tensor],
@@ -232,7 +235,8 @@ class _EncodeAgain(torch.autograd.Function):
 
 
 def encode_deferred(encoder: Encoder, module: nn.Module, clips: Tensor, choose: ChooseClips,
-                    kept: Tensor | None = None, *, clips_at_once: int = 4) -> Features:
+                    kept: Tensor | None = None, *, clips_with_grad: int = 4,
+                    clips_without_grad: int = 16) -> Features:
     """Encode every clip; in the backward pass encode the kept ones again, with gradient.
 
     The backward pass repeats the random numbers and the autocast of the
@@ -246,7 +250,7 @@ def encode_deferred(encoder: Encoder, module: nn.Module, clips: Tensor, choose: 
         choose: from the gradients of the feature tensors to the kept clips
             (N,) bool and the weight of each (N,), both on the CPU.
         kept: (N,) bool, where it is known before the gradient.
-        clips_at_once: clips in one pass, with gradient and without.
+        clips_with_grad, clips_without_grad: clips in one pass of each kind.
 
     Returns:
         Features of all N clips in their order.
@@ -255,8 +259,8 @@ def encode_deferred(encoder: Encoder, module: nn.Module, clips: Tensor, choose: 
         SBPError: the encoder does not return one row a clip.
     """
     if not torch.is_grad_enabled():
-        return encode_in_chunks(encoder, clips, clips_at_once)
-    encoding = DeferredEncoding(encoder, module, clips_at_once)
+        return encode_in_chunks(encoder, clips, clips_without_grad)
+    encoding = DeferredEncoding(encoder, module, clips_with_grad, clips_without_grad)
     features = encoding.encode(clips, kept)
     parameters = [p for p in module.parameters() if p.requires_grad]
     leaves = list_tensors(features)

@@ -40,9 +40,10 @@ def test_unknown_mode_lists_the_known():
 def test_gradient_sampler_needs_deferred():
     with pytest.raises(SBPError, match="sampler 'gradient' needs .* set mode='deferred'"):
         SBPConfig(sampler='gradient')
-    assert SBPConfig(sampler='gradient', mode='deferred').chunk_clips == 4
+    assert SBPConfig(sampler='gradient', mode='deferred').sampler == 'gradient'
 
 
-def test_clips_at_once_by_mode():
-    assert SBPConfig().chunk_clips == 16
-    assert SBPConfig(mode='deferred', clips_at_once=7).chunk_clips == 7
+def test_clips_at_once_is_of_both_passes():
+    assert (SBPConfig().clips_without_grad, SBPConfig().clips_with_grad) == (16, 4)
+    config = SBPConfig(mode='deferred', clips_at_once=7)
+    assert (config.clips_without_grad, config.clips_with_grad) == (7, 7)
