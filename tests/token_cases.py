@@ -133,7 +133,8 @@ def check_forward(case, keep_ratio=0.3):
     applied = copy.deepcopy(model)
     apply_sbp(applied, TokenSBPConfig(keep_ratio=keep_ratio))
     for training in (True, False):
-        model.train(training), applied.train(training)
+        model.train(training)
+        applied.train(training)
         for context in (torch.enable_grad, torch.no_grad, torch.inference_mode):
             with context():
                 torch.manual_seed(5)

@@ -5,7 +5,10 @@ module in place, so nothing is copied, renamed or wrapped.
 """
 from __future__ import annotations
 
+import functools
 import math
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +22,21 @@ from sbp_tad.sbp.functions import MLPOptions, attention_branch, mask_gradient, m
 from sbp_tad.sbp.masks import Grid, draw_kept_tokens
 from sbp_tad.sbp.token_config import TokenSBPConfig
 from sbp_tad.sbp.token_math import Parameters, TensorMap
+
+
+def outside_graph(function: Callable) -> Callable:
+    """Keep ``torch.compile`` out of a function that draws tokens, which every step does anew.
+
+    ``torch.compiler.disable`` itself would import the compiler here, a matter of seconds, for
+    those too who never compile.
+    """
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        compiling = 'torch._dynamo' in sys.modules
+        return (torch.compiler.disable(function) if compiling else function)(*args, **kwargs)
+
+    run._torchdynamo_disable = True
+    return run
 
 
 @dataclass
@@ -58,6 +76,7 @@ class TokenMask:
     scale: float
     drops_shortcut: bool
 
+    @outside_graph
     def rows(self, device: torch.device) -> Tensor:
         """Kept rows of the flattened tokens: (k,) int64."""
         return self.kept.flatten().nonzero().flatten().to(device, non_blocking=True)
@@ -106,6 +125,7 @@ class TokenSBP:
         return (self.training and torch.is_grad_enabled()
                 and self.token_sbp.model.config.keep_ratio < 1)
 
+    @outside_graph
     def draw_mask(self, batch: int, grid: Grid, branch: int = 0) -> TokenMask:
         """The kept tokens of ``batch`` samples, from (seed, step, sample, block, branch) alone.
 
@@ -189,6 +209,7 @@ def run_mlp(x: Tensor, mask: TokenMask, norm: nn.LayerNorm | None, first: nn.Lin
                       options)
 
 
+@outside_graph
 def kept_in_windows(kept: Tensor, slots: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
     """Where the kept tokens (n,) bool lie in windows of ``slots`` (W, L).
 

@@ -1,11 +1,11 @@
 """Token-level SBP on the blocks of mmaction: one table of cases, every invariant on each."""
 import pytest
-import torch
-from token_cases import INVARIANTS, Case, check_autocast, check_reference
+from token_cases import INVARIANTS, Case, check_autocast, check_reference, record_masks
 from torch import nn
 
 from sbp_tad.models.handlers import FFNWithNorm, mvit, swin, uniformer, vit_mae
 from sbp_tad.registry import MODELS
+from sbp_tad.sbp import SBPError, TokenSBPConfig, apply_sbp
 
 SWIN = dict(type='SwinTransformer3D', pretrained=None, pretrained2d=False, patch_size=(2, 4, 4),
             window_size=(2, 4, 4), drop_path_rate=0.3, drop_rate=0.1, attn_drop_rate=0.1,
@@ -94,3 +94,32 @@ def test_invariants(case, invariant):
 @every_case
 def test_autocast(case, monkeypatch):
     check_autocast(CASES[case], monkeypatch)
+
+
+def test_one_mask_for_all_blocks_of_swin(monkeypatch):
+    """With the shortcut cut, a merged token is kept exactly where its parts are."""
+    model, x = CASES['swin'].make()
+    masks = record_masks(monkeypatch)
+    apply_sbp(model, TokenSBPConfig(keep_ratio=0.3, shortcut='dropped'))
+    model(x)
+    grids = [(4, 12, 12)] * 2 + [(4, 6, 6)] * 2 + [(4, 3, 3), (4, 2, 2)]  # blocks of two branches
+    kept = [mask.kept.view(2, *grid) for mask, grid in zip(masks[::2], grids)]
+    for fine, coarse in zip(kept, kept[1:]):
+        factor = 2 if fine.shape != coarse.shape else 1
+        spread = coarse.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        assert (spread[:, :, :fine.shape[2], :fine.shape[3]] == fine).all()
+
+
+def test_tubes_of_videomae_follow_its_grid(monkeypatch):
+    model, x = CASES['videomae'].make()
+    masks = record_masks(monkeypatch)
+    apply_sbp(model, TokenSBPConfig(keep_ratio=0.25, mask='tube'))
+    model(x)
+    kept = masks[0].kept.view(2, 4, 4, 4)
+    assert (kept == kept[:, :1]).all() and kept[:, 0].sum((1, 2)).tolist() == [4, 4]
+
+
+def test_recomputing_swin_is_refused():
+    model = built(SWIN, with_cp=True)()
+    with pytest.raises(SBPError, match='with_cp=True.*set with_cp=False'):
+        apply_sbp(model, TokenSBPConfig())

@@ -170,6 +170,22 @@ def test_activation_checkpointing_draws_the_same_tokens():
                 gradients(model, x), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore:.*should not be instantiated:DeprecationWarning',
+                            'ignore:The .grad attribute of a Tensor')  # torch's own, in tracing
+def test_compiled():
+    """The graph breaks where tokens are drawn, so that every step draws its own."""
+    model, x = CASES['pre-norm'].make()
+    turn_off_dropout(model)
+    state = apply_sbp(model, TokenSBPConfig(keep_ratio=0.3)).state
+    expected = [gradients(model, x) for _ in range(3)]
+    state.step = 0
+    compiled = torch.compile(model, backend='eager')
+    for plain in expected:
+        found = {n.replace('_orig_mod.', ''): g for n, g in gradients(compiled, x).items()}
+        assert_same(found, plain, rtol=1e-9, atol=1e-12)
+
+
 def test_distributed_data_parallel(tmp_path):
     """One process; gradients are those of the model alone."""
     model, x = CASES['pre-norm'].make()
