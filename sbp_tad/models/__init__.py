@@ -1,4 +1,5 @@
 """Components of the model side; importing this registers them."""
+from sbp_tad.models import handlers  # noqa: F401, registers the rules of token-level SBP
 from sbp_tad.models.anchor_free_head import AnchorFreeHead
 from sbp_tad.models.data_preprocessor import TADDataPreprocessor
 from sbp_tad.models.detector import TemporalDetector

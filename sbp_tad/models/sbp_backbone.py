@@ -1,19 +1,24 @@
 """Any mmaction backbone, its backward run for a random part of the clips only."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
+from mmcv.cnn.bricks import wrappers
 from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from sbp_tad.registry import MODELS
-from sbp_tad.sbp import SBPConfig, SBPError, encode_stochastically
-from sbp_tad.sbp.clipwise import Features, encode_in_chunks
+from sbp_tad.sbp import SBPConfig, SBPError, encode_stochastically, fold_frozen_norm
+from sbp_tad.sbp.frozen_norm import CONV_TYPES, find_pairs
+from sbp_tad.sbp.trees import Features, encode_in_chunks
 
 INPUT_FORMATS = ('NCHW', 'NCTHW')
+# mmcv's own differ from torch's for empty inputs alone.
+PLAIN_CONV_TYPES = (*CONV_TYPES, wrappers.Conv2d, wrappers.Conv3d)
 
 
 def split_clips(video: Tensor, clip_len: int) -> Tensor:
@@ -88,7 +93,7 @@ class SBPBackbone(BaseModule):
 
     Args:
         backbone: config of the wrapped backbone.
-        keep_ratio, sampler, rescale, clips_at_once: see
+        keep_ratio, sampler, rescale, clips_at_once, mode: see
             :class:`sbp_tad.sbp.SBPConfig`.
         clip_len: frames of a clip; None for a batch of clips.
         input_format: ``'NCTHW'`` hands clips (n, C, L, H, W) to the backbone,
@@ -97,14 +102,19 @@ class SBPBackbone(BaseModule):
         norm_eval: keep batch normalization frozen at its statistics, which
             SBP needs; with False, ``keep_ratio`` must be 1.
         seed: of the sampling; None takes the run's own seed.
+        fold_bn: compute frozen batch normalization within the convolution
+            before it while training, see
+            :func:`sbp_tad.sbp.fold_frozen_norm`: half of a ResNet's memory.
     """
 
     def __init__(self, backbone: dict, keep_ratio: float = 0.25, sampler: str = 'uniform_jitter',
-                 rescale: bool = True, clips_at_once: int = 16, clip_len: int | None = None,
-                 input_format: str | None = None, norm_eval: bool = True, seed: int | None = None,
-                 init_cfg: dict | None = None) -> None:
+                 rescale: bool = True, clips_at_once: int | None = None,
+                 clip_len: int | None = None, input_format: str | None = None,
+                 norm_eval: bool = True, seed: int | None = None, mode: str = 'direct',
+                 fold_bn: bool = True, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        self.config = SBPConfig(keep_ratio, sampler, rescale, clips_at_once)
+        self.config = SBPConfig(keep_ratio=keep_ratio, sampler=sampler, rescale=rescale,
+                                clips_at_once=clips_at_once, mode=mode)
         if clip_len is not None and (not isinstance(clip_len, int) or clip_len < 1):
             raise SBPError(f'clip_len must be a whole number of at least 1, got {clip_len!r}.')
         self.input_format = input_format or ('NCHW' if clip_len == 1 else 'NCTHW')
@@ -118,6 +128,8 @@ class SBPBackbone(BaseModule):
         if isinstance(self.backbone, SBPBackbone):
             raise SBPError('an SBPBackbone wraps an SBPBackbone; wrap the backbone once, and set '
                            'keep_ratio there.')
+        if fold_bn and find_pairs(self.backbone, conv_types=PLAIN_CONV_TYPES):
+            fold_frozen_norm(self.backbone, conv_types=PLAIN_CONV_TYPES)
         # Backbones of mmaction freeze stages when put into training mode: do
         # it before an optimizer, DDP or EMA looks at the parameters.
         self.train()
@@ -129,6 +141,10 @@ class SBPBackbone(BaseModule):
             freeze_batch_norm(self.backbone)
         return self
 
+    def set_keep_ratio(self, keep_ratio: float) -> None:
+        """Keep this share of the clips from the next forward on."""
+        self.config = replace(self.config, keep_ratio=keep_ratio)
+
     def forward(self, inputs: Tensor) -> Features:
         """Encode a video (B, C, T, H, W) to (B, C', T'), or a batch of clips as it comes."""
         if self.clip_len is None:
@@ -139,7 +155,7 @@ class SBPBackbone(BaseModule):
 
     def _encode(self, encoder: Any, clips: Tensor, batch: int) -> Features:
         if not (self.training and torch.is_grad_enabled()):
-            return encode_in_chunks(encoder, clips, self.config.clips_at_once)
+            return encode_in_chunks(encoder, clips, self.config.clips_without_grad)
         keys = self._sampling_keys(batch)
         return encode_stochastically(encoder, self.backbone, clips, len(clips) // batch,
                                      self.config, keys)

@@ -1,38 +1,20 @@
-"""Clip-wise SBP, direct form: encode all clips, cache activations of the kept ones only.
+"""Clip-wise SBP: encode all clips, backpropagate some; the direct form and the choice of form.
 
 "Clip" is one item of the encoder's batch: a frame for a 2D network, a run of
 frames for a 3D one. Shapes: B samples, K clips a sample, N clips in all.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Union
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from sbp_tad.sbp.config import SBPConfig, SBPError
+from sbp_tad.sbp.config import GRADIENT_SAMPLER, SBPConfig, SBPError
+from sbp_tad.sbp.deferred import ChooseClips, encode_deferred
 from sbp_tad.sbp.functions import scale_gradient
-from sbp_tad.sbp.sampling import draw_kept_clips, keep_count
-
-Features = Union[Tensor, 'tuple[Features, ...]', 'list[Features]']
-Encoder = Callable[[Tensor], Features]
-
-
-def map_tensors(function: Callable[..., Tensor], *trees: Any) -> Any:
-    """Apply ``function`` to corresponding tensors of equal nests of tuples and lists."""
-    if isinstance(trees[0], Tensor):
-        return function(*trees)
-    if isinstance(trees[0], (tuple, list)):
-        return type(trees[0])([map_tensors(function, *items) for items in zip(*trees)])
-    raise SBPError('an encoder must return a tensor or a tuple or list of tensors, '
-                   f'got {type(trees[0]).__name__}.')
-
-
-def encode_in_chunks(encoder: Encoder, clips: Tensor, clips_at_once: int) -> Features:
-    """Encode ``clips`` (N, ...) at most ``clips_at_once`` at a time and join the features."""
-    parts = [encoder(chunk) for chunk in clips.split(clips_at_once)]
-    return parts[0] if len(parts) == 1 else map_tensors(lambda *items: torch.cat(items), *parts)
+from sbp_tad.sbp.sampling import draw_by_gradient, draw_kept_clips, keep_count
+from sbp_tad.sbp.trees import Encoder, Features, encode_in_chunks, map_tensors
 
 
 def encode_clips(encoder: Encoder, clips: Tensor, kept: Tensor, *, clips_at_once: int = 16,
@@ -75,7 +57,7 @@ def encode_clips(encoder: Encoder, clips: Tensor, kept: Tensor, *, clips_at_once
 
 
 def check_batch_norm(module: nn.Module) -> None:
-    """Refuse batch normalization in training mode.
+    """Refuse batch normalization with the statistics of its batch.
 
     Kept and dropped clips are encoded in passes of their own: each would
     normalize with its own statistics (the forward would not be exact) and
@@ -85,11 +67,54 @@ def check_batch_norm(module: nn.Module) -> None:
         SBPError: names the first such layer.
     """
     for name, layer in module.named_modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training:
+        if not isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            continue
+        if layer.training:
             raise SBPError(
                 f'batch normalization {name!r} is in training mode, but SBP encodes kept and '
                 'dropped clips in separate passes, which would normalize each with its own '
-                'statistics; freeze it (norm_eval=True, or layer.eval()) or use keep_ratio=1.')
+                'statistics; freeze it (norm_eval=True, or layer.eval()) or use keep_ratio=1 '
+                "with mode='direct'.")
+        if layer.running_mean is None:
+            raise SBPError(
+                f'batch normalization {name!r} has no running statistics, so it normalizes each '
+                'of the passes of SBP with its own; use track_running_stats=True or another '
+                'normalization.')
+
+
+def check_not_distributed(module: nn.Module) -> None:
+    """Refuse a module that is, or holds, one wrapped for data parallel training.
+
+    Raises:
+        SBPError: says which way round to wrap.
+    """
+    wrappers = (nn.parallel.DistributedDataParallel, nn.DataParallel)
+    for name, layer in module.named_modules():
+        if isinstance(layer, wrappers):
+            raise SBPError(f'{name or "the encoder"!r} is wrapped in {type(layer).__name__}, which '
+                           'counts one forward a step where SBP runs several; apply SBP first and '
+                           'wrap the result.')
+
+
+def feature_norms(from_head: Sequence[Tensor | None], num_clips: int) -> Tensor:
+    """Norm of each clip's gradient over all feature tensors: (N,), float32 or better."""
+    squares = [g.to(torch.promote_types(g.dtype, torch.float32)).flatten(1).square().sum(1)
+               for g in from_head if g is not None]
+    return sum(squares).sqrt() if squares else torch.zeros(num_clips)
+
+
+def choose_by_gradient(num_clips: int, config: SBPConfig, keys: Sequence[Sequence[int]]
+                       ) -> ChooseClips:
+    """The choice of clips that waits for the gradient of their features."""
+    num_kept = keep_count(config.keep_ratio, num_clips)
+
+    def choose(from_head: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
+        norms = feature_norms(from_head, num_clips * len(keys)).unflatten(0, (len(keys), -1))
+        kept, chances = draw_by_gradient(norms, num_kept, keys)  # (B, K) both
+        weights = 1 / chances if config.rescale else torch.ones_like(chances)
+        return kept.flatten(), weights.flatten()
+
+    return choose
 
 
 def encode_stochastically(encoder: Encoder, module: nn.Module, clips: Tensor, num_clips: int,
@@ -109,18 +134,28 @@ def encode_stochastically(encoder: Encoder, module: nn.Module, clips: Tensor, nu
         Features of all B * K clips, equal to ``encoder(clips)``.
 
     Raises:
-        SBPError: no clips, or batch normalization in training mode.
+        SBPError: no clips, or batch normalization with batch statistics.
     """
     if num_clips < 1 or len(clips) != num_clips * len(keys):
         raise SBPError(f'expected at least one clip a sample and {len(keys)} x {num_clips} clips '
                        f'in all, got {len(clips)}; check the clip length against the video.')
-    if config.keep_ratio == 1:
+    if config.mode == 'direct' and config.keep_ratio == 1:
         return encode_clips(encoder, clips, torch.ones(len(clips), dtype=torch.bool))
     check_batch_norm(module)
-    kept = draw_kept_clips(num_clips, config.keep_ratio, config.sampler, keys)  # (B, K)
+    chunks = dict(clips_with_grad=config.clips_with_grad,
+                  clips_without_grad=config.clips_without_grad)
+    if config.sampler == GRADIENT_SAMPLER:
+        return encode_deferred(encoder, module, clips, choose_by_gradient(num_clips, config, keys),
+                               **chunks)
+    kept = draw_kept_clips(num_clips, config.keep_ratio, config.sampler, keys).flatten()  # (B*K,)
     num_kept = keep_count(config.keep_ratio, num_clips)
-    return encode_clips(encoder, clips, kept.flatten(), clips_at_once=config.clips_at_once,
-                        gradient_scale=num_clips / num_kept if config.rescale else 1.0)
+    scale = num_clips / num_kept if config.rescale else 1.0
+    if config.mode == 'deferred':
+        weights = torch.full(kept.shape, scale, dtype=torch.float64)
+        return encode_deferred(encoder, module, clips, lambda _: (kept, weights), kept,
+                               **chunks)
+    return encode_clips(encoder, clips, kept, clips_at_once=config.clips_without_grad,
+                        gradient_scale=scale)
 
 
 class ClipwiseSBP(nn.Module):
@@ -134,10 +169,14 @@ class ClipwiseSBP(nn.Module):
         encoder: module that maps (n, ...) clips to (n, ...) features.
         config: the choices of SBP.
         seed: first number of every sampling key.
+
+    Raises:
+        SBPError: the encoder is wrapped for data parallel training already.
     """
 
     def __init__(self, encoder: nn.Module, config: SBPConfig, seed: int = 0) -> None:
         super().__init__()
+        check_not_distributed(encoder)
         self.encoder = encoder
         self.config = config
         self.seed = seed

@@ -1,7 +1,8 @@
 """Which clips keep their gradient: pure functions, the generator is passed in.
 
-Each sampler draws ``num_kept`` different clips of ``num_clips`` and gives every
-clip the same probability ``num_kept / num_clips`` of being kept.
+Each of ``SAMPLERS`` draws ``num_kept`` different clips of ``num_clips`` and gives
+every clip the same probability ``num_kept / num_clips`` of being kept.
+``sample_systematic`` draws with any :func:`inclusion_probabilities` instead.
 """
 from __future__ import annotations
 
@@ -50,6 +51,64 @@ def sample_uniform_jitter(num_clips: int, num_kept: int, generator: torch.Genera
     return kept.sort().values
 
 
+def inclusion_probabilities(norms: Tensor, num_kept: int, uniform_share: float = 0.1) -> Tensor:
+    """Chance of each clip to be kept, proportional to its gradient's norm.
+
+    ``min(1, c * q)`` with ``q`` the norms' share of their sum mixed with a
+    uniform share, and ``c`` such that the chances sum to ``num_kept``. Norms
+    that are all zero, or not finite (a loss scale that overflowed), give
+    equal chances.
+
+    Args:
+        norms: (K,), not negative.
+        num_kept: between 1 and K.
+        uniform_share: part of ``q`` that is uniform, so that no chance is 0.
+
+    Returns:
+        (K,) float64 on the CPU, in (0, 1].
+    """
+    norms = norms.detach().to('cpu', torch.float64)
+    total = norms.sum()
+    uniform = torch.full_like(norms, 1 / len(norms))
+    if not (torch.isfinite(total) and total > 0):
+        return uniform * num_kept
+    shares = (1 - uniform_share) * norms / total + uniform_share * uniform
+    descending = shares.sort(descending=True).values
+    # With the m largest capped at 1, the others share num_kept - m; the right m
+    # is the first that leaves none of the others above 1.
+    rest = descending.flip(0).cumsum(0).flip(0)  # sum from each place to the end
+    factors = (num_kept - torch.arange(len(norms))) / rest
+    num_capped = int((factors * descending <= 1 + 1e-12).to(torch.uint8).argmax())
+    return (shares * factors[num_capped]).clamp(max=1)
+
+
+def systematic_indices(probabilities: Tensor, start: Tensor) -> Tensor:
+    """Where the points ``start``, ``start + 1``, ... fall on the cumulated probabilities.
+
+    Args:
+        probabilities: (K,) float64 in (0, 1] whose sum k is whole.
+        start: (1,) float64 in [0, 1).
+
+    Returns:
+        (k,) int64, ascending; with ``start`` uniform, clip i is among them
+        with ``probabilities[i]`` exactly.
+    """
+    edges = probabilities.cumsum(0)
+    num_kept = round(float(edges[-1]))
+    edges[-1] = num_kept  # rounding must not let the last point fall off the end
+    return torch.searchsorted(edges, start + torch.arange(num_kept), right=True)
+
+
+def sample_systematic(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+    """One random start, equal steps on the cumulated probabilities: (k,) int64, ascending.
+
+    Stratified along time as uniform jitter is, which is where most of the
+    variance goes; independent draws with the same probabilities gain far less.
+    """
+    start = torch.rand(1, generator=generator, dtype=torch.float64)
+    return systematic_indices(probabilities, start)
+
+
 SAMPLERS: dict[str, Sampler] = {
     'random': sample_random,
     'uniform': sample_uniform,
@@ -84,3 +143,22 @@ def draw_kept_clips(num_clips: int, keep_ratio: float, sampler: str,
     for row, key in zip(kept, keys):
         row[SAMPLERS[sampler](num_clips, num_kept, seeded_generator(*key))] = True
     return kept
+
+
+def draw_by_gradient(norms: Tensor, num_kept: int, keys: Sequence[Sequence[int]]
+                     ) -> tuple[Tensor, Tensor]:
+    """Draw the kept clips of each sample by the norms of their gradients.
+
+    Args:
+        norms: (B, K) norms of the loss gradient, not negative.
+        num_kept: clips to keep of each sample.
+        keys: one key a sample, see :func:`draw_kept_clips`.
+
+    Returns:
+        (B, K) bool, True = kept, and (B, K) float64 chances of it, on the CPU.
+    """
+    chances = torch.stack([inclusion_probabilities(row, num_kept) for row in norms.cpu()])
+    kept = torch.zeros(norms.shape, dtype=torch.bool)
+    for row, row_chances, key in zip(kept, chances, keys):
+        row[sample_systematic(row_chances, seeded_generator(*key))] = True
+    return kept, chances

@@ -293,3 +293,74 @@ def test_several_outputs_are_refused_with_their_shapes():
         pool_space((torch.zeros(2, 4, 1, 1), torch.zeros(2, 8, 1, 1)), 2)
     assert pool_space((torch.ones(2, 4, 3, 3), ), 2).shape == (2, 4, 1)
     assert pool_space(torch.ones(6, 4), 2).shape == (2, 4, 3)
+
+
+DEFERRED = [dict(mode='deferred'), dict(mode='deferred', clips_at_once=3),
+            dict(mode='deferred', sampler='gradient')]
+
+
+@every_backbone
+@pytest.mark.parametrize('options', DEFERRED)
+def test_deferred_at_keep_ratio_one_is_the_full_gradient(case, options):
+    model, video = build(case, keep_ratio=1, **options)
+    model, video = model.double(), video.double()
+    model(video).sin().sum().backward()
+    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    plain_features(model, video).sin().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == (name not in found), name
+        if name in found:
+            torch.testing.assert_close(found[name], parameter.grad, rtol=1e-6, atol=1e-9)
+
+
+@every_backbone
+def test_deferred_keeps_what_direct_keeps(case):
+    gradients = []
+    for mode in ('direct', 'deferred'):
+        model, video = build(case, keep_ratio=0.5, mode=mode)
+        model, video = model.double(), video.double()
+        model(video).sin().sum().backward()
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    for direct, deferred in zip(*gradients):
+        torch.testing.assert_close(direct, deferred, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize('case, share', [('tsn', 0.55), ('i3d', 0.7)])
+def test_folded_batch_norm_saves_memory_and_changes_nothing(case, share):
+    saved, gradients = {}, {}
+    for fold in (False, True):
+        model, video = build(case, keep_ratio=1, fold_bn=fold)
+        model, video = model.double(), video.double()
+        with SavedMemory(model) as meter:
+            features = model(video)
+        saved[fold] = meter.bytes
+        features.sin().sum().backward()
+        gradients[fold] = [p.grad for p in model.parameters()]
+    assert saved[True] < share * saved[False]
+    for folded, plain in zip(gradients[True], gradients[False]):
+        torch.testing.assert_close(folded, plain, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize('options, bound', [
+    (dict(fold_bn=False), 0.26), (dict(), 0.13), (dict(mode='deferred', clips_at_once=1), 0.06)])
+def test_saved_share_of_a_resnet50(options, bound):
+    """Of full backprop, forward and backward measured; deferred holds one clip of 16."""
+    torch.manual_seed(0)
+    backbone = dict(type='ResNet', depth=50, pretrained=None)
+    video = torch.randn(1, 3, 16, 64, 64)
+    held = []
+    for settings in (dict(keep_ratio=1, fold_bn=False), dict(keep_ratio=0.25, **options)):
+        model = SBPBackbone(backbone, clip_len=1, seed=0, **settings)
+        with SavedMemory(model) as saved:
+            model(video).sum().backward()
+        held.append(saved.bytes)
+    assert held[1] <= bound * held[0]
+
+
+def test_keep_ratio_can_be_changed():
+    model, _ = build('tsn')
+    model.set_keep_ratio(0.75)
+    assert model.config.keep_ratio == 0.75
+    with pytest.raises(SBPError, match='keep_ratio must be a number'):
+        model.set_keep_ratio(0)

@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbp_tad.sbp.sampling import SAMPLERS, draw_kept_clips, keep_count, seeded_generator
+from sbp_tad.sbp.sampling import (SAMPLERS, draw_by_gradient, draw_kept_clips,
+                                  inclusion_probabilities, keep_count, sample_systematic,
+                                  seeded_generator, systematic_indices)
 
 names = pytest.mark.parametrize('sampler', sorted(SAMPLERS))
 
@@ -82,3 +84,70 @@ def test_depends_on_the_key_alone(sampler):
 def test_fresh_each_iteration():
     kept = draw_kept_clips(128, 0.25, 'uniform_jitter', [(0, step) for step in range(20)])
     assert len({tuple(row.tolist()) for row in kept}) == 20
+
+
+norm_lists = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e6)), min_size=1, max_size=40)
+
+
+@given(norms=norm_lists, share=st.floats(0, 1))
+@settings(max_examples=150, deadline=None)
+def test_inclusion_probabilities_sum_to_k(norms, share):
+    num_kept = max(1, round(share * len(norms)))
+    chances = inclusion_probabilities(torch.tensor(norms), num_kept)
+    assert float(chances.sum()) == pytest.approx(num_kept, rel=1e-9)
+    assert bool((chances > 0).all()) and bool((chances <= 1).all())
+    floor = 0.1 * num_kept / len(norms)
+    assert float(chances.min()) >= floor * (1 - 1e-9)
+
+
+@given(norms=st.lists(st.floats(0.01, 100), min_size=2, max_size=30), share=st.floats(0.05, 1))
+@settings(max_examples=100, deadline=None)
+def test_inclusion_probabilities_follow_the_norms(norms, share):
+    """Below the cap they are in proportion to norms with a tenth of uniform mixed in."""
+    num_kept = max(1, round(share * len(norms)))
+    values = torch.tensor(norms, dtype=torch.float64)
+    chances = inclusion_probabilities(values, num_kept)
+    mixed = 0.9 * values / values.sum() + 0.1 / len(norms)
+    free = chances < 1 - 1e-9
+    if free.any():
+        factors = (chances / mixed)[free]
+        torch.testing.assert_close(factors, factors[:1].expand_as(factors))
+        assert bool((mixed[~free] * factors[0] >= 1 - 1e-6).all())
+
+
+@pytest.mark.parametrize('norms', [[0.0] * 4, [1.0, math.inf, 2.0, 0.0], [math.nan] * 4])
+def test_no_guidance_means_equal_chances(norms):
+    assert inclusion_probabilities(torch.tensor(norms), 2).tolist() == [0.5] * 4
+
+
+@given(norms=norm_lists, share=st.floats(0, 1))
+@settings(max_examples=80, deadline=None)
+def test_systematic_draws_include_each_clip_with_its_probability(norms, share):
+    """Exact: what is drawn only changes where the start passes an edge."""
+    num_kept = max(1, round(share * len(norms)))
+    chances = inclusion_probabilities(torch.tensor(norms), num_kept)
+    edges = torch.cat([chances.cumsum(0) % 1, torch.tensor([0.0, 1.0])]).double().unique()
+    included = torch.zeros_like(chances)
+    for low, high in zip(edges, edges[1:]):
+        if high - low < 1e-10:
+            continue  # edges that differ by rounding alone
+        kept = systematic_indices(chances, ((low + high) / 2).reshape(1))
+        assert len(set(kept.tolist())) == num_kept
+        included[kept] += high - low
+    torch.testing.assert_close(included, chances, rtol=0, atol=1e-9)
+
+
+def test_systematic_draws_are_spread_along_time():
+    chances = torch.full((12, ), 0.25, dtype=torch.float64)
+    kept = sample_systematic(chances, seeded_generator(3))
+    assert kept.diff().tolist() == [4, 4]
+
+
+def test_draws_by_gradient_depend_on_their_key_alone():
+    norms = torch.rand(3, 16, generator=seeded_generator(0))
+    state = torch.random.get_rng_state()
+    kept, chances = draw_by_gradient(norms, 4, [(0, 1), (0, 2), (0, 1)])
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert kept.sum(1).tolist() == [4, 4, 4] and chances.shape == (3, 16)
+    again, _ = draw_by_gradient(norms[[0, 0, 2]], 4, [(0, 1), (0, 2), (0, 1)])
+    assert torch.equal(again[[0, 2]], kept[[0, 2]])

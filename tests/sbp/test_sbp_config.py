@@ -30,3 +30,20 @@ def test_rescale_must_be_a_switch():
 def test_good_choices_pass():
     config = SBPConfig(keep_ratio=1, sampler='random', rescale=False, clips_at_once=1)
     assert (config.keep_ratio, config.sampler) == (1, 'random')
+
+
+def test_unknown_mode_lists_the_known():
+    with pytest.raises(SBPError, match="mode must be one of .'direct', 'deferred'., got 'late'"):
+        SBPConfig(mode='late')
+
+
+def test_gradient_sampler_needs_deferred():
+    with pytest.raises(SBPError, match="sampler 'gradient' needs .* set mode='deferred'"):
+        SBPConfig(sampler='gradient')
+    assert SBPConfig(sampler='gradient', mode='deferred').sampler == 'gradient'
+
+
+def test_clips_at_once_is_of_both_passes():
+    assert (SBPConfig().clips_without_grad, SBPConfig().clips_with_grad) == (16, 4)
+    config = SBPConfig(mode='deferred', clips_at_once=7)
+    assert (config.clips_without_grad, config.clips_with_grad) == (7, 7)

@@ -1,0 +1,217 @@
+"""Token-level SBP for the blocks of mmaction: one form and one small rule a block."""
+from __future__ import annotations
+
+from functools import lru_cache
+
+import sbp_tad.registry  # noqa: F401, cures what the imports below need
+
+# isort: split
+import torch
+from mmaction.models.backbones import mvit, swin, uniformer, vit_mae
+from mmaction.models.common.transformer import FFNWithNorm
+from torch import Tensor, nn
+
+from sbp_tad.sbp.config import SBPError
+from sbp_tad.sbp.handlers import register_rule
+from sbp_tad.sbp.masks import Grid
+from sbp_tad.sbp.modules import (TokenSBP, TokenSBPContainer, Windows, parameters_of, run_attention,
+                                 run_mlp)
+
+
+@lru_cache(maxsize=64)
+def swin_windows(batch: int, grid: Grid, window: Grid, shift: Grid, device: torch.device
+                 ) -> Windows:
+    """Where Video Swin puts every token: padded at the end, rolled, cut into windows."""
+    rows = torch.arange(1, batch * grid[0] * grid[1] * grid[2] + 1).view(batch, *grid, 1)
+    padding = [pad for size, extent in zip(reversed(grid), reversed(window))
+               for pad in (0, -size % extent)]
+    rows = nn.functional.pad(rows, (0, 0, *padding))
+    rows = rows.roll([-step for step in shift], dims=(1, 2, 3))
+    return Windows.from_slots(swin.window_partition(rows, window).squeeze(-1) - 1, device)
+
+
+class TokenSwinBlock(TokenSBP, swin.SwinTransformerBlock3D):
+    """Video Swin block that backpropagates some tokens."""
+
+    plain_type = swin.SwinTransformerBlock3D
+
+    def forward(self, x: Tensor, mask_matrix: Tensor) -> Tensor:
+        """x (B, D, H, W, C) and the mask (M, L, L) of shifted windows."""
+        if not self.is_stochastic:
+            return super().forward(x, mask_matrix)
+        grid = tuple(x.shape[1:4])
+        mask = self.draw_mask(len(x), grid)
+        window, shift = swin.get_window_size(grid, self.window_size, self.shift_size)
+        attention, length = self.attn, window[0] * window[1] * window[2]
+        branch = run_attention(
+            x, mask, self.norm1, parameters_of(attention.qkv), attention.proj,
+            num_heads=attention.num_heads, scale=attention.scale, form='queries',
+            kv=self.token_sbp.model.config.kv,
+            windows=swin_windows(len(x), grid, window, shift, x.device),
+            score_mask=mask_matrix[:, None] if any(shift) else None,
+            bias=(attention.relative_position_bias_table,
+                  attention.relative_position_index[:length, :length]),
+            dropouts=(attention.attn_drop, attention.proj_drop))
+        x = x + self.drop_path(branch)
+        mask = self.draw_mask(len(x), grid, branch=1)
+        x = x + self.drop_path(run_mlp(x, mask, self.norm2, self.mlp.fc1, self.mlp.act,
+                                       self.mlp.fc2, (self.mlp.drop, self.mlp.drop)))
+        return mask.cut_shortcut(x)
+
+
+@register_rule(swin.SwinTransformerBlock3D)
+def swin_block(block: swin.SwinTransformerBlock3D) -> type[nn.Module] | None:
+    """Every block; recomputation by ``with_cp`` would undo what SBP does."""
+    if block.with_cp:
+        raise SBPError('the Swin blocks recompute their forward (with_cp=True), so SBP cannot '
+                       'save more; set with_cp=False.')
+    return TokenSwinBlock if isinstance(block.norm1, nn.LayerNorm) else None
+
+
+class TokenSwin(TokenSBPContainer, swin.SwinTransformer3D):
+    """Video Swin that tells its blocks how many patch mergings follow."""
+
+    plain_type = swin.SwinTransformer3D
+
+    def prepare_blocks(self) -> None:
+        """Masks of one forward agree through patch merging where the config wants one mask."""
+        merges = 0
+        for stage in reversed(self.layers):
+            merges += stage.downsample is not None
+            for block in stage.blocks:
+                if isinstance(block, TokenSBP):
+                    block.token_sbp.merges = merges
+
+
+@register_rule(swin.SwinTransformer3D)
+def swin_transformer(model: swin.SwinTransformer3D) -> type[nn.Module]:
+    """Every Video Swin."""
+    return TokenSwin
+
+
+class TokenVideoMAEBlock(TokenSBP, vit_mae.Block):
+    """Vision transformer block that backpropagates some tokens."""
+
+    plain_type = vit_mae.Block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, N, C)."""
+        if not self.is_stochastic:
+            return super().forward(x)
+        mask = self.draw_sequence_mask(x)
+        attention, gammas = self.attn, (getattr(self, 'gamma_1', None),
+                                        getattr(self, 'gamma_2', None))
+        bias = attention.qkv.bias
+        if hasattr(attention, 'q_bias'):
+            no_bias = torch.zeros_like(attention.v_bias, requires_grad=False)
+            bias = torch.cat([attention.q_bias, no_bias, attention.v_bias])
+        branch = run_attention(
+            x, mask, self.norm1, (attention.qkv.weight, bias), attention.proj,
+            num_heads=attention.num_heads, scale=attention.scale, form='queries',
+            kv=self.token_sbp.model.config.kv,
+            dropouts=(attention.attn_drop, attention.proj_drop), gamma=gammas[0])
+        x = x + self.drop_path(branch)
+        mask = self.draw_sequence_mask(x, branch=1)
+        (first, activation, dropout), second, last_dropout = self.mlp.layers
+        x = x + self.drop_path(run_mlp(x, mask, self.norm2, first, activation, second,
+                                       (dropout, last_dropout), gammas[1]))
+        return mask.cut_shortcut(x)
+
+
+@register_rule(vit_mae.Block)
+def videomae_block(block: vit_mae.Block) -> type[nn.Module] | None:
+    """Blocks with layer norm and an MLP of two layers."""
+    plain = isinstance(block.norm1, nn.LayerNorm) and len(block.mlp.layers) == 3
+    return TokenVideoMAEBlock if plain else None
+
+
+class TokenVideoMAE(TokenSBPContainer, vit_mae.VisionTransformer):
+    """VideoMAE that tells its blocks the grid of their tokens."""
+
+    plain_type = vit_mae.VisionTransformer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, 3, T, H, W)."""
+        stride = self.patch_embed.projection.stride
+        self.token_sbp.model.grid = tuple(
+            size // step for size, step in zip(x.shape[2:], stride))
+        return super().forward(x)
+
+
+@register_rule(vit_mae.VisionTransformer)
+def videomae(model: vit_mae.VisionTransformer) -> type[nn.Module]:
+    """Every VideoMAE."""
+    return TokenVideoMAE
+
+
+class TokenUniFormerBlock(TokenSBP, uniformer.SABlock):
+    """UniFormer's self-attention block that backpropagates some tokens."""
+
+    plain_type = uniformer.SABlock
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, T, H, W)."""
+        if not self.is_stochastic:
+            return super().forward(x)
+        shape, grid, attention = x.shape, tuple(x.shape[2:]), self.attn
+        mask = self.draw_mask(len(x), grid)
+        x = x + self.pos_embed(x)
+        x = x.flatten(2).transpose(1, 2)  # (B, N, C)
+        x = x + self.drop_path(run_attention(
+            x, mask, self.norm1, parameters_of(attention.qkv), attention.proj,
+            num_heads=attention.num_heads, scale=attention.scale, form='scores',
+            kv=self.token_sbp.model.config.kv,
+            dropouts=(attention.attn_drop, attention.proj_drop)))
+        mask = self.draw_mask(len(x), grid, branch=1)
+        x = x + self.drop_path(run_mlp(x, mask, self.norm2, self.mlp.fc1, self.mlp.act,
+                                       self.mlp.fc2, (self.mlp.drop, self.mlp.drop)))
+        return mask.cut_shortcut(x).transpose(1, 2).reshape(shape)
+
+
+@register_rule(uniformer.SABlock)
+def uniformer_block(block: uniformer.SABlock) -> type[nn.Module]:
+    """Self-attention blocks; the convolutional ones have no tokens."""
+    return TokenUniFormerBlock
+
+
+class TokenMViTMLP(TokenSBP, mvit.MLP):
+    """MLP of MViT; its attention pools over neighbours, so that no token can be dropped alone."""
+
+    plain_type = mvit.MLP
+    has_shortcut = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, N, C), class token included."""
+        if not self.is_stochastic:
+            return super().forward(x)
+        return run_mlp(x, self.draw_sequence_mask(x), None, self.fc1, self.act, self.fc2,
+                       (nn.Identity(), nn.Identity()))
+
+
+@register_rule(mvit.MLP)
+def mvit_mlp(mlp: mvit.MLP) -> type[nn.Module]:
+    """Every MLP of MViT."""
+    return TokenMViTMLP
+
+
+class TokenFFNWithNorm(TokenSBP, FFNWithNorm):
+    """MLP of TimeSformer with its norm and shortcut."""
+
+    plain_type = FFNWithNorm
+
+    def forward(self, x: Tensor, residual: None = None) -> Tensor:
+        """x (B, N, C), class token included."""
+        if not self.is_stochastic or residual is not None:
+            return super().forward(x, residual)
+        mask = self.draw_sequence_mask(x)
+        (first, activation, dropout), second, last_dropout = self.layers
+        branch = run_mlp(x, mask, self.norm, first, activation, second, (dropout, last_dropout))
+        return mask.cut_shortcut(x + self.dropout_layer(branch))
+
+
+@register_rule(FFNWithNorm)
+def timesformer_mlp(mlp: FFNWithNorm) -> type[nn.Module] | None:
+    """MLPs of two layers with a shortcut and without layer scale."""
+    fits = (isinstance(mlp.norm, nn.LayerNorm) and len(mlp.layers) == 3 and mlp.add_identity
+            and isinstance(mlp.gamma2, nn.Identity))
+    return TokenFFNWithNorm if fits else None

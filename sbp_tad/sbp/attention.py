@@ -1,0 +1,285 @@
+"""Attention over windows, all queries forward and the kept ones backward: pure functions.
+
+Shapes: W windows of L tokens, m kept queries in each, h heads of d channels,
+C = h * d. A sequence is one window.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sbp_tad.sbp.token_math import (Parameters, TensorMap, linear_backward, normalize,
+                                    normalize_backward, spread, take)
+
+# On a CPU, scores of this size stay in the cache of a core: about three times as
+# fast as all windows at once. Elsewhere it bounds the transient memory.
+SCORE_BYTES_AT_ONCE = {'cpu': 4 * 2**20}
+SCORE_BYTES_ELSEWHERE = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class AttentionOptions:
+    """What :func:`attention_branch` needs beside tensors that take a gradient.
+
+    Args:
+        kept: (W * m,) int64, rows of the flattened tokens (n, C) of the kept
+            queries, window by window.
+        positions: (W, m) int64, their places in their windows.
+        valid: (W * m, 1) bool, False where a window keeps fewer than m; None:
+            all are valid.
+        slots: (W, L) int64, token row of every place of a window, -1 for
+            padding; None: the tokens are (W, L, C) as they are.
+        places: (n,) int64, flat place of every token in the windows.
+        length: L.
+        num_heads: h.
+        scale: of the scores.
+        form: ``'queries'`` scales the queries, ``'scores'`` the scores,
+            ``'fused'`` calls ``F.scaled_dot_product_attention``: whichever
+            the plain module does, since each rounds differently.
+        kv: ``'full'`` or ``'kept'``, see ``TokenSBPConfig``.
+        gradient_scale: of the kept tokens' gradient.
+        eps: of the layer norm in front; None: there is no norm.
+        mask: constant (M, 1 or h, L, L) added to the scores of window ``w``
+            as ``mask[w % M]``; None: nothing.
+        fused_mask: the mask as the plain module hands it on, ``'fused'`` only.
+        bias_index: (L, L) int64, rows of the table of relative position bias.
+        dropouts: of the attention weights and of the output; None where it
+            does nothing.
+    """
+
+    kept: Tensor
+    positions: Tensor
+    valid: Tensor | None
+    slots: Tensor | None
+    places: Tensor | None
+    length: int
+    num_heads: int
+    scale: float
+    form: str
+    kv: str
+    gradient_scale: float
+    eps: float | None
+    mask: Tensor | None = None
+    fused_mask: Tensor | None = None
+    bias_index: Tensor | None = None
+    dropouts: tuple[nn.Dropout | None, TensorMap | None] = (None, None)
+
+    @property
+    def kept_rows(self) -> Tensor:
+        """Kept places in the flattened windows: (W * m,) int64."""
+        starts = torch.arange(len(self.positions), device=self.positions.device) * self.length
+        return (starts[:, None] + self.positions).flatten()
+
+    def take_queries(self, x: Tensor) -> Tensor:
+        """Rows of the kept queries: (W, h, L, c) to (W, h, m, c)."""
+        index = self.positions[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3])
+        return x.gather(2, index)
+
+
+def window_chunks(num_windows: int, num_rows: int, num_heads: int, keys: Tensor) -> Iterator[slice]:
+    """Slices of windows whose scores (num_rows, L) a head fit the bound."""
+    score_bytes = num_rows * keys.shape[-2] * num_heads * keys.element_size()
+    budget = SCORE_BYTES_AT_ONCE.get(keys.device.type, SCORE_BYTES_ELSEWHERE)
+    step = max(1, budget // score_bytes)
+    return (slice(start, min(start + step, num_windows))
+            for start in range(0, num_windows, step))
+
+
+def to_windows(tokens: Tensor, slots: Tensor | None) -> Tensor:
+    """Tokens (..., C) in their windows: (W, L, C), zeros at padding."""
+    if slots is None:
+        return tokens
+    windows = tokens.reshape(-1, tokens.shape[-1]).index_select(0, slots.clamp(min=0).flatten())
+    windows = windows.view(*slots.shape, -1)
+    return windows.masked_fill_((slots < 0)[..., None], 0)
+
+
+def to_tokens(windows: Tensor, places: Tensor | None) -> Tensor:
+    """Windows (W, L, C) back to tokens (n, C): the adjoint of :func:`to_windows`."""
+    flat = windows.reshape(-1, windows.shape[-1])
+    return flat if places is None else flat.index_select(0, places)
+
+
+def linear_in_order(windows: Tensor, weight: Tensor, bias: Tensor | None,
+                    options: AttentionOptions) -> Tensor:
+    """``F.linear`` of (W, L, C); with ``'fused'`` in the memory order of torch's attention.
+
+    That is the order (L, W, C), in which dropout draws.
+    """
+    if options.form == 'fused':
+        return F.linear(windows.transpose(0, 1), weight, bias).transpose(0, 1)
+    return F.linear(windows, weight, bias)
+
+
+def relative_bias(table: Tensor | None, index: Tensor | None) -> Tensor | None:
+    """Rows of a table (R, h) as a bias of scores: (h, L, L)."""
+    if table is None:
+        return None
+    return table[index.reshape(-1)].view(*index.shape, -1).permute(2, 0, 1).contiguous()
+
+
+def add_to_scores(scores: Tensor, term: Tensor) -> Tensor:
+    """The sum, in place where that changes no type."""
+    same = torch.result_type(scores, term) == scores.dtype
+    return scores.add_(term) if same else scores + term
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None,
+           options: AttentionOptions) -> tuple[Tensor, Tensor | None]:
+    """Attention of all queries, rounding as the plain module does.
+
+    Args:
+        queries, keys, values: (W, h, L, d).
+        bias: (h, L, L) or None.
+        options: of the branch.
+
+    Returns:
+        (W, h, L, d), and the factors (W, h, L, L) of attention dropout where it is on.
+    """
+    if options.form == 'fused':
+        return F.scaled_dot_product_attention(queries, keys, values, options.fused_mask), None
+    dropout = options.dropouts[0]
+    num_windows, num_heads, length, _ = queries.shape
+    everything = iter([slice(0, num_windows)])  # one draw of dropout, as the plain module's
+    chunks = everything if dropout else window_chunks(num_windows, length, num_heads, keys)
+    parts, noise = [], None
+    for chunk in chunks:
+        weights = explicit_scores(queries[chunk], keys[chunk], bias, options, chunk).softmax(-1)
+        if dropout:
+            noise = dropout(torch.ones_like(weights))
+            weights = weights * noise
+        parts.append(weights @ values[chunk])
+    return torch.cat(parts) if len(parts) > 1 else parts[0], noise
+
+
+def explicit_scores(queries: Tensor, keys: Tensor, bias: Tensor | None, options: AttentionOptions,
+                    chunk: slice) -> Tensor:
+    """Scores (w, h, L, L) of some windows, with bias and mask."""
+    if options.form == 'queries':
+        scores = (queries * options.scale) @ keys.transpose(-2, -1)
+    else:
+        scores = (queries @ keys.transpose(-2, -1)) * options.scale
+    if bias is not None:
+        scores = add_to_scores(scores, bias)
+    if options.mask is not None:
+        windows = torch.arange(chunk.start, chunk.stop, device=scores.device)
+        scores = add_to_scores(scores, options.mask[windows % len(options.mask)])
+    return scores
+
+
+def kept_scores(queries: Tensor, keys: Tensor, bias: Tensor | None, options: AttentionOptions,
+                chunk: slice) -> Tensor:
+    """Scores (w, h, m, L) of the kept, already scaled queries (w, h, m, d)."""
+    scores = queries @ keys.transpose(-2, -1)
+    positions = options.positions[chunk]  # (w, m)
+    if bias is not None:
+        rows = bias.index_select(1, positions.flatten())  # (h, w * m, L)
+        rows = rows.unflatten(1, positions.shape).transpose(0, 1)
+        scores = add_to_scores(scores, rows)
+    if options.mask is not None:
+        windows = torch.arange(chunk.start, chunk.stop, device=scores.device)
+        rows = options.mask[(windows % len(options.mask))[:, None], :, positions]  # (w, m, h, L)
+        scores = add_to_scores(scores, rows.transpose(1, 2))
+    return scores
+
+
+def attend_backward(gradient: Tensor, queries: Tensor, keys: Tensor, values: Tensor,
+                    dropped: Tensor | None, bias: Tensor | None, options: AttentionOptions
+                    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Gradients of attention when only the kept queries have one.
+
+    With ``P = softmax(q k' + bias)``, ``A = P * noise`` and ``o = A v``:
+    ``dv = A' do``, ``dP = (do v') * noise``, ``dS = P * (dP - sum(dP * P))``,
+    ``dq = scale * dS k``, ``dk = dS' q``, ``dbias = dS``. As in flash
+    attention, P of the kept queries is computed from q and k again.
+
+    Args:
+        gradient: (W, h, m, d) of the outputs of the kept queries.
+        queries: (W, h, m, d), scaled.
+        keys, values: (W, h, L, d).
+        dropped: (W, h, m, L) bool, weights that dropout set to zero, or None.
+        bias: (h, L, L) or None.
+        options: of the branch.
+
+    Returns:
+        Gradients of the unscaled queries (W * m, C), of keys and values side
+        by side (W * L, 2C), and of the bias, query first: (L, h, L).
+    """
+    num_windows, num_heads, num_kept, channels = queries.shape
+    rows_of_queries = queries.new_empty(num_windows, num_kept, num_heads, channels)
+    rows_of_keys = keys.new_empty(num_windows, keys.shape[2], 2, num_heads, channels)
+    to_queries = rows_of_queries.transpose(1, 2)  # (W, h, m, d)
+    to_keys, to_values = rows_of_keys.permute(2, 0, 3, 1, 4)  # (W, h, L, d) each
+    to_bias = None if bias is None else torch.zeros_like(bias.transpose(0, 1).contiguous())
+    for chunk in window_chunks(num_windows, num_kept, num_heads, keys):
+        query, key, grad = queries[chunk], keys[chunk], gradient[chunk]
+        probability = kept_scores(query, key, bias, options, chunk).softmax(-1)  # (w, h, m, L)
+        weights, to_weights = probability, grad @ values[chunk].transpose(-2, -1)
+        if dropped is not None:
+            noise = (~dropped[chunk]).to(weights.dtype) / (1 - options.dropouts[0].p)
+            weights, to_weights = weights * noise, to_weights * noise
+        to_values[chunk] = weights.to(grad.dtype).transpose(-2, -1) @ grad
+        to_scores = torch._softmax_backward_data(to_weights.to(probability.dtype), probability,
+                                                 -1, probability.dtype)
+        if to_bias is not None:
+            rows = to_scores.transpose(1, 2).flatten(0, 1)  # (w * m, h, L)
+            to_bias.index_add_(0, options.positions[chunk].flatten(), rows.to(to_bias.dtype))
+        to_scores = to_scores.to(grad.dtype)
+        to_queries[chunk] = (to_scores @ key) * options.scale
+        to_keys[chunk] = to_scores.transpose(-2, -1) @ query
+    return (rows_of_queries.view(num_windows * num_kept, -1),
+            rows_of_keys.view(num_windows * keys.shape[2], -1), to_bias)
+
+
+def bias_backward(to_bias: Tensor, table: Tensor, index: Tensor) -> Tensor:
+    """Gradient of :func:`relative_bias` to the table, from that of the bias (L, h, L)."""
+    rows = to_bias.transpose(1, 2).flatten(0, 1)  # (L * L, h)
+    return torch.zeros_like(table).index_add_(0, index.reshape(-1), rows.to(table.dtype))
+
+
+def project_backward(to_queries: Tensor, to_keys: Tensor, x: Tensor, norm: Parameters,
+                     weight: Tensor, needs: Sequence[bool], options: AttentionOptions,
+                     shape: torch.Size) -> tuple[Tensor | None, ...]:
+    """Gradients of ``q, k, v = W norm(x) + b`` where only kept queries have one.
+
+    Args:
+        to_queries: (W * m, C).
+        to_keys: (W * L, 2C), keys and values side by side.
+        x: the input, of all tokens with ``kv='full'`` and (W * m, C) with ``'kept'``.
+        norm: weight and bias of the layer norm.
+        weight: W (3C, C).
+        needs: whether x, the norm's weight and bias, W and b need one.
+        options: of the branch.
+        shape: of the input.
+
+    Returns:
+        Gradients of x, the norm's weight and bias, W and b.
+    """
+    normed, mean, deviation = normalize(x, *norm, options.eps)
+    wanted = (any(needs[:3]), needs[3], needs[4])
+    if options.kv == 'kept':
+        keys = to_keys.index_select(0, options.kept_rows)
+        keys = keys if options.valid is None else keys * options.valid
+        packed = torch.cat([to_queries, keys], 1)  # (W * m, 3C)
+        to_normed, to_weight, to_bias = linear_backward(packed, normed, weight, wanted)
+    else:
+        channels = to_queries.shape[1]
+        inputs = to_windows(normed, options.slots).flatten(0, 1)  # (W * L, C)
+        of_keys = linear_backward(to_keys, inputs, weight[channels:], wanted)
+        of_queries = linear_backward(to_queries, take(normed, options.kept), weight[:channels],
+                                     wanted)
+        to_weight, to_bias = (None if a is None else torch.cat([a, b])
+                              for a, b in zip(of_queries[1:], of_keys[1:]))
+        if wanted[0]:
+            to_normed = to_tokens(of_keys[0], options.places)
+            to_normed = to_normed.index_add_(0, options.kept, of_queries[0]).view(shape)
+    if not wanted[0]:
+        return None, None, None, to_weight, to_bias
+    to_x, *to_norm = normalize_backward(to_normed, x, mean, deviation, *norm, needs[:3])
+    if options.kv == 'kept':
+        to_x = spread(to_x, options.kept, shape)
+    return to_x, *to_norm, to_weight, to_bias

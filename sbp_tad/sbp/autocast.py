@@ -1,0 +1,17 @@
+"""The state of autocast, asked the same way on every supported torch."""
+from __future__ import annotations
+
+import torch
+
+
+def autocast_dtype(device_type: str) -> torch.dtype | None:
+    """What autocast computes in now on ``'cpu'`` or ``'cuda'``; None where it is off.
+
+    torch before 2.4 has a function for each kind of device.
+    """
+    if hasattr(torch, 'get_autocast_dtype'):
+        enabled = torch.is_autocast_enabled(device_type)
+        return torch.get_autocast_dtype(device_type) if enabled else None
+    if device_type == 'cpu':
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None

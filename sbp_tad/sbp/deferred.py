@@ -1,0 +1,269 @@
+"""Clip-wise SBP, deferred form: kept clips are encoded again once dL/dfeature is known.
+
+Forward: all clips without gradient. Backward, when the head has handed down the
+gradient of the features: the kept clips again, a few at a time and with
+gradient, each weighted; the sum of their parameter gradients is returned by
+autograd. Memory is that of a few clips whatever their number and the keep ratio.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from sbp_tad.sbp.autocast import autocast_dtype
+from sbp_tad.sbp.config import SBPError
+from sbp_tad.sbp.trees import Encoder, Features, encode_in_chunks, list_tensors, map_tensors
+
+# Gradients of the features, None where the loss did not use one, to the kept
+# clips (N,) bool and the weight of each clip's gradient (N,).
+ChooseClips = Callable[[Sequence[Optional[Tensor]]], 'tuple[Tensor, Tensor]']
+
+
+def get_random_state(device: torch.device) -> tuple[Tensor, ...]:
+    """State of the CPU's random generator and, elsewhere, of the device's."""
+    states = (torch.get_rng_state(), )
+    if device.type != 'cpu':
+        states += (getattr(torch, device.type).get_rng_state(device), )
+    return states
+
+
+def set_random_state(states: tuple[Tensor, ...], device: torch.device) -> None:
+    """Put back what :func:`get_random_state` gave."""
+    torch.set_rng_state(states[0])
+    if device.type != 'cpu':
+        getattr(torch, device.type).set_rng_state(states[1], device)
+
+
+@contextmanager
+def restored_random_state(device: torch.device) -> Iterator[None]:
+    """Leave the random state behind the block as it was before."""
+    before = get_random_state(device)
+    try:
+        yield
+    finally:
+        set_random_state(before, device)
+
+
+def same_autocast(device: torch.device) -> Callable[[], torch.autocast]:
+    """Makes contexts with the autocast state of now: the backward pass runs outside of it."""
+    dtype = autocast_dtype(device.type)
+    return lambda: torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+@contextmanager
+def replaced_parameters(module: nn.Module, replacements: dict[int, nn.Parameter]) -> Iterator[None]:
+    """Let ``module`` compute with other parameters, given by the ``id`` of its own."""
+    places = [(layer, name, parameter) for layer in module.modules()
+              for name, parameter in layer._parameters.items() if id(parameter) in replacements]
+    try:
+        for layer, name, parameter in places:
+            # Through setattr, as recurrent layers keep further references.
+            setattr(layer, name, replacements[id(parameter)])
+        yield
+    finally:
+        for layer, name, parameter in places:
+            setattr(layer, name, parameter)
+
+
+@dataclass
+class Pass:
+    """Some clips that were encoded in one go, and the random state before it."""
+
+    index: Tensor  # (n,)
+    random_state: tuple[Tensor, ...] | None  # None: the encoder drew no random numbers
+
+
+class DeferredEncoding:
+    """What the backward pass needs to encode kept clips again just as in the forward pass.
+
+    Args:
+        encoder: maps (n, ...) clips to features, a nest of (n, ...) tensors.
+        module: holds the parameters behind the encoder.
+        clips_with_grad, clips_without_grad: clips in one pass.
+    """
+
+    def __init__(self, encoder: Encoder, module: nn.Module, clips_with_grad: int,
+                 clips_without_grad: int) -> None:
+        self.encoder = encoder
+        self.module = module
+        self.clips_with_grad = clips_with_grad
+        self.clips_without_grad = clips_without_grad
+        self.passes: list[Pass] = []
+
+    @torch.no_grad()
+    def encode(self, clips: Tensor, kept: Tensor | None) -> Features:
+        """Features of all clips (N, ...), without gradient.
+
+        Where the encoder draws random numbers (dropout, drop-path), a pass
+        can only be repeated as it was. Kept clips (N,) bool then have passes
+        of the size of the backward's; with ``kept`` None any clip may be kept
+        later, and each has a pass of its own.
+        """
+        self.context = same_autocast(clips.device)
+        self.passes = []
+        if kept is None:
+            places = [(torch.arange(len(clips)), 1)]
+        else:
+            places = [(kept.nonzero().flatten(), self.clips_with_grad),
+                      ((~kept).nonzero().flatten(), self.clips_without_grad)]
+        places = [(index, limit) for index, limit in places if len(index)]
+        features = [self._encode_part(clips, index, limit) for index, limit in places]
+        # A weight cast inside no_grad would cut the gradient of whoever shares it.
+        torch.clear_autocast_cache()
+        if len(places) == 1:
+            return features[0]
+        order = torch.cat([index for index, _ in places]).argsort().to(clips.device)
+        return map_tensors(lambda *parts: torch.cat(parts).index_select(0, order), *features)
+
+    def _encode_part(self, clips: Tensor, index: Tensor, random_limit: int) -> Features:
+        """Features of clips ``index``; at most ``random_limit`` in a pass with random numbers."""
+        parts, start, size = [], 0, self.clips_without_grad
+        while start < len(index):
+            chosen = index[start:start + size]
+            before = get_random_state(clips.device)
+            features = self.encoder(select(clips, chosen))
+            after = get_random_state(clips.device)
+            drew = any(not torch.equal(a, b) for a, b in zip(before, after))
+            if drew and len(chosen) > random_limit:
+                set_random_state(before, clips.device)
+                size = random_limit
+                continue
+            check_rows(features, len(chosen))
+            parts.append(features)
+            self.passes.append(Pass(chosen, before if drew else None))
+            start += len(chosen)
+        return parts[0] if len(parts) == 1 else map_tensors(lambda *p: torch.cat(p), *parts)
+
+    def kept_passes(self, kept: Tensor) -> list[Pass]:
+        """Passes over the kept clips and no other; those with random numbers as they were."""
+        drawn = [one for one in self.passes if one.random_state is not None
+                 and kept[one.index].any()]
+        left = kept.clone()
+        for one in drawn:
+            left[one.index] = False
+        rest = left.nonzero().flatten().split(self.clips_with_grad)
+        return drawn + [Pass(index, None) for index in rest if len(index)]
+
+    def gradients(self, clips: Tensor, parameters: Sequence[Tensor],
+                  from_head: Sequence[Tensor | None], kept: Tensor, weights: Tensor,
+                  clips_need_gradient: bool) -> tuple[Tensor | None, list[Tensor | None]]:
+        """Gradients of the clips and of ``parameters``, summed over the kept clips.
+
+        They gather in twins of the parameters, so that hooks on the
+        parameters (DDP, the user's) run once, when autograd hands the sum on.
+        """
+        twins = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in parameters}
+        of_clips = torch.zeros_like(clips) if clips_need_gradient else None
+        with restored_random_state(clips.device), torch.enable_grad(), \
+                replaced_parameters(self.module, twins):
+            for one in self.kept_passes(kept):
+                part = select(clips.detach(), one.index).requires_grad_(clips_need_gradient)
+                if one.random_state is not None:
+                    set_random_state(one.random_state, clips.device)
+                with self.context():
+                    features = list_tensors(self.encoder(part))
+                self._backward(features, from_head, one.index, weights)
+                if clips_need_gradient and part.grad is not None:
+                    of_clips[one.index.to(clips.device)] = part.grad
+        return of_clips, [twins[id(p)].grad for p in parameters]
+
+    @staticmethod
+    def _backward(features: list[Tensor], from_head: Sequence[Tensor | None], index: Tensor,
+                  weights: Tensor) -> None:
+        used = [(feature, select(gradient, index)) for feature, gradient in
+                zip(features, from_head) if gradient is not None and feature.requires_grad]
+        if not used:
+            return
+        weight = weights[index]
+        scaled = [gradient * weight.to(gradient).reshape(-1, *[1] * (gradient.ndim - 1))
+                  for _, gradient in used]
+        torch.autograd.backward([feature for feature, _ in used], scaled)
+
+
+def select(rows: Tensor, index: Tensor) -> Tensor:
+    """Rows ``index`` of a tensor; a run of neighbours comes without a copy."""
+    first, last = int(index[0]), int(index[-1])
+    if last - first == len(index) - 1:
+        return rows[first:last + 1]
+    return rows.index_select(0, index.to(rows.device))
+
+
+def check_rows(features: Features, num_clips: int) -> None:
+    """Refuse features that are not one row a clip.
+
+    Raises:
+        SBPError: with the shape that came.
+    """
+    for feature in list_tensors(features):
+        if feature.ndim < 1 or len(feature) != num_clips:
+            raise SBPError('an encoder must return one row of features a clip: expected '
+                           f'{num_clips} rows, got shape {tuple(feature.shape)}.')
+
+
+class _EncodeAgain(torch.autograd.Function):
+    """Attach a deferred gradient to features computed without one.
+
+    Forward: ``y = features``. Backward, given dL/dy: draw the kept clips S and
+    their weights w, then ``dtheta = sum_S w_i (dy_i/dtheta)^T dL/dy_i`` and
+    ``dclips_i = w_i (dy_i/dclips_i)^T dL/dy_i``. Saved: clips and parameters.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, encoding: DeferredEncoding, choose: ChooseClips, num_features: int,
+                clips: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        ctx.encoding, ctx.choose, ctx.num_features = encoding, choose, num_features
+        features, parameters = tensors[:num_features], tensors[num_features:]
+        ctx.save_for_backward(clips, *parameters)
+        # Detached, not views: the head may change them in place.
+        return tuple(feature.detach() for feature in features)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *from_head: Tensor | None) -> tuple[Tensor | None, ...]:
+        clips, *parameters = ctx.saved_tensors
+        kept, weights = ctx.choose(from_head)
+        of_clips, of_parameters = ctx.encoding.gradients(
+            clips, parameters, from_head, kept, weights, ctx.needs_input_grad[3])
+        return None, None, None, of_clips, *[None] * ctx.num_features, *of_parameters
+
+
+def encode_deferred(encoder: Encoder, module: nn.Module, clips: Tensor, choose: ChooseClips,
+                    kept: Tensor | None = None, *, clips_with_grad: int = 4,
+                    clips_without_grad: int = 16) -> Features:
+    """Encode every clip; in the backward pass encode the kept ones again, with gradient.
+
+    The backward pass repeats the random numbers and the autocast of the
+    forward pass, so dropout and drop-path are those of the features that the
+    loss saw. It may run once with ``create_graph=False`` only.
+
+    Args:
+        encoder: maps (n, ...) clips to a tensor (n, ...) or a nest of those.
+        module: the network whose parameters the encoder uses.
+        clips: (N, ...).
+        choose: from the gradients of the feature tensors to the kept clips
+            (N,) bool and the weight of each (N,), both on the CPU.
+        kept: (N,) bool, where it is known before the gradient.
+        clips_with_grad, clips_without_grad: clips in one pass of each kind.
+
+    Returns:
+        Features of all N clips in their order.
+
+    Raises:
+        SBPError: the encoder does not return one row a clip.
+    """
+    if not torch.is_grad_enabled():
+        return encode_in_chunks(encoder, clips, clips_without_grad)
+    encoding = DeferredEncoding(encoder, module, clips_with_grad, clips_without_grad)
+    features = encoding.encode(clips, kept)
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    leaves = list_tensors(features)
+    attached = iter(_EncodeAgain.apply(encoding, choose, len(leaves), clips, *leaves,
+                                       *parameters))
+    return map_tensors(lambda _: next(attached), features)

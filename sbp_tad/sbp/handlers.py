@@ -1,0 +1,51 @@
+"""Module type -> rule: which token-wise SBP form a block of that type takes.
+
+A rule takes the module and returns its form, a subclass of the module's type
+with :class:`TokenSBP` mixed in, or None where this one has no form.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from sbp_tad.sbp.modules import TokenEncoderLayer, TokenSequentialMLP
+
+ACTIVATIONS = (nn.GELU, nn.ReLU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Tanh)
+
+Rule = Callable[[nn.Module], 'type[nn.Module] | None']
+
+RULES: dict[type[nn.Module], Rule] = {}
+
+
+def register_rule(*module_types: type[nn.Module]) -> Callable[[Rule], Rule]:
+    """Decorator: use the rule for modules of exactly these types."""
+    def register(rule: Rule) -> Rule:
+        RULES.update(dict.fromkeys(module_types, rule))
+        return rule
+    return register
+
+
+def form_of(module: nn.Module) -> type[nn.Module] | None:
+    """The SBP form of a module, or None."""
+    rule = RULES.get(type(module))
+    return rule(module) if rule else None
+
+
+@register_rule(nn.TransformerEncoderLayer)
+def encoder_layer(layer: nn.TransformerEncoderLayer) -> type[nn.Module]:
+    """Every encoder layer, pre- or post-norm."""
+    return TokenEncoderLayer
+
+
+@register_rule(nn.Sequential)
+def sequential_mlp(layers: nn.Sequential) -> type[nn.Module] | None:
+    """LayerNorm, Linear, activation, Dropout?, Linear, Dropout?, whatever their sizes."""
+    kinds = [type(layer) for layer in layers]
+    if kinds[3:4] == [nn.Dropout]:
+        del kinds[3]
+    if kinds[4:] == [nn.Dropout]:
+        del kinds[4]
+    fits = (len(kinds) == 4 and kinds[0] is nn.LayerNorm and kinds[2] in ACTIVATIONS
+            and kinds[1] is kinds[3] is nn.Linear)
+    return TokenSequentialMLP if fits else None

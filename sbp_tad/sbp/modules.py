@@ -1,0 +1,340 @@
+"""Token-wise SBP forms of blocks: the same parameters under the same names.
+
+A form is a subclass of the plain block; ``apply_sbp`` changes the class of the
+module in place, so nothing is copied, renamed or wrapped.
+"""
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torch import nn
+
+from sbp_tad.sbp.attention import AttentionOptions
+from sbp_tad.sbp.functions import MLPOptions, attention_branch, mask_gradient, mlp_branch
+from sbp_tad.sbp.masks import Grid, draw_kept_tokens
+from sbp_tad.sbp.token_config import TokenSBPConfig
+from sbp_tad.sbp.token_math import Parameters, TensorMap
+
+
+def outside_graph(function: Callable) -> Callable:
+    """Keep ``torch.compile`` out of a function that draws tokens, which every step does anew.
+
+    ``torch.compiler.disable`` itself would import the compiler here, a matter of seconds, for
+    those too who never compile.
+    """
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        compiling = 'torch._dynamo' in sys.modules
+        return (torch.compiler.disable(function) if compiling else function)(*args, **kwargs)
+
+    run._torchdynamo_disable = True
+    return run
+
+
+@dataclass
+class ModelState:
+    """What all blocks of one applied model share; no part of the state dict.
+
+    Args:
+        config: the choices.
+        seed: first number of every sampling key.
+        step: training forwards begun so far; set it when resuming.
+        grid: (T, H, W) of the tokens, where a model tells it to blocks that
+            see a flat sequence.
+    """
+
+    config: TokenSBPConfig
+    seed: int = 0
+    step: int = 0
+    grid: Grid | None = None
+
+    def __call__(self, module: nn.Module, inputs: Any) -> None:
+        """Count a training forward; a forward pre-hook of the applied model."""
+        if module.training and torch.is_grad_enabled():
+            self.step += 1
+
+
+@dataclass(frozen=True)
+class TokenMask:
+    """The tokens of a batch that one block keeps.
+
+    Args:
+        kept: (B, N) bool on the CPU.
+        scale: of the gradient of a kept token's branch.
+        drops_shortcut: whether the residual connection is cut as well.
+    """
+
+    kept: Tensor
+    scale: float
+    drops_shortcut: bool
+
+    @outside_graph
+    def rows(self, device: torch.device) -> Tensor:
+        """Kept rows of the flattened tokens: (k,) int64."""
+        return self.kept.flatten().nonzero().flatten().to(device, non_blocking=True)
+
+    def transpose(self) -> TokenMask:
+        """The mask of tokens in the order (N, B)."""
+        return replace(self, kept=self.kept.t().contiguous())
+
+    def cut_branch(self, branch: Tensor) -> Tensor:
+        """A branch (B, ..., C) whose gradient is that of the kept tokens; saves what it saved."""
+        return mask_gradient(branch, self._like(branch) * self.scale)
+
+    def cut_shortcut(self, x: Tensor) -> Tensor:
+        """A block's output, cut at dropped tokens where the shortcut is."""
+        return mask_gradient(x, self._like(x)) if self.drops_shortcut else x
+
+    def _like(self, x: Tensor) -> Tensor:
+        return self.kept.to(x).view(*x.shape[:-1], 1)
+
+
+@dataclass
+class BlockState:
+    """What one block knows: the model's state, its own number, patch mergings to come."""
+
+    model: ModelState
+    number: int
+    merges: int = 0
+
+
+class TokenSBP:
+    """Mixed into a block: whether SBP acts, and which tokens it keeps now.
+
+    Attributes:
+        plain_type: the class without SBP.
+        has_shortcut: whether the residual connection is inside of the block.
+        token_sbp: set by ``apply_sbp``.
+    """
+
+    plain_type: type[nn.Module]
+    has_shortcut = True
+    token_sbp: BlockState
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether this forward drops part of the backward."""
+        return (self.training and torch.is_grad_enabled()
+                and self.token_sbp.model.config.keep_ratio < 1)
+
+    @outside_graph
+    def draw_mask(self, batch: int, grid: Grid, branch: int = 0) -> TokenMask:
+        """The kept tokens of ``batch`` samples, from (seed, step, sample, block, branch) alone.
+
+        Each branch has a mask of its own: a gradient that passes two branches
+        under one mask would be scaled twice where it is kept once.
+        """
+        state, config = self.token_sbp.model, self.token_sbp.model.config
+        dropped = config.shortcut == 'dropped'
+        place = (0, 0) if dropped else (self.token_sbp.number, branch)  # one mask for all, or not
+        rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        keys = [(state.seed, state.step, sample * world + rank, *place) for sample in range(batch)]
+        kept = draw_kept_tokens(grid, config.keep_ratio, config.mask, keys,
+                                self.token_sbp.merges if dropped else 0)
+        kept = kept.reshape(batch, -1)
+        scale = kept.numel() / int(kept.sum()) if config.rescaled else 1.0
+        return TokenMask(kept, scale, dropped)
+
+    def draw_sequence_mask(self, x: Tensor, branch: int = 0) -> TokenMask:
+        """The kept tokens of a sequence (B, N, C), on the model's grid if it has told one."""
+        grid = self.token_sbp.model.grid
+        if grid is None or math.prod(grid) != x.shape[1]:
+            grid = (1, 1, x.shape[1])
+        return self.draw_mask(len(x), grid, branch)
+
+
+class TokenSBPContainer:
+    """Mixed into a module that tells its blocks about the grid of their tokens.
+
+    Attributes:
+        plain_type: the class without SBP.
+        token_sbp: set by ``apply_sbp``.
+    """
+
+    plain_type: type[nn.Module]
+    token_sbp: BlockState
+
+    def prepare_blocks(self) -> None:
+        """Tell the blocks, once every form is in place, what is known beforehand."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How the tokens of a batch lie in windows.
+
+    Args:
+        slots: (W, L) int64 on the CPU, token row of every place, -1 for padding.
+        device_slots: the same on the device.
+        places: (n,) int64 on the device, flat place of every token.
+    """
+
+    slots: Tensor
+    device_slots: Tensor
+    places: Tensor
+
+    @classmethod
+    def from_slots(cls, slots: Tensor, device: torch.device) -> Windows:
+        """Windows of ``slots`` in which every token has exactly one place."""
+        flat = slots.flatten()
+        places = flat.argsort()[int((flat < 0).sum()):]
+        return cls(slots, slots.to(device), places.to(device))
+
+
+def parameters_of(layer: nn.Module | None) -> Parameters:
+    """Weight and bias of a layer, None for what is absent."""
+    return (None, None) if layer is None else (layer.weight, layer.bias)
+
+
+def active_dropout(layer: nn.Module) -> TensorMap | None:
+    """The layer where it drops now; None where it does nothing."""
+    return layer if isinstance(layer, nn.Dropout) and layer.training and layer.p > 0 else None
+
+
+def run_mlp(x: Tensor, mask: TokenMask, norm: nn.LayerNorm | None, first: nn.Linear,
+            activation: TensorMap, second: nn.Linear, dropouts: tuple[nn.Module, nn.Module],
+            gamma: Tensor | None = None) -> Tensor:
+    """The branch ``gamma * drop(second(drop(activation(first(norm(x))))))`` of x (..., C)."""
+    options = MLPOptions(
+        kept=mask.rows(x.device), gradient_scale=mask.scale, eps=None if norm is None else norm.eps,
+        activation=activation, dropouts=tuple(active_dropout(layer) for layer in dropouts))
+    return mlp_branch(x, parameters_of(norm), parameters_of(first), parameters_of(second), gamma,
+                      options)
+
+
+@outside_graph
+def kept_in_windows(kept: Tensor, slots: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Where the kept tokens (n,) bool lie in windows of ``slots`` (W, L).
+
+    Returns:
+        positions (W, m) in the windows, token rows (W * m,), and (W * m, 1)
+        bool, False where a window keeps fewer than m, or None if none does.
+    """
+    inside = kept[slots.clamp(min=0)] & (slots >= 0)  # (W, L)
+    counts = inside.sum(1, keepdim=True)
+    most = int(counts.max())
+    positions = inside.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+    valid = torch.arange(most) < counts  # (W, m)
+    rows = slots.gather(1, positions).where(valid, 0)
+    return positions, rows.flatten(), None if valid.all() else valid.view(-1, 1)
+
+
+def run_attention(x: Tensor, mask: TokenMask, norm: nn.LayerNorm | None, packed: Parameters,
+                  projection: nn.Linear, *, num_heads: int, scale: float, form: str, kv: str,
+                  windows: Windows | None = None, score_mask: Tensor | None = None,
+                  fused_mask: Tensor | None = None, bias: tuple[Tensor, Tensor] | None = None,
+                  dropouts: tuple[nn.Module, nn.Module], gamma: Tensor | None = None) -> Tensor:
+    """The attention branch of x (..., C); ``bias`` is a table (R, h) and its index (L, L).
+
+    The others are those of :class:`AttentionOptions` and :func:`attention_branch`.
+    """
+    slots = torch.arange(mask.kept.numel()).view_as(mask.kept) if windows is None \
+        else windows.slots
+    positions, rows, valid = kept_in_windows(mask.kept.flatten(), slots)
+    table, index = (None, None) if bias is None else bias
+    options = AttentionOptions(
+        kept=rows.to(x.device), positions=positions.to(x.device),
+        valid=None if valid is None else valid.to(x.device),
+        slots=None if windows is None else windows.device_slots,
+        places=None if windows is None else windows.places, length=slots.shape[1],
+        num_heads=num_heads, scale=scale, form=form, kv=kv, gradient_scale=mask.scale,
+        eps=None if norm is None else norm.eps, mask=score_mask, fused_mask=fused_mask,
+        bias_index=index, dropouts=tuple(active_dropout(layer) for layer in dropouts))
+    return attention_branch(x, parameters_of(norm), packed, parameters_of(projection), table,
+                            gamma, options)
+
+
+class TokenEncoderLayer(TokenSBP, nn.TransformerEncoderLayer):
+    """``nn.TransformerEncoderLayer`` that backpropagates some tokens.
+
+    Attention with dropout of its weights or a causal hint runs in kernels
+    that do not tell what they dropped; there the gradient is cut, but only
+    the MLP saves memory.
+    """
+
+    plain_type = nn.TransformerEncoderLayer
+
+    def forward(self, src: Tensor, src_mask: Tensor | None = None,
+                src_key_padding_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        """See :class:`torch.nn.TransformerEncoderLayer`; src must be a batch."""
+        if not self.is_stochastic or src.dim() != 3:
+            return super().forward(src, src_mask, src_key_padding_mask, is_causal)
+        norms = (self.norm1, self.norm2) if self.norm_first else (None, None)
+        x = src + self._attend(src, norms[0], src_mask, src_key_padding_mask, is_causal)
+        x = x if self.norm_first else self.norm1(x)
+        mask = self.draw_sequence_mask(self._swap(x), branch=1)
+        if not self.self_attn.batch_first:
+            mask = mask.transpose()
+        x = x + run_mlp(x, mask, norms[1], self.linear1, self.activation, self.linear2,
+                        (self.dropout, self.dropout2))
+        return mask.cut_shortcut(x if self.norm_first else self.norm2(x))
+
+    def _swap(self, x: Tensor) -> Tensor:
+        """From the order of the layer to (B, N, C), or back."""
+        return x if self.self_attn.batch_first else x.transpose(0, 1)
+
+    def _attend(self, src: Tensor, norm: nn.LayerNorm | None, src_mask: Tensor | None,
+                padding: Tensor | None, is_causal: bool) -> Tensor:
+        attention, x = self.self_attn, self._swap(src)
+        mask = self.draw_sequence_mask(x)
+        if attention.dropout > 0 or is_causal:
+            branch = self._sa_block(src if norm is None else norm(src), src_mask, padding,
+                                    is_causal)
+            return self._swap(mask.cut_branch(self._swap(branch)))
+        scores = merge_masks(src_mask, padding, x, attention.num_heads)
+        return self._swap(run_attention(
+            x, mask, norm, (attention.in_proj_weight, attention.in_proj_bias), attention.out_proj,
+            num_heads=attention.num_heads, scale=attention.head_dim**-0.5, form='fused',
+            kv=self.token_sbp.model.config.kv, fused_mask=scores,
+            score_mask=None if scores is None else scores.expand(-1, -1, x.shape[1], -1),
+            dropouts=(nn.Identity(), self.dropout1)))
+
+
+def merge_masks(src_mask: Tensor | None, padding: Tensor | None, x: Tensor, num_heads: int
+                ) -> Tensor | None:
+    """Both masks of an encoder layer as one added to the scores: (1 or B, 1 or h, 1 or N, N)."""
+    def added(mask: Tensor) -> Tensor:
+        if mask.dtype != torch.bool:
+            return mask
+        return torch.zeros_like(mask, dtype=x.dtype).masked_fill_(mask, float('-inf'))
+
+    masks = []
+    if src_mask is not None:
+        heads = src_mask.unflatten(0, (-1, num_heads)) if src_mask.dim() == 3 \
+            else src_mask[None, None]
+        masks.append(added(heads))
+    if padding is not None:
+        masks.append(added(padding)[:, None, None].expand(-1, num_heads, -1, -1))
+    return sum(masks[1:], masks[0]) if masks else None
+
+
+class TokenSequentialMLP(TokenSBP, nn.Sequential):
+    """``nn.Sequential`` of LayerNorm, Linear, activation, Linear; dropouts after the last three."""
+
+    plain_type = nn.Sequential
+    has_shortcut = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, ..., C)."""
+        if not self.is_stochastic or x.dim() < 3:
+            return super().forward(x)
+        grid = tuple(x.shape[1:4]) if x.dim() == 5 else (1, 1, x[0, ..., 0].numel())
+        mask = self.draw_mask(len(x), grid)
+        norm, first, activation, second = (
+            layer for layer in self if not isinstance(layer, (nn.Dropout, nn.Identity)))
+        dropouts = [following_dropout(self, layer) for layer in (activation, second)]
+        return run_mlp(x, mask, norm, first, activation, second, dropouts)
+
+
+def following_dropout(layers: nn.Sequential, layer: nn.Module) -> nn.Module:
+    """The dropout right after a layer, or an identity."""
+    members = list(layers)
+    after = members[members.index(layer) + 1:][:1]
+    return after[0] if after and isinstance(after[0], nn.Dropout) else nn.Identity()

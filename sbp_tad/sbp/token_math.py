@@ -1,0 +1,104 @@
+"""Parts of a residual branch and their backward: pure functions that save nothing.
+
+Shapes: k kept tokens, C channels.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from sbp_tad.sbp.autocast import autocast_dtype
+
+TensorMap = Callable[[Tensor], Tensor]
+Parameters = tuple['Tensor | None', 'Tensor | None']  # weight and bias
+
+
+def uncached_autocast(device_type: str) -> AbstractContextManager:
+    """The autocast that is on, without its cache of casts.
+
+    A cast made inside a Function has no gradient; left in the cache it would
+    cut the gradient of a weight that is used elsewhere as well.
+    """
+    dtype = autocast_dtype(device_type)
+    if dtype is None:
+        return nullcontext()
+    return torch.autocast(device_type, dtype, cache_enabled=False)
+
+
+def normalize(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float | None
+              ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """``F.layer_norm`` over C with its mean and 1 / deviation; ``x`` itself without ``eps``."""
+    if eps is None:
+        return x, None, None
+    mixed = weight is not None and weight.dtype != x.dtype
+    if x.is_cuda and (mixed or autocast_dtype('cuda') is not None):
+        x = x.float()  # as autocast does for layer_norm, though not for this form of it
+    return torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+
+def normalize_backward(gradient: Tensor, x: Tensor, mean: Tensor | None, deviation: Tensor | None,
+                       weight: Tensor | None, bias: Tensor | None, needs: Sequence[bool]
+                       ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of :func:`normalize` to ``x``, ``weight`` and ``bias``."""
+    if mean is None:
+        return gradient.to(x.dtype), None, None
+    gradient, full = gradient.to(mean.dtype), x.to(mean.dtype)
+    grads = torch.ops.aten.native_layer_norm_backward(
+        gradient, full, x.shape[-1:], mean, deviation, weight, bias, list(needs))
+    return grads[0] if grads[0] is None else grads[0].to(x.dtype), grads[1], grads[2]
+
+
+def linear_backward(gradient: Tensor, inputs: Tensor, weight: Tensor, needs: Sequence[bool]
+                    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of ``F.linear`` (k, in) -> (k, out) to inputs, weight and bias."""
+    to_inputs = gradient @ weight.to(gradient.dtype) if needs[0] else None
+    to_weight = (gradient.t() @ inputs.to(gradient.dtype)).to(weight.dtype) if needs[1] else None
+    to_bias = gradient.sum(0).to(weight.dtype) if needs[2] else None
+    return to_inputs, to_weight, to_bias
+
+
+def activation_backward(activation: TensorMap, hidden: Tensor, noise: Tensor | None
+                        ) -> tuple[Tensor, TensorMap]:
+    """The activation of ``hidden`` again (elementwise), and its vector-Jacobian product."""
+    with torch.enable_grad():
+        leaf = hidden.detach().requires_grad_()
+        active = activation(leaf.clone() if getattr(activation, 'inplace', False) else leaf)
+        active = active if noise is None else active * noise
+
+    def backward(gradient: Tensor) -> Tensor:
+        return torch.autograd.grad(active, leaf, gradient.to(active.dtype))[0]
+
+    return active.detach(), backward
+
+
+def drop(x: Tensor, dropout: TensorMap | None) -> tuple[Tensor, Tensor | None]:
+    """``dropout(x)`` with the factors it multiplied by; draws what it would draw."""
+    if dropout is None:
+        return x, None
+    noise = dropout(torch.ones_like(x))
+    return x * noise, noise
+
+
+def take(x: Tensor | None, rows: Tensor) -> Tensor | None:
+    """Rows of the flattened tokens: (..., C) to (k, C)."""
+    return None if x is None else x.reshape(-1, x.shape[-1]).index_select(0, rows)
+
+
+def scale_backward(gradient: Tensor, branch: Tensor | None, gamma: Tensor | None, need: bool
+                   ) -> tuple[Tensor | None, Tensor]:
+    """Gradients of ``gamma * branch`` (k, C) to gamma (C,) and to the branch."""
+    if gamma is None:
+        return None, gradient
+    to_gamma = (gradient * branch).sum(0).to(gamma.dtype) if need else None
+    return to_gamma, gradient * gamma
+
+
+def spread(rows: Tensor | None, kept: Tensor, shape: torch.Size) -> Tensor | None:
+    """Rows (k, C) added to their places among zeros of ``shape`` (..., C)."""
+    if rows is None:
+        return None
+    zeros = rows.new_zeros(shape.numel() // shape[-1], shape[-1])
+    return zeros.index_add_(0, kept, rows).view(shape)

@@ -1,0 +1,125 @@
+"""Token-level SBP on the blocks of mmaction: one table of cases, every invariant on each."""
+import pytest
+from token_cases import INVARIANTS, Case, check_autocast, check_reference, record_masks
+from torch import nn
+
+from sbp_tad.models.handlers import FFNWithNorm, mvit, swin, uniformer, vit_mae
+from sbp_tad.registry import MODELS
+from sbp_tad.sbp import SBPError, TokenSBPConfig, apply_sbp
+
+SWIN = dict(type='SwinTransformer3D', pretrained=None, pretrained2d=False, patch_size=(2, 4, 4),
+            window_size=(2, 4, 4), drop_path_rate=0.3, drop_rate=0.1, attn_drop_rate=0.1,
+            arch=dict(embed_dims=8, depths=[2, 2, 1, 1], num_heads=[2, 2, 2, 2]))
+VIDEOMAE = dict(type='VisionTransformer', img_size=32, patch_size=8, embed_dims=16, depth=2,
+                num_heads=2, num_frames=8, drop_rate=0.1, attn_drop_rate=0.1, drop_path_rate=0.3)
+
+
+def drop_path(block):
+    return [block.drop_path]
+
+
+def swin_layout(mask, block):
+    """Mask (B, N, 1) as Video Swin arranges the tokens of the first stage: 4 x 6 x 6."""
+    batch, grid = len(mask), block.grid_of_test
+    window, shift = swin.get_window_size(grid, block.window_size, block.shift_size)
+    padding = [pad for size, extent in zip(reversed(grid), reversed(window))
+               for pad in (0, -size % extent)]
+    mask = nn.functional.pad(mask.view(batch, *grid, 1), (0, 0, *padding))
+    return swin.window_partition(mask.roll([-s for s in shift], dims=(1, 2, 3)), window)
+
+
+class OneStage(nn.Module):
+    """Two Swin blocks, plain and shifted, on a grid that needs padding."""
+
+    def __init__(self):
+        super().__init__()
+        self.stage = swin.BasicLayer(8, depth=2, num_heads=2, window_size=(2, 4, 4),
+                                     drop_paths=0.3, drop=0.1, attn_drop=0.1)
+        for block in self.stage.blocks:
+            block.grid_of_test = (3, 6, 6)
+
+    def forward(self, x):
+        return self.stage(x)
+
+
+def built(config, **options):
+    return lambda: MODELS.build({**config, **options})
+
+
+CASES = {
+    'swin': Case(built(SWIN), (2, 3, 8, 48, 48), swin.SwinTransformerBlock3D, drop_path,
+                 ),
+    'swin-stage': Case(OneStage, (2, 8, 3, 6, 6), swin.SwinTransformerBlock3D, drop_path,
+                       lambda block: block.attn.qkv, swin_layout),
+    'videomae': Case(built(VIDEOMAE), (2, 3, 8, 32, 32), vit_mae.Block, drop_path),
+    'videomae-scaled': Case(built(VIDEOMAE, init_values=0.5, qkv_bias=False), (2, 3, 8, 32, 32),
+                            vit_mae.Block, drop_path, lambda block: block.attn.qkv),
+    'uniformer': Case(lambda: nn.Sequential(*(uniformer.SABlock(
+        8, 2, drop=0.1, attn_drop=0.1, drop_path=0.2) for _ in range(2))), (2, 8, 2, 4, 3),
+        uniformer.SABlock, drop_path, lambda block: block.attn.qkv, channels_first=True),
+    'mvit': Case(built(dict(type='MViT', arch=dict(embed_dims=8, num_layers=2, num_heads=1,
+                                                   downscale_indices=[1]), spatial_size=32,
+                            temporal_size=4, out_scales=[0], drop_path_rate=0.0)),
+                 (2, 3, 4, 32, 32), mvit.MLP, None, dropped=False,
+                 most_saved=0.9),
+    'timesformer': Case(lambda: FFNWithNorm(8, 32, act_cfg=dict(type='GELU'), ffn_drop=0.1,
+                                            dropout_layer=dict(type='DropPath', drop_prob=0.2)),
+                        (2, 13, 8), FFNWithNorm, lambda mlp: [mlp.dropout_layer]),
+}
+every_case = pytest.mark.parametrize('case', CASES)
+
+
+@every_case
+@pytest.mark.parametrize('mask', ['grid', 'random', 'tube'])
+def test_gradients_equal_the_masked_reference(case, mask, monkeypatch):
+    check_reference(CASES[case], monkeypatch, mask=mask)
+
+
+@every_case
+@pytest.mark.parametrize('options', [
+    dict(kv='kept'), dict(shortcut='dropped'), dict(kv='kept', shortcut='dropped', mask='tube'),
+    dict(rescale=False)], ids=str)
+def test_every_option_equals_the_masked_reference(case, options, monkeypatch):
+    if options.get('kv') == 'kept' and CASES[case].packed is None:
+        pytest.skip('the projection of this case is no module that a hook could mask')
+    check_reference(CASES[case], monkeypatch, **options)
+
+
+@every_case
+@pytest.mark.parametrize('invariant', INVARIANTS)
+def test_invariants(case, invariant):
+    INVARIANTS[invariant](CASES[case])
+
+
+@every_case
+def test_autocast(case, monkeypatch):
+    check_autocast(CASES[case], monkeypatch)
+
+
+def test_one_mask_for_all_blocks_of_swin(monkeypatch):
+    """With the shortcut cut, a merged token is kept exactly where its parts are."""
+    model, x = CASES['swin'].make()
+    masks = record_masks(monkeypatch)
+    apply_sbp(model, TokenSBPConfig(keep_ratio=0.3, shortcut='dropped'))
+    model(x)
+    grids = [(4, 12, 12)] * 2 + [(4, 6, 6)] * 2 + [(4, 3, 3), (4, 2, 2)]  # blocks of two branches
+    kept = [mask.kept.view(2, *grid) for mask, grid in zip(masks[::2], grids)]
+    for fine, coarse in zip(kept, kept[1:]):
+        factor = 2 if fine.shape != coarse.shape else 1
+        spread = coarse.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        assert (spread[:, :, :fine.shape[2], :fine.shape[3]] == fine).all()
+
+
+def test_tubes_of_videomae_follow_its_grid(monkeypatch):
+    model, x = CASES['videomae'].make()
+    masks = record_masks(monkeypatch)
+    apply_sbp(model, TokenSBPConfig(keep_ratio=0.25, mask='tube'))
+    model(x)
+    kept = masks[0].kept.view(2, 4, 4, 4)
+    assert (kept == kept[:, :1]).all() and kept[:, 0].sum((1, 2)).tolist() == [4, 4]
+
+
+def test_recomputing_swin_is_refused():
+    model = built(SWIN, with_cp=True)()
+    with pytest.raises(SBPError, match='with_cp=True.*set with_cp=False'):
+        apply_sbp(model, TokenSBPConfig())

@@ -1,0 +1,121 @@
+#!/usr/bin/env python
+"""Print the variance of SBP's gradient for each sampler, before and after training."""
+from __future__ import annotations
+
+import argparse
+import json
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, load_checkpoint, set_random_seed
+from rich.console import Console
+from rich.table import Table
+
+from sbp_tad.apis import launch
+from sbp_tad.apis.command_line import run_main
+from sbp_tad.models.gradient_variance import (ClipGradients, EstimateError, clip_gradients,
+                                              estimate_error)
+from sbp_tad.registry import MODELS
+
+SAMPLERS = ('random', 'uniform', 'uniform_jitter', 'gradient')
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; ``--help`` explains every option."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--config', default='configs/toy/actionformer_r3d10_sbp-r4_toy.py',
+                        help='of a detector on an SBPBackbone; default: %(default)s')
+    parser.add_argument('--data', help='folder of the data set, in place of the config\'s')
+    parser.add_argument('--checkpoint', nargs='*', default=[],
+                        help='measure with these weights as well as with the initial ones')
+    parser.add_argument('--keep-ratio', type=float, default=0.25)
+    parser.add_argument('--clip-len', type=int, help='frames of a clip, in place of the config\'s')
+    parser.add_argument('--videos', type=int, default=8, help='default: %(default)s')
+    parser.add_argument('--draws', type=int, default=1000, help='of a sampler on each video')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--json', type=Path, metavar='OUT', help='also write the result here')
+    return parser.parse_args(argv)
+
+
+def read_config(arguments: argparse.Namespace) -> Config:
+    """The config with its data folder and clip length overridden."""
+    cfg = launch.load_config(arguments.config)
+    init_default_scope(cfg.get('default_scope', 'sbp_tad'))
+    cfg.train_dataloader.update(batch_size=1, num_workers=0, persistent_workers=False)
+    if arguments.data:
+        cfg.train_dataloader.dataset.data_root = arguments.data
+    cfg.model.backbone.keep_ratio = arguments.keep_ratio
+    if arguments.clip_len:
+        cfg.model.backbone.clip_len = arguments.clip_len
+    return cfg
+
+
+def measure(cfg: Config, checkpoint: str | None, arguments: argparse.Namespace
+            ) -> dict[str, list[EstimateError]]:
+    """Errors of each sampler on each video, with one set of weights."""
+    set_random_seed(arguments.seed)
+    with launch.config_faults():
+        model = MODELS.build(cfg.model)
+    model.init_weights()
+    if checkpoint:
+        launch.set_checkpoint(cfg, checkpoint)
+        load_checkpoint(model, checkpoint, map_location='cpu', logger='current')
+    model.train()
+    gradients: list[ClipGradients] = []
+    set_random_seed(arguments.seed)  # the same windows, whatever was built before
+    for batch in islice(Runner.build_dataloader(cfg.train_dataloader), arguments.videos):
+        batch = model.data_preprocessor(batch, training=True)
+        gradients.append(clip_gradients(model, batch['inputs'], batch['data_samples']))
+    return {sampler: [estimate_error(one, arguments.keep_ratio, sampler, draws=arguments.draws,
+                                     seed=video) for video, one in enumerate(gradients)]
+            for sampler in SAMPLERS}
+
+
+def summarize(weights: str, errors: dict[str, list[EstimateError]]) -> list[dict[str, Any]]:
+    """One row a sampler: medians over the videos."""
+    variances = {name: median(e.variance for e in found) for name, found in errors.items()}
+    return [dict(weights=weights, sampler=name, variance=variances[name],
+                 to_random=variances[name] / variances['random'],
+                 to_uniform_jitter=variances[name] / variances['uniform_jitter'],
+                 bias=median(e.bias for e in found),
+                 bias_to_noise=median(e.bias / e.noise for e in found))
+            for name, found in errors.items()]
+
+
+def print_rows(rows: list[dict[str, Any]], keep_ratio: float) -> None:
+    """A table of all rows."""
+    table = Table(title=f'variance / |full gradient|^2 at r = {keep_ratio:g}, median over videos',
+                  caption='bias / noise: squared error of the mean over draws, 1 = unbiased')
+    for name in ('weights', 'sampler', 'variance', 'to random', 'to uniform_jitter',
+                 'bias / noise'):
+        table.add_column(name, justify='left' if name in ('weights', 'sampler') else 'right')
+    for row in rows:
+        table.add_row(row['weights'], row['sampler'], f'{row["variance"]:.4f}',
+                      f'{row["to_random"]:.2f}', f'{row["to_uniform_jitter"]:.2f}',
+                      f'{row["bias_to_noise"]:.2f}')
+    Console(width=110).print(table)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure with the initial weights and each checkpoint, print, write where asked."""
+    arguments = parse_arguments(argv)
+    torch.set_num_threads(1)
+    MMLogger.get_current_instance().setLevel('ERROR')  # initialization is not the topic here
+    cfg = read_config(arguments)
+    rows = []
+    for checkpoint in (None, *arguments.checkpoint):
+        name = Path(checkpoint).name if checkpoint else 'initial'
+        rows += summarize(name, measure(cfg, checkpoint, arguments))
+    print_rows(rows, arguments.keep_ratio)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + '\n', encoding='utf8')
+
+
+if __name__ == '__main__':
+    run_main(main)
