@@ -5,21 +5,20 @@ import torch
 from sbp_tad.sbp.autocast import autocast_dtype
 
 
-@pytest.fixture(params=['new', 'old'])
-def torch_of_any_age(request, monkeypatch):
-    if request.param == 'new':
-        return
-    asked = torch.is_autocast_enabled
-    monkeypatch.delattr(torch, 'get_autocast_dtype')
-    monkeypatch.setattr(torch, 'is_autocast_cpu_enabled', lambda: asked('cpu'))
-    monkeypatch.setattr(torch, 'get_autocast_cpu_dtype', lambda: torch.bfloat16)
-    monkeypatch.setattr(torch, 'is_autocast_enabled', lambda kind='cuda': asked(kind))
-    monkeypatch.setattr(torch, 'get_autocast_gpu_dtype', lambda: torch.float16)
-
-
-def test_dtype_inside_and_outside(torch_of_any_age):
+def test_dtype_inside_and_outside():
     assert autocast_dtype('cpu') is None and autocast_dtype('cuda') is None
     with torch.autocast('cpu', torch.bfloat16):
         assert autocast_dtype('cpu') == torch.bfloat16 and autocast_dtype('cuda') is None
     with torch.autocast('cpu', enabled=False):
         assert autocast_dtype('cpu') is None
+
+
+@pytest.mark.parametrize('cpu, cuda', [(False, False), (True, False), (False, True)])
+def test_torch_before_2_4(monkeypatch, cpu, cuda):
+    monkeypatch.delattr(torch, 'get_autocast_dtype')
+    for name, answer in (('is_autocast_cpu_enabled', cpu), ('is_autocast_enabled', cuda),
+                         ('get_autocast_cpu_dtype', torch.bfloat16),
+                         ('get_autocast_gpu_dtype', torch.float16)):
+        monkeypatch.setattr(torch, name, lambda answer=answer: answer)
+    assert autocast_dtype('cpu') == (torch.bfloat16 if cpu else None)
+    assert autocast_dtype('cuda') == (torch.float16 if cuda else None)
