@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from sbp_tad.apis import launch
-from sbp_tad.registry import DATASETS
+from sbp_tad.registry import DATASETS, MODELS
 from sbp_tad.sbp import SavedMemory
 
 ROOT = Path(__file__).parents[1]
@@ -99,3 +99,29 @@ def test_plain_pytorch():
     with SavedMemory(encoder) as full:
         namespace['network'](clips.flatten(0, 1))
     assert saved.bytes == pytest.approx(full.bytes / 4, rel=0.1)  # and an index
+
+
+def test_your_own_head(config_file, tmp_path, monkeypatch):
+    """It does what SegmentationHead does."""
+    (tmp_path / 'my_head.py').write_text(block_with('class MyHead'))
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = launch.load_config(config_file(block_with("type='MyHead'")))
+    mine = MODELS.build(dict(cfg.model, _scope_='sbp_tad')).head
+    theirs = MODELS.build(dict(cfg.model.head, type='SegmentationHead', _scope_='sbp_tad',
+                               thresholds=mine.thresholds))
+    theirs.load_state_dict(mine.state_dict())
+    features, masks = (torch.randn(1, 64, 48), ), (torch.arange(48)[None] < 40, )
+    truth = [torch.tensor([[3., 9.]])], [torch.tensor([2])]
+    assert mine.loss(features, masks, *truth) == theirs.loss(features, masks, *truth)
+    found, expected = (head.predict(features, masks)[0] for head in (mine, theirs))
+    assert len(found) > 0
+    assert torch.equal(found.scores.sort(descending=True).values, expected.scores)
+
+
+def test_your_own_head_is_the_head_line_by_line():
+    source = (ROOT / 'sbp_tad/models/segmentation_head.py').read_text()
+    methods = block_with('class MyHead').partition('def forward')[2].splitlines()[1:]
+    lines = [line.partition('  #')[0].strip().removeprefix('return ') for line in methods]
+    assert len(lines) > 10
+    for line in lines:
+        assert line.startswith('def ') or line in source, line

@@ -11,30 +11,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from sbp_tad.models.assigners import assign_points
-from sbp_tad.models.blocks import ConvNormReLU, MaskedConv1d, TemporalModelError
+from sbp_tad.models.blocks import ConvTower, TemporalModelError, check_finite
 from sbp_tad.models.points import Points, pyramid_points
 from sbp_tad.registry import MODELS
 
 # in level-0 grid units, for strides 1 to 32
 ACTIONFORMER_RANGES = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
-
-
-class _Tower(nn.Module):
-    """Convolutions and a predictor, shared by all levels."""
-
-    def __init__(self, in_channels: int, channels: int, out_channels: int, num_convs: int,
-                 kernel_size: int) -> None:
-        super().__init__()
-        widths = [in_channels] + [channels] * num_convs
-        self.convs = nn.ModuleList(ConvNormReLU(before, after, kernel_size)
-                                   for before, after in zip(widths, widths[1:]))
-        self.predictor = MaskedConv1d(widths[-1], out_channels, kernel_size)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """``(B, C, T), (B, T)`` to ``(B, T, out_channels)``."""
-        for conv in self.convs:
-            x, mask = conv(x, mask)
-        return self.predictor(x, mask)[0].transpose(1, 2)
 
 
 @MODELS.register_module()
@@ -82,8 +64,8 @@ class AnchorFreeHead(BaseModule):
         self.center_radius = center_radius
         self.score_threshold, self.max_per_level = score_threshold, max_per_level
         tower = (in_channels, feat_channels or in_channels)
-        self.cls_tower = _Tower(*tower, num_classes, num_convs, kernel_size)
-        self.reg_tower = _Tower(*tower, 2, num_convs, kernel_size)
+        self.cls_tower = ConvTower(*tower, num_classes, num_convs, kernel_size)
+        self.reg_tower = ConvTower(*tower, 2, num_convs, kernel_size)
         self.scales = nn.ModuleList(Scale() for _ in strides)
         # a rare positive among many points must not drown the first steps
         nn.init.constant_(self.cls_tower.predictor.bias,
@@ -172,9 +154,7 @@ class AnchorFreeHead(BaseModule):
     def _best(self, logits: Tensor, segments: Tensor, mask: Tensor) -> InstanceData:
         """Best predictions of one level (T_l, C), (T_l, 2), (T_l,) of one item."""
         scores = logits.float().sigmoid().masked_fill(~mask[:, None], -1.0).flatten()
-        if not (scores.isfinite().all() and segments.isfinite().all()):
-            raise TemporalModelError('the head gives NaN: the input or the weights are not '
-                                     'finite; check the training log and lower the learning rate')
+        check_finite(scores, segments)
         kept = (scores > self.score_threshold).nonzero().squeeze(1)
         kept = kept[scores[kept].argsort(descending=True, stable=True)[:self.max_per_level]]
         return InstanceData(segments_grid=segments[kept // self.num_classes],

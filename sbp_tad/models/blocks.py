@@ -22,6 +22,17 @@ def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
     return x.masked_fill(~mask[:, None], 0.0)
 
 
+def check_finite(*predictions: Tensor) -> None:
+    """Refuse what no detection can be made of.
+
+    Raises:
+        TemporalModelError: an infinite value or NaN.
+    """
+    if not all(tensor.isfinite().all() for tensor in predictions):
+        raise TemporalModelError('the head gives NaN: the input or the weights are not finite; '
+                                 'check the training log and lower the learning rate')
+
+
 class ChannelLayerNorm(nn.LayerNorm):
     """Layer normalisation over the channels of ``(B, C, T)``, each position by itself."""
 
@@ -63,6 +74,32 @@ class ConvNormReLU(nn.Module):
         """``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
         x, mask = self.conv(x, mask)
         return zero_padding(F.relu(self.norm(x)), mask), mask
+
+
+class ConvTower(nn.Module):
+    """Convolutions and a predictor that a head shares between its levels.
+
+    Args:
+        in_channels: C.
+        channels: of the convolutions.
+        out_channels: of the predictor.
+        num_convs: convolutions before the predictor.
+        kernel_size: odd.
+    """
+
+    def __init__(self, in_channels: int, channels: int, out_channels: int, num_convs: int,
+                 kernel_size: int) -> None:
+        super().__init__()
+        widths = [in_channels] + [channels] * num_convs
+        self.convs = nn.ModuleList(ConvNormReLU(before, after, kernel_size)
+                                   for before, after in zip(widths, widths[1:]))
+        self.predictor = MaskedConv1d(widths[-1], out_channels, kernel_size)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """``(B, C, T), (B, T)`` to ``(B, T, out_channels)``."""
+        for conv in self.convs:
+            x, mask = conv(x, mask)
+        return self.predictor(x, mask)[0].transpose(1, 2)
 
 
 def masked_max_pool(x: Tensor, mask: Tensor, stride: int) -> Tensor:

@@ -1,0 +1,6 @@
+# From the bottom up: no pyramid, a class for every step, runs of steps grouped to segments.
+_base_ = 'actionformer_r3d10_sbp-r4_toy.py'
+
+model = dict(
+    neck=None,
+    head=dict(_delete_=True, type='SegmentationHead', num_classes=6, in_channels=64))
