@@ -6,23 +6,73 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from mmcv.cnn.bricks import wrappers
 from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
-from sbp_tad.models.clip_features import (cut_context, encode_together, pool_space,
-                                          split_clips)
-from sbp_tad.models.wrapped_network import build_network, fold_network, freeze_batch_norm
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import (SBPConfig, SBPError, TokenSBPConfig, apply_sbp, blocks_named,
-                         encode_stochastically)
+                         encode_stochastically, fold_frozen_norm)
 from sbp_tad.sbp.config import MODES
+from sbp_tad.sbp.frozen_norm import CONV_TYPES, find_pairs
 from sbp_tad.sbp.modules import ModelState
-from sbp_tad.sbp.trees import Encoder, Features, encode_in_chunks, map_tensors
+from sbp_tad.sbp.trees import Features, encode_in_chunks
 
 INPUT_FORMATS = ('NCHW', 'NCTHW')
 TOKEN_MODE, TOKEN_OPTIONS = 'token', ('mask', 'kv', 'shortcut')
+# mmcv's own differ from torch's for empty inputs alone.
+PLAIN_CONV_TYPES = (*CONV_TYPES, wrappers.Conv2d, wrappers.Conv3d)
+
+
+def split_clips(video: Tensor, clip_len: int) -> Tensor:
+    """(B, C, T, H, W) into (B * K, C, L, H, W) with L = ``clip_len`` and K = T / L.
+
+    Raises:
+        SBPError: T is no multiple of the clip length.
+    """
+    if video.ndim != 5:
+        raise SBPError('SBPBackbone with clip_len takes videos of shape (B, C, T, H, W), got '
+                       f'{tuple(video.shape)}; use FormatShape(input_format="NCTHW") with one '
+                       'clip a sample.')
+    num_frames = video.shape[2]
+    if num_frames == 0 or num_frames % clip_len:
+        lower = num_frames // clip_len * clip_len
+        raise SBPError(f'a window of {num_frames} frames is no multiple of clip_len {clip_len}; '
+                       f'set num_frames to {lower or clip_len} or {lower + clip_len}.')
+    clips = video.unflatten(2, (-1, clip_len))  # (B, C, K, L, H, W)
+    return clips.transpose(1, 2).flatten(0, 1)
+
+
+def pool_space(features: Features, num_clips: int) -> Tensor:
+    """Average a backbone's output over space: (n, C, t) for ``num_clips`` n clips.
+
+    Takes (n * L, C, h, w) of a 2D network, (n, C, t, h, w) of a 3D one and
+    pooled vectors (n * L, C); a list or tuple of one of these as well.
+
+    Raises:
+        SBPError: any other output.
+    """
+    if isinstance(features, (tuple, list)) and len(features) == 1:
+        features = features[0]
+    if not isinstance(features, Tensor) or features.ndim not in (2, 4, 5):
+        shapes = [tuple(item.shape) if isinstance(item, Tensor) else type(item).__name__
+                  for item in features]
+        raise SBPError('the wrapped backbone must return one feature map (N, C, h, w), '
+                       f'(N, C, t, h, w) or vector (N, C), got {shapes}; choose one stage '
+                       '(out_indices) or one output in its config.')
+    if features.ndim == 5:
+        return features.mean(dim=(3, 4))  # (n, C, t)
+    frames = features if features.ndim == 2 else features.mean(dim=(2, 3))  # (n * L, C)
+    return frames.unflatten(0, (num_clips, -1)).transpose(1, 2)
+
+
+def freeze_batch_norm(module: nn.Module) -> None:
+    """Put every batch normalization below ``module`` into evaluation mode."""
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.eval()
 
 
 def check_choices(mode: str, sampler: str | None, token: dict[str, str] | None,
