@@ -22,7 +22,7 @@ NORM_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Pair(NamedTuple):
-    """Names of a convolution and the normalization of its output in one parent module."""
+    """Names of a convolution, ``a`` or ``a.b``, and of the norm of its output in one parent."""
 
     conv: str
     norm: str
@@ -133,7 +133,7 @@ class FoldedPair:
     def __init__(self, parent: nn.Module, pair: Pair) -> None:
         self.parent = parent
         self.conv_name, self.norm_name = pair
-        self.conv, self.norm = parent._modules[pair.conv], parent._modules[pair.norm]
+        self.conv, self.norm = parent.get_submodule(pair.conv), parent._modules[pair.norm]
         self.output: Optional[Tensor] = None  # normalized, on its way to ``normalize``
 
     def install(self) -> None:
@@ -204,7 +204,7 @@ def find_pairs(module: nn.Module, rules: Sequence[PairRule] = DEFAULT_RULES,
     found, taken = [], set()
     for parent in module.modules():
         for pair in (pair for rule in rules for pair in rule(parent)):
-            layers = [parent._modules[name] for name in pair]
+            layers = [parent.get_submodule(name) for name in pair]
             if can_fold(*layers, conv_types) and not taken & {id(layer) for layer in layers}:
                 taken |= {id(layer) for layer in layers}
                 found.append((parent, pair))
