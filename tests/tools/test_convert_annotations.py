@@ -1,0 +1,73 @@
+"""``tools/convert_annotations.py`` as it is called."""
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from sbp_tad.annotations import read_annotations
+from sbp_tad.apis.command_line import run_main
+
+ROOT = Path(__file__).parents[2]
+EAF = '''<ANNOTATION_DOCUMENT><TIME_ORDER><TIME_SLOT TIME_SLOT_ID="a" TIME_VALUE="{0}"/>
+<TIME_SLOT TIME_SLOT_ID="b" TIME_VALUE="9000"/></TIME_ORDER>
+<TIER TIER_ID="t"><ANNOTATION><ALIGNABLE_ANNOTATION TIME_SLOT_REF1="a" TIME_SLOT_REF2="b">
+<ANNOTATION_VALUE>pour</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION></TIER>
+</ANNOTATION_DOCUMENT>'''
+
+
+@pytest.fixture
+def run(capsys):
+    """Call the tool in this process; returns (status, stdout, stderr)."""
+    main = runpy.run_path(str(ROOT / 'tools' / 'convert_annotations.py'))['main']
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            run_main(main, list(map(str, arguments)))
+        return (caught.value.code, *capsys.readouterr())
+    return call
+
+
+def test_csv(run, tmp_path):
+    table, out = tmp_path / 'in.csv', tmp_path / 'out.json'
+    table.write_text('video;start;end;label\nv;1;2;pour\nv;3;4;stir\nw;;;\n')
+    status, printed, errors = run('csv', table, out, '--delimiter', ';', '--subset', 'test')
+    assert (status, errors) == (0, '')
+    assert '2 videos, 2 segments, 2 classes' in printed
+    assert "metainfo=dict(classes=['pour', 'stir'])" in printed
+    assert f'tools/check_dataset.py {out}' in printed
+    assert read_annotations(out, ['test'])['v'].labels == ('pour', 'stir')
+
+
+def test_several_elan_files(run, tmp_path):
+    for number in (1, 2):
+        (tmp_path / f'v{number}.eaf').write_text(EAF.format(1000 * number))
+    out = tmp_path / 'out.json'
+    assert run('elan', tmp_path / 'v1.eaf', tmp_path / 'v2.eaf', out, '--tiers', 't')[0] == 0
+    videos = read_annotations(out)
+    assert [video.segments_seconds.tolist() for video in videos.values()] == [[[1, 9]], [[2, 9]]]
+
+
+def test_epic_and_via_take_their_options(run, tmp_path):
+    table, out = tmp_path / 'in.csv', tmp_path / 'out.json'
+    table.write_text('video_id,start_timestamp,stop_timestamp,verb_class,noun_class\n'
+                     'P01_01,00:00:01.00,00:00:02.50,3,4\n')
+    assert run('epic', table, out, '--label', 'action')[0] == 0
+    assert read_annotations(out)['P01_01'].labels == ('3,4',)
+    table.write_text('# CSV_HEADER = file_list,temporal_coordinates,metadata\n'
+                     '"[""a.mp4""]","[1,2]","{""1"":""x"",""2"":""y""}"\n')
+    assert run('via', table, out, '--attribute', '2')[0] == 0
+    assert read_annotations(out)['a'].labels == ('y',)
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['csv', 'none.csv', 'out.json'], 'Error: none.csv: cannot be read (No such file'),
+    (['csv', 'in.csv', 'none/out.json'], 'Error: Cannot write none/out.json: No such file'),
+    (['toml', 'in.csv', 'out.json'], 'invalid choice'),
+])
+def test_faults_are_a_sentence_and_status_2(run, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    Path('in.csv').write_text('video,start,end,label\nv,1,2,pour\n')
+    status, _, errors = run(*arguments)
+    assert status == 2 and message in errors

@@ -1,0 +1,83 @@
+#!/usr/bin/env python
+"""Turn annotations of other tools into the JSON that the datasets read.
+
+Formats: csv (columns video, start, end, label[, subset, fps, duration]), epic
+(EPIC_100_train.csv and its like), via (VIA 3 project or CSV export), elan (.eaf).
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sbp_tad.apis.command_line import run_main
+from sbp_tad.datasets.annotation_exports import read_elan, read_via
+from sbp_tad.datasets.annotation_formats import (AnnotationFormatError, Row, read_csv, read_epic,
+                                                 to_database)
+
+FORMATS = ('csv', 'epic', 'via', 'elan')
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; ``--help`` explains every option."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('format', choices=FORMATS)
+    parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT')
+    parser.add_argument('out', type=Path, metavar='OUT.json')
+    parser.add_argument('--subset', default='training',
+                        help='of videos for which the input names none (default: %(default)s)')
+    parser.add_argument('--delimiter', default=',', help='csv: between two values')
+    parser.add_argument('--label', choices=['verb', 'noun', 'action'], default='verb',
+                        help='epic: what the class is (default: %(default)s)')
+    parser.add_argument('--class-names', type=Path, metavar='CSV',
+                        help='epic: EPIC_100_verb_classes.csv or EPIC_100_noun_classes.csv')
+    parser.add_argument('--video-info', type=Path, metavar='CSV',
+                        help='epic: EPIC_100_video_info.csv, for fps and durations')
+    parser.add_argument('--attribute', help='via: name of the attribute that is the label')
+    parser.add_argument('--tiers', nargs='+', metavar='TIER',
+                        help='elan: tiers to read (default: all that are time-aligned)')
+    return parser.parse_args(argv)
+
+
+def reader(arguments: argparse.Namespace) -> Callable[[Path], Iterator[Row]]:
+    """The reader of a format with its options."""
+    return dict(
+        csv=partial(read_csv, delimiter=arguments.delimiter),
+        epic=partial(read_epic, label=arguments.label, class_names=arguments.class_names,
+                     video_info=arguments.video_info),
+        via=partial(read_via, attribute=arguments.attribute),
+        elan=partial(read_elan, tiers=arguments.tiers))[arguments.format]
+
+
+def write_database(content: dict[str, Any], path: Path) -> None:
+    """Write the annotation.
+
+    Raises:
+        AnnotationFormatError: the file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    except OSError as error:
+        raise AnnotationFormatError(f'Cannot write {path}: {error.strerror}.') from error
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read, join, write, and say what to do next."""
+    arguments = parse_arguments(argv)
+    read = reader(arguments)
+    content = to_database((row for path in arguments.inputs for row in read(path)),
+                          arguments.subset)
+    write_database(content, arguments.out)
+    items = [item for video in content['database'].values() for item in video['annotations']]
+    classes = sorted({item['label'] for item in items})
+    print(f'{arguments.out}: {len(content["database"])} videos, {len(items)} segments, '
+          f'{len(classes)} classes\nmetainfo=dict(classes={classes})\n'
+          f'Next: python tools/check_dataset.py {arguments.out} --videos FOLDER')
+
+
+if __name__ == '__main__':
+    run_main(main)
