@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sbp_tad.evaluation.matching import CandidatePairs, SegmentTable, candidate_pairs, match_in_turn
+from sbp_tad.segments.overlap import temporal_iou_of_pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,17 +82,6 @@ def activitynet_average_precision(comparison: Comparison, tiou_thresholds: Seque
     hits = [_is_hit(pairs.take(pairs.tiou >= threshold), len(ranked.scores))
             for threshold in tiou_thresholds]
     return average_precision_per_class(ranked, hits)
-
-
-def temporal_iou_of_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """tIoU of row i of ``first`` (P, 2) and row i of ``second`` (P, 2), (P,) float64.
-
-    A segment without positive length overlaps nothing.
-    """
-    shared = np.minimum(first[:, 1], second[:, 1]) - np.maximum(first[:, 0], second[:, 0])
-    shared = np.maximum(shared, 0.0)
-    union = (first[:, 1] - first[:, 0]) + (second[:, 1] - second[:, 0]) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
 
 
 def average_precision_per_class(ranked: Comparison, hits: Sequence[np.ndarray],

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sbp_tad.segments.pairs import pairs_in_chunks
+
 PairwiseTIoU = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (P, 2), (P, 2) -> (P,)
-_PAIRS_AT_ONCE = 1 << 20  # bounds the transient memory; the pairs that are kept are few
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,23 +68,13 @@ def candidate_pairs(detections: SegmentTable, ground_truth: SegmentTable,
     first = np.searchsorted(block[order], wanted, side='left')
     count = np.searchsorted(block[order], wanted, side='right') - first
     parts = []
-    for rows in _chunks(count):
-        detection = np.repeat(rows, count[rows])
-        ends = np.cumsum(count[rows])
-        offset = np.arange(len(detection)) - np.repeat(ends - count[rows], count[rows])
-        truth = order[first[detection] + offset]
+    for detection, place in pairs_in_chunks(first, count):
+        truth = order[place]
         tiou = temporal_iou(detections.segments_seconds[detection],
                             ground_truth.segments_seconds[truth])
         parts.append(CandidatePairs(detection, truth, tiou).take(tiou >= min_tiou))
     return CandidatePairs(*(np.concatenate([getattr(part, name) for part in parts])
                             for name in ('detection', 'ground_truth', 'tiou')))
-
-
-def _chunks(count: np.ndarray) -> list[np.ndarray]:
-    """Rows with a count above 0, in runs of about ``_PAIRS_AT_ONCE`` pairs; at least one run."""
-    rows = np.flatnonzero(count)
-    run = np.cumsum(count[rows]) // _PAIRS_AT_ONCE
-    return np.split(rows, np.flatnonzero(np.diff(run)) + 1)
 
 
 def match_in_turn(chooser: np.ndarray, option: np.ndarray) -> np.ndarray:

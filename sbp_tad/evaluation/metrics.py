@@ -13,7 +13,8 @@ from mmengine.logging import print_log
 from sbp_tad.annotations import read_annotations
 from sbp_tad.evaluation.detections import Detections, VideoColumns, write_detections
 from sbp_tad.evaluation.evaluate import EvaluationResult, evaluate_detections
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions, threshold_name
+from sbp_tad.evaluation.options import (EvaluationError, EvaluationOptions, dataset_rules,
+                                        threshold_name)
 from sbp_tad.evaluation.post_processing import PostProcessing, merge_windows
 from sbp_tad.registry import METRICS
 
@@ -44,7 +45,9 @@ class TADMetric(BaseMetric):
     repeats it.
 
     Args:
-        tiou_thresholds: mAP is reported at each, and their mean.
+        tiou_thresholds: mAP is reported at each, and their mean; None takes
+            the ``tiou_thresholds`` that the test dataset declares, or 0.3 to
+            0.7 in steps of 0.1 where it declares none.
         post_processing: options of :class:`PostProcessing`.
         evaluation: further options of :class:`EvaluationOptions`.
         out_file: where the detections are written (ActivityNet form, ``.json``
@@ -61,7 +64,7 @@ class TADMetric(BaseMetric):
 
     default_prefix = 'tad'
 
-    def __init__(self, tiou_thresholds: Sequence[float] = (0.3, 0.4, 0.5, 0.6, 0.7),
+    def __init__(self, tiou_thresholds: Sequence[float] | None = None,
                  post_processing: dict | None = None, evaluation: dict | None = None,
                  out_file: str | None = None, unreadable: str = 'raise',
                  collect_device: str = 'cpu') -> None:
@@ -69,7 +72,7 @@ class TADMetric(BaseMetric):
         if unreadable not in UNREADABLE_RULES:
             raise EvaluationError(
                 f'unreadable must be one of {UNREADABLE_RULES}, got {unreadable!r}.')
-        self.tiou_thresholds = tuple(tiou_thresholds)
+        self.tiou_thresholds = None if tiou_thresholds is None else tuple(tiou_thresholds)
         self.rules = PostProcessing(**(post_processing or {}))
         self.evaluation = dict(evaluation or {})
         self.out_file = out_file
@@ -116,12 +119,8 @@ class TADMetric(BaseMetric):
     def _evaluate(self, detections: Detections) -> EvaluationResult:
         meta = self.dataset_meta
         annotations = read_annotations(meta['ann_file'], meta['subsets'])
-        options = EvaluationOptions(**{
-            'tiou_thresholds': self.tiou_thresholds, 'ignored_labels': meta['ignored_labels'],
-            'excluded_videos': meta['excluded_videos'],
-            # A dataset that clips annotations to the video has none of these either.
-            'late_ground_truth': 'drop' if meta['out_of_range'] == 'clip' else 'keep',
-            **self.evaluation})
+        chosen = {} if self.tiou_thresholds is None else dict(tiou_thresholds=self.tiou_thresholds)
+        options = EvaluationOptions(**{**dataset_rules(meta), **chosen, **self.evaluation})
         return evaluate_detections(annotations, detections, options, ','.join(meta['subsets']))
 
     def _report_unreadable(self, results: Sequence[WindowResult]) -> None:

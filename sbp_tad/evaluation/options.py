@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +87,15 @@ class EvaluationOptions:
         value = getattr(self, name)
         if value not in choices:
             raise EvaluationError(f'{name} must be one of {", ".join(choices)}, got {value!r}.')
+
+
+def dataset_rules(metainfo: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of :class:`EvaluationOptions` that the ``metainfo`` of a test dataset states."""
+    # A dataset that clips annotations to the video has no segments beyond it either.
+    late = 'drop' if metainfo['out_of_range'] == 'clip' else 'keep'
+    rules = {name: metainfo[name] for name in ('tiou_thresholds', 'ignored_labels',
+                                               'excluded_videos') if name in metainfo}
+    return dict(rules, late_ground_truth=late)
 
 
 def parse_tiou_thresholds(text: str) -> tuple[float, ...]:

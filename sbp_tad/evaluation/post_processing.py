@@ -8,7 +8,9 @@ import numpy as np
 
 from sbp_tad.evaluation.detections import VideoColumns
 from sbp_tad.evaluation.options import EvaluationError
-from sbp_tad.segments import METHODS, soft_nms
+from sbp_tad.segments import METHODS, VOTE_WEIGHTS, non_maximum_weighted, soft_nms, vote_segments
+
+SUPPRESSION_METHODS = (*METHODS, 'nmw', 'none')
 
 
 @dataclass(frozen=True)
@@ -18,14 +20,20 @@ class PostProcessing:
     The defaults are those of ActionFormer on THUMOS'14.
 
     Args:
-        method: ``'gaussian'`` or ``'linear'`` soft-NMS, ``'hard'`` NMS, or
-            ``'none'``.
+        method: ``'gaussian'`` or ``'linear'`` soft-NMS, ``'hard'`` NMS,
+            ``'nmw'`` (hard NMS whose picks become the weighted mean of what
+            they suppress, as in DaoTAD), or ``'none'``.
         sigma: of the Gaussian.
-        iou_threshold: of the linear and the hard form.
+        iou_threshold: of all methods but the Gaussian.
         min_score: detections below it are lost, before and after rescoring.
         max_detections: best detections of a video that are kept.
         max_candidates: best predictions of a video that enter the NMS.
         min_duration_seconds: shorter predictions are lost.
+        class_agnostic: suppress, and vote, across classes.
+        voting_iou: kept segments become the mean of all candidates of their
+            class that overlap them by it, see
+            :func:`sbp_tad.segments.vote_segments`; ``None`` for no voting.
+        voting_weight: of that mean, ``'score'`` or ``'score_iou'``.
 
     Raises:
         EvaluationError: a value that cannot work.
@@ -38,11 +46,15 @@ class PostProcessing:
     max_detections: int = 200
     max_candidates: int = 2000
     min_duration_seconds: float = 0.05
+    class_agnostic: bool = False
+    voting_iou: float | None = None
+    voting_weight: str = 'score_iou'
 
     def __post_init__(self) -> None:
-        if self.method not in (*METHODS, 'none'):
-            raise EvaluationError(
-                f'method must be one of {(*METHODS, "none")}, got {self.method!r}.')
+        for name, choices in (('method', SUPPRESSION_METHODS), ('voting_weight', VOTE_WEIGHTS)):
+            if getattr(self, name) not in choices:
+                raise EvaluationError(
+                    f'{name} must be one of {choices}, got {getattr(self, name)!r}.')
         for name in ('max_detections', 'max_candidates'):
             if getattr(self, name) < 1:
                 raise EvaluationError(f'{name} must be at least 1, got {getattr(self, name)}.')
@@ -50,6 +62,9 @@ class PostProcessing:
             raise EvaluationError(
                 'sigma must be positive, min_score and min_duration_seconds not negative, got '
                 f'{self.sigma}, {self.min_score} and {self.min_duration_seconds}.')
+        if self.voting_iou is not None and not 0 < self.voting_iou <= 1:
+            raise EvaluationError('voting_iou must lie in (0, 1], or be None for no voting, got '
+                                  f'{self.voting_iou}.')
 
 
 def merge_windows(windows: Sequence[VideoColumns], rules: PostProcessing) -> VideoColumns:
@@ -77,10 +92,24 @@ def merge_windows(windows: Sequence[VideoColumns], rules: PostProcessing) -> Vid
     usable = np.flatnonzero(long_enough & (scores >= rules.min_score))
     best = usable[np.argsort(-scores[usable], kind='stable')[:rules.max_candidates]]
     segments, scores, labels = segments[best], scores[best], labels[best]
+    groups = np.zeros_like(labels) if rules.class_agnostic else labels
+    index, kept_scores, kept = _suppress(segments, scores, groups, rules)
+    if rules.voting_iou is not None:
+        kept = vote_segments(kept, groups[index], segments, scores, groups,
+                             iou_threshold=rules.voting_iou, weight=rules.voting_weight)
+    return kept, kept_scores, labels[index]
+
+
+def _suppress(segments: np.ndarray, scores: np.ndarray, groups: np.ndarray,
+              rules: PostProcessing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of what is kept, its new scores and segments; ``scores`` come best first."""
     if rules.method == 'none':
-        index = np.arange(min(len(best), rules.max_detections))
-        return segments[index], scores[index], labels[index]
-    index, rescored = soft_nms(segments, scores, labels, sigma=rules.sigma, method=rules.method,
-                               min_score=rules.min_score, max_segments=rules.max_detections,
-                               iou_threshold=rules.iou_threshold)
-    return segments[index], rescored, labels[index]
+        index = np.arange(min(len(scores), rules.max_detections))
+        return index, scores[index], segments[index]
+    options = dict(iou_threshold=rules.iou_threshold, min_score=rules.min_score,
+                   max_segments=rules.max_detections)
+    if rules.method == 'nmw':
+        return non_maximum_weighted(segments, scores, groups, **options)
+    index, rescored = soft_nms(segments, scores, groups, method=rules.method, sigma=rules.sigma,
+                               **options)
+    return index, rescored, segments[index]

@@ -1,6 +1,7 @@
 """Any mmaction backbone, its backward run for a random part of the clips only."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,15 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from sbp_tad.registry import MODELS
-from sbp_tad.sbp import SBPConfig, SBPError, encode_stochastically, fold_frozen_norm
+from sbp_tad.sbp import (SBPConfig, SBPError, TokenSBPConfig, apply_sbp, blocks_named,
+                         encode_stochastically, fold_frozen_norm)
+from sbp_tad.sbp.config import MODES
 from sbp_tad.sbp.frozen_norm import CONV_TYPES, find_pairs
+from sbp_tad.sbp.modules import ModelState
 from sbp_tad.sbp.trees import Features, encode_in_chunks
 
 INPUT_FORMATS = ('NCHW', 'NCTHW')
+TOKEN_MODE, TOKEN_OPTIONS = 'token', ('mask', 'kv', 'shortcut')
 # mmcv's own differ from torch's for empty inputs alone.
 PLAIN_CONV_TYPES = (*CONV_TYPES, wrappers.Conv2d, wrappers.Conv3d)
 
@@ -70,14 +75,45 @@ def freeze_batch_norm(module: nn.Module) -> None:
             layer.eval()
 
 
+def check_choices(mode: str, sampler: str | None, token: dict[str, str] | None,
+                  token_blocks: Sequence[str] | None) -> None:
+    """Refuse a mode that does not exist and choices that it does not have.
+
+    Raises:
+        SBPError: with what to set or leave out.
+    """
+    if mode not in (*MODES, TOKEN_MODE):
+        raise SBPError(f'mode must be one of {[*MODES, TOKEN_MODE]}, got {mode!r}.')
+    if mode == TOKEN_MODE and sampler is not None:
+        raise SBPError(f"sampler {sampler!r} draws clips, but mode 'token' keeps a part of every "
+                       'clip; leave it out and set token=dict(mask=...).')
+    if mode != TOKEN_MODE and (token, token_blocks) != (None, None):
+        raise SBPError(f'token and token_blocks say which tokens are kept, but mode {mode!r} '
+                       "keeps whole clips; set mode='token' or leave them out.")
+    if token is not None and not (isinstance(token, dict) and set(token) <= set(TOKEN_OPTIONS)):
+        raise SBPError(f'token must be a dict of any of {list(TOKEN_OPTIONS)}, got {token!r}; '
+                       'keep_ratio and rescale stand beside it.')
+
+
+def choose_config(mode: str, token: dict[str, str] | None, clips_at_once: int | None,
+                  **choices: Any) -> SBPConfig | TokenSBPConfig:
+    """The config of the level that ``mode`` names; a choice of None takes its default there."""
+    given = {name: value for name, value in choices.items() if value is not None}
+    if mode == TOKEN_MODE:
+        return TokenSBPConfig(**given, **(token or {}))
+    return SBPConfig(mode=mode, clips_at_once=clips_at_once, **given)
+
+
 @MODELS.register_module()
 class SBPBackbone(BaseModule):
     """Stochastic backpropagation around any backbone of mmaction.
 
     The forward is that of the backbone for every clip. In training only a
     random part of the clips of each sample is backpropagated; activations of
-    the others are never cached. In evaluation and without grad nothing
-    changes but that clips are encoded ``clips_at_once`` at a time.
+    the others are never cached. With ``mode='token'`` it is a random part of
+    the tokens of every clip, in the blocks of a transformer. In evaluation
+    and without grad nothing changes but that clips are encoded
+    ``clips_at_once`` at a time.
 
     With ``clip_len`` (a detector): a video (B, C, T, H, W) is cut into K clips
     of ``clip_len`` frames (1 = frame by frame), each encoded on its own and
@@ -89,12 +125,13 @@ class SBPBackbone(BaseModule):
 
     What is kept depends on (seed, iteration, place in the global batch) only.
     The iteration is that of the running mmengine Runner, so a resumed run
-    continues exactly.
+    continues exactly. Clip level without ``clip_len`` draws from the batch of
+    one process, so there its place is that of the process.
 
     Args:
         backbone: config of the wrapped backbone.
-        keep_ratio, sampler, rescale, clips_at_once, mode: see
-            :class:`sbp_tad.sbp.SBPConfig`.
+        keep_ratio, sampler, rescale, clips_at_once: see
+            :class:`sbp_tad.sbp.SBPConfig`; None takes the default there.
         clip_len: frames of a clip; None for a batch of clips.
         input_format: ``'NCTHW'`` hands clips (n, C, L, H, W) to the backbone,
             ``'NCHW'`` frames (n * L, C, H, W). By default ``'NCHW'`` for
@@ -105,16 +142,32 @@ class SBPBackbone(BaseModule):
         fold_bn: compute frozen batch normalization within the convolution
             before it while training, see
             :func:`sbp_tad.sbp.fold_frozen_norm`: half of a ResNet's memory.
+        mode: ``'direct'`` or ``'deferred'`` keep clips, see
+            :class:`sbp_tad.sbp.SBPConfig`; ``'token'`` keeps tokens, see
+            :class:`sbp_tad.sbp.TokenSBPConfig`.
+        token: with ``'token'``, any of ``mask``, ``kv`` and ``shortcut``.
+        token_blocks: with ``'token'``, names or regular expressions of the
+            covered blocks, see :func:`sbp_tad.sbp.blocks_named`; None: all.
+            The paper's recipe for Kinetics is
+            ``['layers.[01]', r'layers.2.blocks.[0-3]']`` of Video Swin-T and
+            ``['layers.[01]', r'layers.2.blocks.([0-9]|1[0-3])']`` of Swin-B.
+
+    Raises:
+        SBPError: choices that do not exist or do not go together, a
+            wrapped SBPBackbone, blocks that are not there.
     """
 
-    def __init__(self, backbone: dict, keep_ratio: float = 0.25, sampler: str = 'uniform_jitter',
-                 rescale: bool = True, clips_at_once: int | None = None,
+    def __init__(self, backbone: dict, keep_ratio: float = 0.25, sampler: str | None = None,
+                 rescale: bool | None = None, clips_at_once: int | None = None,
                  clip_len: int | None = None, input_format: str | None = None,
                  norm_eval: bool = True, seed: int | None = None, mode: str = 'direct',
-                 fold_bn: bool = True, init_cfg: dict | None = None) -> None:
+                 fold_bn: bool = True, token: dict[str, str] | None = None,
+                 token_blocks: Sequence[str] | None = None, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        self.config = SBPConfig(keep_ratio=keep_ratio, sampler=sampler, rescale=rescale,
-                                clips_at_once=clips_at_once, mode=mode)
+        check_choices(mode, sampler, token, token_blocks)
+        self.config = choose_config(mode, token, clips_at_once, keep_ratio=keep_ratio,
+                                    sampler=sampler, rescale=rescale)
+        self.clips_without_grad = SBPConfig(clips_at_once=clips_at_once).clips_without_grad
         if clip_len is not None and (not isinstance(clip_len, int) or clip_len < 1):
             raise SBPError(f'clip_len must be a whole number of at least 1, got {clip_len!r}.')
         self.input_format = input_format or ('NCHW' if clip_len == 1 else 'NCTHW')
@@ -130,9 +183,15 @@ class SBPBackbone(BaseModule):
                            'keep_ratio there.')
         if fold_bn and find_pairs(self.backbone, conv_types=PLAIN_CONV_TYPES):
             fold_frozen_norm(self.backbone, conv_types=PLAIN_CONV_TYPES)
+        self.tokens = self._cover_tokens(token_blocks) if mode == TOKEN_MODE else None
         # Backbones of mmaction freeze stages when put into training mode: do
         # it before an optimizer, DDP or EMA looks at the parameters.
         self.train()
+
+    def _cover_tokens(self, token_blocks: Sequence[str] | None) -> ModelState:
+        """Swap the blocks for their token-level form; what they share."""
+        covers = None if token_blocks is None else blocks_named(self.backbone, token_blocks)
+        return apply_sbp(self.backbone, self.config, covers).state
 
     def train(self, mode: bool = True) -> SBPBackbone:
         """Set the mode; frozen batch normalization stays in evaluation mode."""
@@ -142,21 +201,26 @@ class SBPBackbone(BaseModule):
         return self
 
     def set_keep_ratio(self, keep_ratio: float) -> None:
-        """Keep this share of the clips from the next forward on."""
+        """Keep this share of the clips or tokens from the next forward on."""
         self.config = replace(self.config, keep_ratio=keep_ratio)
 
     def forward(self, inputs: Tensor) -> Features:
         """Encode a video (B, C, T, H, W) to (B, C', T'), or a batch of clips as it comes."""
         if self.clip_len is None:
-            return self._encode(self.backbone, inputs, batch=1)
+            # Clips are drawn from the whole batch, tokens from each of its items.
+            batch = 1 if self.tokens is None else len(inputs)
+            return self._encode(self.backbone, inputs, batch)
         clips = split_clips(inputs, self.clip_len)  # (B * K, C, L, H, W)
         features = self._encode(self._encode_clips, clips, batch=len(inputs))  # (B * K, C', t)
         return features.unflatten(0, (len(inputs), -1)).transpose(1, 2).flatten(2)
 
     def _encode(self, encoder: Any, clips: Tensor, batch: int) -> Features:
         if not (self.training and torch.is_grad_enabled()):
-            return encode_in_chunks(encoder, clips, self.config.clips_without_grad)
+            return encode_in_chunks(encoder, clips, self.clips_without_grad)
         keys = self._sampling_keys(batch)
+        if self.tokens is not None:
+            self.tokens.config, self.tokens.keys = self.config, keys
+            return encoder(clips)
         return encode_stochastically(encoder, self.backbone, clips, len(clips) // batch,
                                      self.config, keys)
 

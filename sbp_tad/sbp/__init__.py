@@ -4,7 +4,7 @@ Cheng et al., "Stochastic Backpropagation: A Memory Efficient Strategy for
 Training Video Models", CVPR 2022. This package imports torch and nothing of
 OpenMMLab, so it serves any PyTorch model.
 """
-from sbp_tad.sbp.apply import SBPReport, apply_sbp, remove_sbp
+from sbp_tad.sbp.apply import SBPReport, apply_sbp, blocks_named, remove_sbp
 from sbp_tad.sbp.clipwise import ClipwiseSBP, check_batch_norm, encode_clips, encode_stochastically
 from sbp_tad.sbp.config import SBPConfig, SBPError
 from sbp_tad.sbp.deferred import encode_deferred
@@ -16,7 +16,7 @@ from sbp_tad.sbp.token_config import TokenSBPConfig
 
 __all__ = [
     'SAMPLERS', 'ClipwiseSBP', 'SBPConfig', 'SBPError', 'SBPReport', 'SavedMemory',
-    'TokenSBPConfig', 'apply_sbp', 'check_batch_norm', 'draw_kept_clips', 'encode_clips',
-    'encode_deferred', 'encode_stochastically', 'fold_frozen_norm', 'inclusion_probabilities',
-    'keep_count', 'remove_sbp', 'sample_systematic', 'unfold_frozen_norm'
+    'TokenSBPConfig', 'apply_sbp', 'blocks_named', 'check_batch_norm', 'draw_kept_clips',
+    'encode_clips', 'encode_deferred', 'encode_stochastically', 'fold_frozen_norm',
+    'inclusion_probabilities', 'keep_count', 'remove_sbp', 'sample_systematic', 'unfold_frozen_norm'
 ]

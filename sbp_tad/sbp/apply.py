@@ -1,7 +1,8 @@
 """Turn token-level SBP on and off in a model that is there already."""
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -87,6 +88,34 @@ def find_blocks(model: nn.Module, filter_fn: Filter | None) -> tuple[
         elif form is not None:
             left.append(name)
     return blocks, containers, left
+
+
+def blocks_named(model: nn.Module, patterns: Sequence[str]) -> Filter:
+    """A filter that takes the blocks whose name, or a module's around them, fits a pattern.
+
+    Args:
+        model: where the names are looked up.
+        patterns: regular expressions that fit a dotted name from its start to
+            its end or to one of its dots: ``'layers.0'`` takes all of that
+            stage, ``'blocks.1'`` does not take ``blocks.10``.
+
+    Raises:
+        SBPError: no list of regular expressions, or one that fits no block.
+    """
+    listed = isinstance(patterns, (list, tuple)) and all(isinstance(p, str) for p in patterns)
+    if not listed or not patterns:
+        raise SBPError('expected a list of at least one name or regular expression of blocks, '
+                       f'got {patterns!r}.')
+    try:
+        compiled = [re.compile(rf'(?:{pattern})(?:\..*)?') for pattern in patterns]
+    except re.error as error:
+        raise SBPError(f'{error.pattern!r} is no regular expression: {error}.') from error
+    names = list(find_blocks(model, None)[0])
+    for pattern, expression in zip(patterns, compiled):
+        if names and not any(map(expression.fullmatch, names)):
+            raise SBPError(f'{pattern!r} fits no block; those that have a token-level form are '
+                           f'{names[0]!r} ... {names[-1]!r}.')
+    return lambda name, _: any(expression.fullmatch(name) for expression in compiled)
 
 
 def check_applicable(model: nn.Module, config: TokenSBPConfig) -> None:

@@ -23,7 +23,7 @@ NORM_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Pair(NamedTuple):
-    """Names of a convolution, within ``a.b`` or not, and the norm of its output in one parent."""
+    """Names of a convolution, ``a`` or ``a.b``, and of the norm of its output in one parent."""
 
     conv: str
     norm: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import distributed as dist
 from torch import nn
 
 from sbp_tad.sbp.attention import AttentionOptions
+from sbp_tad.sbp.config import SBPError
 from sbp_tad.sbp.functions import MLPOptions, attention_branch, mask_gradient, mlp_branch
 from sbp_tad.sbp.masks import Grid, draw_kept_tokens
 from sbp_tad.sbp.token_config import TokenSBPConfig
@@ -47,6 +48,8 @@ class ModelState:
         config: the choices.
         seed: first number of every sampling key.
         step: training forwards begun so far; set it when resuming.
+        keys: sampling keys of this forward, one a sample, from whoever keeps
+            count itself; None: (seed, step, place in the global batch).
         grid: (T, H, W) of the tokens, where a model tells it to blocks that
             see a flat sequence.
     """
@@ -54,12 +57,29 @@ class ModelState:
     config: TokenSBPConfig
     seed: int = 0
     step: int = 0
+    keys: Sequence[tuple[int, ...]] | None = None
     grid: Grid | None = None
 
     def __call__(self, module: nn.Module, inputs: Any) -> None:
         """Count a training forward; a forward pre-hook of the applied model."""
         if module.training and torch.is_grad_enabled():
             self.step += 1
+
+    def keys_of(self, batch: int) -> list[tuple[int, ...]]:
+        """Sampling keys of ``batch`` items; the clips of one sample share its key and are numbered.
+
+        Raises:
+            SBPError: the items are no whole number of clips a sample.
+        """
+        if self.keys is None:
+            ranked = dist.is_available() and dist.is_initialized()
+            rank, world = (dist.get_rank(), dist.get_world_size()) if ranked else (0, 1)
+            return [(self.seed, self.step, sample * world + rank) for sample in range(batch)]
+        num_clips, rest = divmod(batch, len(self.keys))
+        if rest:
+            raise SBPError(f'a block sees {batch} items at once, but there are {len(self.keys)} '
+                           'sampling keys; give one key a sample, each of equally many items.')
+        return [(*key, clip) for key in self.keys for clip in range(num_clips)]
 
 
 @dataclass(frozen=True)
@@ -127,7 +147,7 @@ class TokenSBP:
 
     @outside_graph
     def draw_mask(self, batch: int, grid: Grid, branch: int = 0) -> TokenMask:
-        """The kept tokens of ``batch`` samples, from (seed, step, sample, block, branch) alone.
+        """The kept tokens of ``batch`` samples, from (key of the sample, block, branch) alone.
 
         Each branch has a mask of its own: a gradient that passes two branches
         under one mask would be scaled twice where it is kept once.
@@ -135,8 +155,7 @@ class TokenSBP:
         state, config = self.token_sbp.model, self.token_sbp.model.config
         dropped = config.shortcut == 'dropped'
         place = (0, 0) if dropped else (self.token_sbp.number, branch)  # one mask for all, or not
-        rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        keys = [(state.seed, state.step, sample * world + rank, *place) for sample in range(batch)]
+        keys = [(*key, *place) for key in state.keys_of(batch)]
         kept = draw_kept_tokens(grid, config.keep_ratio, config.mask, keys,
                                 self.token_sbp.merges if dropped else 0)
         kept = kept.reshape(batch, -1)

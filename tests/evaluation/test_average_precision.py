@@ -8,7 +8,8 @@ from evaluation_cases import cases, score
 from hypothesis import given, settings
 from reference.average_precision import activitynet_ap
 
-from sbp_tad.evaluation.average_precision import average_precision, temporal_iou_of_pairs
+from sbp_tad.evaluation.average_precision import average_precision
+from sbp_tad.segments.overlap import temporal_iou_of_pairs
 
 TIOU = (0.1, 0.25, 0.5, 0.6, 1.0)
 

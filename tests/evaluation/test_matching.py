@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbp_tad.evaluation import matching
-from sbp_tad.evaluation.average_precision import temporal_iou_of_pairs
 from sbp_tad.evaluation.matching import SegmentTable, candidate_pairs, match_in_turn
+from sbp_tad.segments import pairs as pair_chunks
+from sbp_tad.segments.overlap import temporal_iou_of_pairs
 
 preference_lists = st.lists(st.permutations(range(6)).flatmap(
     lambda options: st.integers(0, 6).map(lambda n: options[:n])), max_size=12)
@@ -55,7 +55,7 @@ def table(generator, size):
 @pytest.mark.parametrize('pairs_at_once', [1, 7, 1 << 20])
 @pytest.mark.parametrize('sizes', [(30, 12), (0, 5), (5, 0)])
 def test_pairs_are_those_of_one_video_and_class_in_any_chunking(monkeypatch, pairs_at_once, sizes):
-    monkeypatch.setattr(matching, '_PAIRS_AT_ONCE', pairs_at_once)
+    monkeypatch.setattr(pair_chunks, '_PAIRS_AT_ONCE', pairs_at_once)
     generator = np.random.default_rng(3)
     detections, truth = (table(generator, size) for size in sizes)
     pairs = candidate_pairs(detections, truth, temporal_iou_of_pairs, 0.25)

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbp_tad.evaluation.options import EvaluationError
-from sbp_tad.evaluation.post_processing import PostProcessing, merge_windows
-from sbp_tad.segments import soft_nms
+from sbp_tad.evaluation.post_processing import SUPPRESSION_METHODS, PostProcessing, merge_windows
+from sbp_tad.segments import VOTE_WEIGHTS, non_maximum_weighted, soft_nms, vote_segments
 
 
 def columns(rows):
@@ -69,6 +69,36 @@ def test_suppression_is_that_of_soft_nms(method):
     assert np.array_equal(labels, window[2][index])
 
 
+def test_weighted_suppression_moves_the_segments():
+    window = columns([(0, 10, 0.9, 0), (1, 10, 0.8, 0), (30, 40, 0.7, 0), (1, 9, 0.6, 1)])
+    rules = PostProcessing(method='nmw', iou_threshold=0.6)
+    segments, scores, labels = merge_windows([window], rules)
+    index, expected, means = non_maximum_weighted(*window, iou_threshold=0.6)
+    assert np.array_equal(scores, expected) and np.array_equal(segments, means)
+    assert np.array_equal(labels, window[2][index]) and segments[0, 0] > 0
+
+
+@pytest.mark.parametrize('method', SUPPRESSION_METHODS)
+@pytest.mark.parametrize('weight', VOTE_WEIGHTS)
+def test_voting_moves_segments_and_nothing_else(method, weight):
+    window = columns([(0, 10, 0.9, 0), (1, 10, 0.8, 0), (30, 40, 0.7, 0), (1, 9, 0.6, 1)])
+    plain = merge_windows([window], PostProcessing(method=method))
+    voted = merge_windows([window], PostProcessing(method=method, voting_iou=0.7,
+                                                   voting_weight=weight))
+    assert np.array_equal(plain[1], voted[1]) and np.array_equal(plain[2], voted[2])
+    expected = vote_segments(plain[0], plain[2], *window, iou_threshold=0.7, weight=weight)
+    assert np.array_equal(voted[0], expected)
+    assert (voted[0] != window[0][0]).any()
+
+
+def test_class_agnostic_suppression_and_voting_cross_classes():
+    window = columns([(0, 10, 0.9, 0), (0, 8, 0.9, 1)])
+    segments, _, labels = merge_windows([window], PostProcessing(
+        method='hard', class_agnostic=True, voting_iou=0.7, voting_weight='score'))
+    assert labels.tolist() == [0] and segments.tolist() == [[0, 9]]
+    assert len(merge_windows([window], PostProcessing(method='hard'))[0]) == 2
+
+
 def test_none_keeps_every_candidate():
     window = columns([(0, 10, 0.9, 0), (0, 10, 0.8, 0)])
     assert merge_windows([window], PostProcessing(method='none'))[1].tolist() == [0.9, 0.8]
@@ -78,6 +108,8 @@ def test_none_keeps_every_candidate():
     (dict(method='soft'), "method must be one of .*got 'soft'"),
     (dict(max_detections=0), 'max_detections must be at least 1, got 0'),
     (dict(max_candidates=-1), 'max_candidates must be at least 1'),
+    (dict(voting_weight='area'), "voting_weight must be one of .*got 'area'"),
+    (dict(voting_iou=0), r'voting_iou must lie in \(0, 1\], or be None for no voting, got 0'),
     (dict(sigma=0), 'sigma must be positive'),
     (dict(min_score=-0.1), 'min_score and min_duration_seconds not negative')])
 def test_wrong_rules(options, message):

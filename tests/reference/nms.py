@@ -1,4 +1,4 @@
-"""Soft-NMS one pair at a time, as slow and as plain as it can be."""
+"""The NMS family one pair at a time, as slow and as plain as it can be."""
 import numpy as np
 
 
@@ -28,5 +28,38 @@ def weight(overlap, sigma, method, iou_threshold):
     if method == 'gaussian':
         return np.exp(overlap * overlap / -sigma)
     if method == 'linear':
-        return 1 - overlap if overlap > iou_threshold else 1.0
+        return 1 - overlap if overlap >= iou_threshold else 1.0
     return 0.0 if overlap >= iou_threshold else 1.0
+
+
+def nmw(segments, scores, labels, iou_threshold, min_score, max_segments):
+    """Indices, scores and mean segments, best first; over all classes in one loop."""
+    left = [i for i, score in enumerate(scores) if score > 0 and score >= min_score]
+    picks = []
+    while left and len(picks) != max_segments:
+        best = max(left, key=lambda i: (scores[i], -i))
+        members = {best: float(scores[best])}
+        for i in left:
+            overlap = tiou(segments[i], segments[best])
+            if i != best and labels[i] == labels[best] and overlap >= iou_threshold:
+                members[i] = scores[i] * overlap
+        mean = [sum(w * segments[i][end] for i, w in members.items()) / sum(members.values())
+                for end in (0, 1)]
+        picks.append((best, float(scores[best]), mean))
+        left = [i for i in left if i not in members]
+    return [list(column) for column in zip(*picks)] or [[], [], []]
+
+
+def vote(picks, pick_labels, segments, scores, labels, iou_threshold, by_iou):
+    """Each pick as the mean of the detections of its class that overlap it enough."""
+    voted = []
+    for pick, pick_label in zip(picks, pick_labels):
+        total, sums = 0.0, [0.0, 0.0]
+        for segment, score, label in zip(segments, scores, labels):
+            overlap = tiou(pick, segment)
+            if label == pick_label and overlap >= iou_threshold:
+                share = score * overlap if by_iou else score
+                total += share
+                sums = [sums[end] + share * segment[end] for end in (0, 1)]
+        voted.append([sums[0] / total, sums[1] / total] if total > 0 else list(pick))
+    return voted

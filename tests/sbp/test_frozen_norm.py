@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from sbp_tad.sbp import SavedMemory, SBPError, fold_frozen_norm, unfold_frozen_norm
-from sbp_tad.sbp.frozen_norm import has_more_weights, numbered_pairs, pointwise_dilation
+from sbp_tad.sbp.frozen_norm import (Pair, has_more_weights, numbered_pairs,
+                                     pointwise_dilation)
 
 CASES = {
     '1d': (lambda: (nn.Conv1d(3, 6, 3), nn.BatchNorm1d(6)), (3, 9)),
@@ -172,6 +173,15 @@ def test_pairs_by_name_on_request():
         fold_frozen_norm(model)
     assert fold_frozen_norm(model, rules=[numbered_pairs]) == 1
     torch.testing.assert_close(model(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_pair_may_reach_into_another_module():
+    model, x = build('2d')
+    expected = run(model, x)
+    model[0] = nn.Sequential(nn.Identity(), model[0])
+    assert fold_frozen_norm(model, [lambda module: [Pair('0.1', '1')] * (module is model)]) == 1
+    assert_same(run(model, x), expected)
+    assert unfold_frozen_norm(model) == 1
 
 
 def test_a_wrong_pair_is_refused_at_the_first_forward():

@@ -1,55 +1,16 @@
-import json
+"""Suppression equals the slow reference and the published kernels."""
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import nms as reference
+from segment_cases import PUBLISHED_SOURCES, detections, published_cases, published_options
 
-from sbp_tad.segments import METHODS, SegmentError, soft_nms, temporal_iou
+from sbp_tad.segments import METHODS, SegmentError, non_maximum_weighted, soft_nms
 
-HERE = Path(__file__).parent
-SHARED = HERE.parents[1] / 'shared/data/softnms/softnms_cases_public.json'
 PUBLISHED_METHODS = {0: 'hard', 1: 'linear', 2: 'gaussian', 3: 'gaussian'}
-
-
-def detections(number, classes, seed, duration=100.0, quantum=None):
-    """Random segments, scores and labels; a quantum makes ties and touching ends."""
-    rng = np.random.default_rng(seed)
-    start = rng.uniform(0, duration, number)
-    segments = np.stack([start, start + rng.uniform(0, 20, number)], axis=1)
-    scores = rng.random(number)
-    if quantum:
-        segments, scores = np.round(segments / quantum) * quantum, np.round(scores, 1)
-    return segments, scores, rng.integers(0, classes, number) * 3 - 1
-
-
-def test_iou_of_known_pairs():
-    a = [[0, 10], [5, 5], [-4, -2]]
-    b = [[0, 10], [5, 15], [10, 20], [2, 4], [5, 5]]
-    expected = [[1, 1 / 3, 0, 0.2, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
-    np.testing.assert_array_equal(temporal_iou(np.array(a), np.array(b)), expected)
-
-
-@pytest.mark.parametrize('a, b, shape', [(0, 3, (0, 3)), (2, 0, (2, 0)), (0, 0, (0, 0))])
-def test_iou_of_nothing_has_its_shape(a, b, shape):
-    assert temporal_iou(np.ones((a, 2)), np.ones((b, 2))).shape == shape
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.integers(0, 2**31), st.floats(0.1, 10), st.floats(-50, 50))
-def test_iou_is_symmetric_bounded_and_without_units(seed, scale, shift):
-    segments = detections(12, 1, seed, duration=30)[0]
-    overlap = temporal_iou(segments, segments)
-    np.testing.assert_array_equal(overlap, overlap.T)
-    assert (overlap >= 0).all() and (overlap <= 1).all()
-    np.testing.assert_array_equal(overlap.diagonal(), 1)
-    moved = segments * scale + shift
-    np.testing.assert_allclose(temporal_iou(moved, moved), overlap, atol=1e-9)
-    slow = [[reference.tiou(a, b) for b in segments] for a in segments]
-    np.testing.assert_array_equal(overlap, slow)
 
 
 @settings(deadline=None, max_examples=60)
@@ -112,34 +73,64 @@ def test_nothing_in_gives_nothing_out():
     assert indices.shape == scores.shape == (0,)
 
 
-def published_cases(path):
-    if not path.exists():
-        pytest.skip(f'{path.name}: the shared data folder is not beside the repository')
-    return json.loads(path.read_text())['cases']
-
-
-@pytest.mark.parametrize('path', [HERE / 'data/segments/softnms_cases.json', SHARED],
-                         ids=['sample', 'shared'])
-def test_published_float32_kernels_pick_the_same(path):
-    for case in published_cases(path):
+@pytest.mark.parametrize('source', PUBLISHED_SOURCES)
+def test_published_float32_kernels_pick_the_same(source):
+    """OpenTAD's and ActionFormer's; their labels were drawn for several classes."""
+    for case in published_cases(source):
         segments, scores = np.array(case['segs']), np.array(case['scores'])
-        options = {key: case['params'][key] for key in ('sigma', 'min_score', 'iou_threshold')}
-        options['max_segments'] = case['params']['max_seg_num']
-        expected = case['expected']
+        options = published_options(case)
         for number, method in PUBLISHED_METHODS.items():
-            published = expected[f'softnms_method{number}']
+            published = case['expected'][f'softnms_method{number}']
             indices, values = soft_nms(segments, scores, np.zeros(len(scores), int),
                                        method=method, **options)
             np.testing.assert_array_equal(indices, published['inds'], err_msg=case['id'])
             np.testing.assert_allclose(values, np.array(published['dets'])[:, 2], atol=1e-6)
         for name, method in (('opentad_batched_soft_multiclass1', 'gaussian'),
+                             ('actionformer_batched_soft_multiclass1', 'gaussian'),
                              ('batched_hard_multiclass1', 'hard')):
-            published = expected[name]
+            published = case['expected'][name]
             labels = np.array(case['labels'])
             indices, values = soft_nms(segments, scores, labels, method=method, **options)
             np.testing.assert_array_equal(segments[indices], published['segs'])
             np.testing.assert_array_equal(labels[indices], published['labels'])
             np.testing.assert_allclose(values, published['scores'], atol=1e-6)
+        indices, _ = soft_nms(segments, scores, np.zeros(len(scores), int), method='hard',
+                              **options)
+        np.testing.assert_array_equal(indices, case['expected']['hard_nms_inds'])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**31), st.integers(0, 70), st.integers(1, 4), st.sampled_from([0.3, 0.5, 1]),
+       st.sampled_from([None, 1.0, 4.0]), st.sampled_from([0.0, 0.001, 0.3]),
+       st.sampled_from([1, 7, 1000]))
+def test_weighted_segments_are_those_of_the_slow_reference(seed, number, classes, iou_threshold,
+                                                           quantum, min_score, limit):
+    data = detections(number, classes, seed, quantum=quantum)
+    indices, scores, segments = non_maximum_weighted(
+        *data, iou_threshold=iou_threshold, min_score=min_score, max_segments=limit)
+    slow = reference.nmw(*data, iou_threshold, min_score, limit)
+    np.testing.assert_array_equal(indices, slow[0])
+    np.testing.assert_array_equal(scores, slow[1])
+    np.testing.assert_allclose(segments, np.reshape(slow[2], (-1, 2)), rtol=1e-12, atol=1e-12)
+    hard = soft_nms(*data, method='hard', iou_threshold=iou_threshold, min_score=min_score,
+                    max_segments=limit)
+    np.testing.assert_array_equal(indices, hard[0])
+
+
+def test_a_weighted_segment_lies_where_its_members_are():
+    segments = np.array([[0, 10], [2, 10], [40, 50], [5, 5], [0, 10.]])
+    scores, labels = np.array([.8, .5, .3, .2, .7]), np.array([0, 0, 0, 0, 1])
+    indices, values, means = non_maximum_weighted(segments, scores, labels)
+    np.testing.assert_array_equal(indices, [0, 4, 2, 3])
+    np.testing.assert_array_equal(values, [.8, .7, .3, .2])
+    start = 2 * .5 * .8 / (.8 + .5 * .8)
+    np.testing.assert_allclose(means, [[start, 10], [0, 10], [40, 50], [5, 5]])
+
+
+def test_nothing_is_weighted_to_nothing():
+    indices, scores, segments = non_maximum_weighted(np.empty((0, 2)), np.empty(0),
+                                                     np.empty(0, int))
+    assert indices.shape == scores.shape == (0,) and segments.shape == (0, 2)
 
 
 @pytest.mark.parametrize('change, message', [
@@ -163,16 +154,12 @@ def test_bad_input_is_refused_in_words(change, message):
         soft_nms(**arguments)
 
 
-def test_iou_refuses_a_wrong_shape():
-    with pytest.raises(SegmentError, match=r'shape \(N, 2\)'):
-        temporal_iou(np.ones(4), np.ones((1, 2)))
-
-
-def test_speed_stays_in_its_order_of_magnitude():
+@pytest.mark.parametrize('suppress', [soft_nms, non_maximum_weighted])
+def test_speed_stays_in_its_order_of_magnitude(suppress):
     """Ten times the time on a quiet core (about 0.2 s and 5 ms), so only a relapse fails."""
     segments, scores, _ = detections(40_000, 1, seed=0, duration=1000.0)
     labels = np.arange(40_000) % 20
     for number, limit, seconds in ((40_000, None, 2.0), (2_000, 200, 0.05)):
         begin = time.perf_counter()
-        soft_nms(segments[:number], scores[:number], labels[:number], max_segments=limit)
+        suppress(segments[:number], scores[:number], labels[:number], max_segments=limit)
         assert time.perf_counter() - begin < seconds

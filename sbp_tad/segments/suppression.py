@@ -1,42 +1,19 @@
-"""Temporal segments: overlap and non-maximum suppression. NumPy only."""
+"""Class-wise non-maximum suppression: soft, hard and weighted."""
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable
 
 import numpy as np
 
-from sbp_tad.errors import UserError
+from sbp_tad.segments.overlap import SegmentError, checked_detections
 
 # rescores (classes, width) in place, given the overlaps of the same shape
 Decay = Callable[[np.ndarray, np.ndarray], None]
 
 METHODS = ('gaussian', 'linear', 'hard')
-_GONE = -1.0  # the score of a picked, suppressed or padded entry
+_GONE = 0.0  # the score of a picked, suppressed or padded entry
 _STEPS_BETWEEN_CLEANUPS = 16
-
-
-class SegmentError(UserError, ValueError):
-    """Segments, scores or labels that do not describe detections."""
-
-
-def temporal_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Temporal intersection over union of every pair of segments.
-
-    Args:
-        a: (N, 2) start and end, any one unit.
-        b: (M, 2) start and end in the unit of ``a``.
-
-    Returns:
-        (N, M) float64 in [0, 1]; 0 where both segments have no length.
-
-    Raises:
-        SegmentError: an argument is not of shape (N, 2).
-    """
-    a, b = _as_segments(a)[:, None], _as_segments(b)[None]  # (N, 1, 2), (1, M, 2)
-    shared = np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0])
-    shared = np.maximum(shared, 0.0)  # (N, M)
-    union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
 def soft_nms(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray, *,
@@ -48,7 +25,7 @@ def soft_nms(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray, *,
     Again and again the best remaining detection of a class is picked, and
     every other one of that class, overlapping it by ``o``, is rescored:
     ``gaussian`` multiplies by ``exp(-o ** 2 / sigma)``; ``linear`` by
-    ``1 - o`` where ``o > iou_threshold``; ``hard`` drops it where
+    ``1 - o`` where ``o >= iou_threshold``; ``hard`` drops it where
     ``o >= iou_threshold``. Equal scores are picked in the order of the input.
 
     Args:
@@ -69,20 +46,56 @@ def soft_nms(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray, *,
         SegmentError: shapes that do not fit, numbers that are not finite,
             an end before its start, a negative score or an unknown method.
     """
-    segments, scores, labels = _checked_detections(segments, scores, labels)
-    decay = _decay_rule(method, sigma, iou_threshold)
+    indices, values = _pick_all(_Candidates, _decay_rule(method, sigma, iou_threshold),
+                                (segments, scores, labels), min_score, max_segments)
+    return indices, values
+
+
+def non_maximum_weighted(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray, *,
+                         iou_threshold: float = 0.5, min_score: float = 0.001,
+                         max_segments: int | None = 200
+                         ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Class-wise non-maximum weighting, NMW (Zhou et al., CAD, ICCVW 2017; DaoTAD).
+
+    Picks as hard NMS does, but a pick and what it suppresses become one
+    segment: their mean, weighted by score times temporal IoU with the pick.
+    The score is that of the pick.
+
+    Args:
+        segments: (N, 2) start and end, any one unit.
+        scores: (N,) not negative.
+        labels: (N,) integers; classes never touch each other.
+        iou_threshold: a detection that overlaps the pick by it or more joins it.
+        min_score: detections below it are lost.
+        max_segments: the best of all classes that are returned; ``None`` for all.
+
+    Returns:
+        Indices (K,) int64 of the picks in the input, their scores (K,)
+        float64, best first, and the mean segments (K, 2) float64.
+
+    Raises:
+        SegmentError: shapes that do not fit, numbers that are not finite,
+            an end before its start or a negative score.
+    """
+    indices, values, sums = _pick_all(
+        partial(_Clusters, iou_threshold), _decay_rule('hard', 1.0, iou_threshold),
+        (segments, scores, labels), min_score, max_segments)
+    return indices, values, sums[:, 1:] / sums[:, :1]
+
+
+def _pick_all(candidates: Callable[..., _Candidates], decay: Decay,
+              detections: tuple[np.ndarray, np.ndarray, np.ndarray], min_score: float,
+              max_segments: int | None) -> list[np.ndarray]:
+    """Columns (K,) of the picks of all classes, best first: index, score and what else comes."""
+    segments, scores, labels = checked_detections(*detections)
     limit = len(scores) if max_segments is None else max_segments
     alive = np.flatnonzero((scores >= min_score) & (scores > 0))
-    picks = [np.empty(0, np.int64)]
-    rescored = [np.empty(0)]
-    for table in _class_tables(labels[alive]):
-        state = _Candidates(segments, scores, alive[table], table >= 0)
-        indices, values = state.suppress(decay, min_score, limit)
-        picks.append(indices)
-        rescored.append(values)
-    indices, values = np.concatenate(picks), np.concatenate(rescored)
-    order = np.lexsort((indices, -values))[:limit]
-    return indices[order], values[order]
+    picks = [
+        candidates(segments, scores, alive[table], table >= 0).suppress(decay, min_score, limit)
+        for table in _class_tables(labels[alive])]
+    indices, *columns = (np.concatenate(parts) for parts in zip(*picks))
+    order = np.lexsort((indices, -columns[0]))[:limit]
+    return [column[order] for column in (indices, *columns)]
 
 
 class _Candidates:
@@ -91,6 +104,8 @@ class _Candidates:
     Rows keep the order of the input: ``argmax`` then takes the first of
     equals.
     """
+
+    _columns = ('index', 'score', 'start', 'end', 'length', 'zero')
 
     def __init__(self, segments: np.ndarray, scores: np.ndarray, index: np.ndarray,
                  real: np.ndarray) -> None:
@@ -102,30 +117,37 @@ class _Candidates:
         self.length = np.maximum(self.end - self.start, np.finfo(float).tiny)
         self.zero = np.zeros_like(self.score)  # NumPy clips three times faster against an array
 
-    def suppress(self, decay: Decay, min_score: float, limit: int
-                 ) -> tuple[np.ndarray, np.ndarray]:
-        """Pick until nothing above ``min_score`` or no better than ``limit`` picks is left."""
-        indices, values = [], []
-        while self.score.size:
+    def suppress(self, decay: Decay, min_score: float, limit: int) -> list[np.ndarray]:
+        """Pick until nothing above ``min_score`` or no better than ``limit`` picks is left.
+
+        Returns columns: indices, scores and what :meth:`_describe` adds.
+        """
+        picks = []
+        while True:
             for _ in range(_STEPS_BETWEEN_CLEANUPS):
-                index, value = self._pick(decay, min_score)
-                indices.append(index)
-                values.append(value)
+                picks.append(self._pick(decay, min_score))
             self._clean_up(min_score)
             best_left = self.score.max(initial=_GONE)
-            if np.count_nonzero(np.concatenate(values) > best_left) >= limit:
-                break
-        return np.concatenate(indices), np.concatenate(values)
+            values = np.concatenate([pick[1] for pick in picks])
+            if not self.score.size or np.count_nonzero(values > best_left) >= limit:
+                return [np.concatenate(column) for column in zip(*picks)]
 
-    def _pick(self, decay: Decay, min_score: float) -> tuple[np.ndarray, np.ndarray]:
+    def _pick(self, decay: Decay, min_score: float) -> list[np.ndarray]:
         """Take the best of every row and rescore what overlaps it."""
         rows = np.arange(len(self.score))
         best = rows, self.score.argmax(axis=1)
         value, index = self.score[best], self.index[best]
         self.score[best] = _GONE
-        decay(self.score, self._overlap(best))
+        overlap = self._overlap(best)
+        columns = (index, value, *self._describe(best, value, overlap))
+        decay(self.score, overlap)
         found = (value > 0) & (value >= min_score)
-        return index[found], value[found]
+        return [column[found] for column in columns]
+
+    def _describe(self, best: tuple[np.ndarray, np.ndarray], value: np.ndarray,
+                  overlap: np.ndarray) -> tuple[np.ndarray, ...]:
+        """What else is known of the picks, (classes,) each."""
+        return ()
 
     def _overlap(self, best: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Temporal IoU (classes, width) of every entry with the pick of its row."""
@@ -146,8 +168,28 @@ class _Candidates:
             return
         rows = np.flatnonzero(counts)[:, None]
         columns = np.argsort(~alive[rows[:, 0]], axis=1, kind='stable')[:, :width]
-        for name in ('index', 'score', 'start', 'end', 'length', 'zero'):
+        for name in self._columns:
             setattr(self, name, getattr(self, name)[rows, columns])
+
+
+class _Clusters(_Candidates):
+    """Candidates of which a pick takes the suppressed ones in."""
+
+    _columns = (*_Candidates._columns, 'moments')
+
+    def __init__(self, iou_threshold: float, *candidates: np.ndarray) -> None:
+        super().__init__(*candidates)
+        self.iou_threshold = iou_threshold
+        # of a weighted sum, in one product: (classes, width, 3)
+        self.moments = np.stack([np.ones_like(self.start), self.start, self.end], axis=2)
+
+    def _describe(self, best: tuple[np.ndarray, np.ndarray], value: np.ndarray,
+                  overlap: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Sums over each pick and what joins it, of weight and of weighted start and end."""
+        weight = self.score * overlap
+        weight *= overlap >= self.iou_threshold
+        weight[best] = value  # also a segment without length overlaps itself
+        return (weight[:, None] @ self.moments)[:, 0],
 
 
 def _decay_rule(method: str, sigma: float, iou_threshold: float) -> Decay:
@@ -157,10 +199,10 @@ def _decay_rule(method: str, sigma: float, iou_threshold: float) -> Decay:
         score *= np.exp(overlap, out=overlap)
 
     def linear(score: np.ndarray, overlap: np.ndarray) -> None:
-        np.multiply(score, 1.0 - overlap, out=score, where=overlap > iou_threshold)
+        np.multiply(score, 1.0 - overlap, out=score, where=overlap >= iou_threshold)
 
     def hard(score: np.ndarray, overlap: np.ndarray) -> None:
-        score[overlap >= iou_threshold] = _GONE
+        score *= overlap < iou_threshold
 
     rules = dict(zip(METHODS, (gaussian, linear, hard)))
     if method not in rules:
@@ -174,7 +216,7 @@ def _class_tables(labels: np.ndarray) -> list[np.ndarray]:
     """Positions of each class as rows padded with -1, one table for classes of like size.
 
     Within a table no class has more than twice the entries of another, so
-    padding never costs more than the entries themselves.
+    padding never costs more than the entries themselves. At least one table, if without rows.
     """
     order = np.argsort(labels, kind='stable')
     _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
@@ -185,39 +227,4 @@ def _class_tables(labels: np.ndarray) -> list[np.ndarray]:
         column = np.arange(count.max())
         inside = column < count  # (classes, width)
         tables.append(np.where(inside, order[np.where(inside, first + column, 0)], -1))
-    return tables
-
-
-def _as_segments(segments: np.ndarray) -> np.ndarray:
-    """As (N, 2) float64; an empty list counts as (0, 2)."""
-    segments = np.asarray(segments, dtype=np.float64)
-    if segments.size == 0:
-        return segments.reshape(0, 2)
-    if segments.ndim != 2 or segments.shape[1] != 2:
-        raise SegmentError('segments must have shape (N, 2), start and end in each row, '
-                           f'got {segments.shape}')
-    return segments
-
-
-def _checked_detections(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray
-                        ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    segments = _as_segments(segments)
-    scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
-    if scores.shape != (len(segments),) or labels.shape != scores.shape:
-        raise SegmentError(
-            f'{len(segments)} segments need as many scores and labels in one dimension, '
-            f'got scores of shape {scores.shape} and labels of shape {labels.shape}')
-    if labels.size and not np.issubdtype(labels.dtype, np.integer):
-        raise SegmentError(f'labels must be integers, got {labels.dtype}')
-    _refuse(~np.isfinite(segments).all(axis=1), 'a start or an end that is not finite', segments)
-    _refuse(segments[:, 1] < segments[:, 0], 'an end before its start', segments)
-    _refuse(~(np.isfinite(scores) & (scores >= 0)),
-            'a score that is negative or not finite', scores)
-    return segments, scores, labels
-
-
-def _refuse(faulty: np.ndarray, fault: str, values: np.ndarray) -> None:
-    if faulty.any():
-        first = int(faulty.argmax())
-        raise SegmentError(f'{int(faulty.sum())} of {len(faulty)} detections have {fault}; '
-                           f'the first is number {first}: {values[first]}')
+    return tables or [np.empty((0, 1), np.int64)]

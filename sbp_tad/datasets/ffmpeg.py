@@ -1,0 +1,151 @@
+"""Re-encode videos and extract frames with ffmpeg, one process a video, resumably."""
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sbp_tad.errors import UserError
+
+FRAME_TEMPLATE = 'img_%05d.jpg'  # what mmaction's RawFrameDecode reads by default
+
+
+class FFmpegError(UserError, OSError):
+    """ffmpeg is absent or cannot convert a video."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What ffmpeg makes of a video.
+
+    Args:
+        fps: frames a second of the output; None keeps those of the video.
+        short_side: pixels of the shorter side; None keeps the size.
+        key_frame_every: frames between two key frames of a re-encoded video;
+            seeking decodes from the last one on.
+        quality: ``-crf`` of H.264, lower is better; 18 can hardly be told
+            from the source.
+        jpeg_quality: ``-q:v`` of frames, 2 (best) to 31.
+
+    Raises:
+        FFmpegError: a value that ffmpeg cannot use.
+    """
+
+    fps: float | None = None
+    short_side: int | None = None
+    key_frame_every: int = 48
+    quality: int = 18
+    jpeg_quality: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ('fps', 'short_side', 'key_frame_every', 'jpeg_quality'):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise FFmpegError(f'{name} must be above 0, got {value}.')
+
+    def filters(self) -> list[str]:
+        """The ``-vf`` option: H.264 needs even sides, so these are cut to even numbers."""
+        short = self.short_side
+        size = 'trunc(iw/2)*2:trunc(ih/2)*2' if short is None else \
+            f"'if(lt(iw,ih),{short},-2)':'if(lt(iw,ih),-2,{short})'"
+        rate = [] if self.fps is None else [f'fps={self.fps:g}']
+        return ['-vf', ','.join([*rate, f'scale={size}'])]
+
+
+def find_ffmpeg() -> str:
+    """Path of the ffmpeg executable.
+
+    Raises:
+        FFmpegError: it is not on the PATH.
+    """
+    path = shutil.which('ffmpeg')
+    if path is None:
+        raise FFmpegError('ffmpeg is not on the PATH; it is needed to re-encode videos and to '
+                          'extract frames. Install it (such as `apt install ffmpeg` or `conda '
+                          'install ffmpeg`), or leave both out.')
+    return path
+
+
+def reencode(source: Path, target: Path, conversion: Conversion) -> bool:
+    """Write an H.264 mp4 without sound; False where ``target`` is there already.
+
+    Raises:
+        FFmpegError: ffmpeg is absent or fails; nothing is left at ``target``.
+    """
+    options = ['-an', *conversion.filters(), '-c:v', 'libx264', '-pix_fmt', 'yuv420p',
+               '-crf', str(conversion.quality), '-g', str(conversion.key_frame_every)]
+    return _convert(source, target, lambda part: [*options, '-f', 'mp4', str(part)])
+
+
+def extract_frames(source: Path, target: Path, conversion: Conversion) -> bool:
+    """Write a folder of ``img_00001.jpg`` and so on; False where ``target`` is there already.
+
+    Raises:
+        FFmpegError: ffmpeg is absent or fails; nothing is left at ``target``.
+    """
+    def options(part: Path) -> list[str]:
+        part.mkdir(parents=True)
+        return [*conversion.filters(), '-q:v', str(conversion.jpeg_quality),
+                str(part / FRAME_TEMPLATE)]
+    return _convert(source, target, options)
+
+
+def convert_all(convert: Callable[[Path, Path, Conversion], bool], files: Mapping[Path, Path],
+                conversion: Conversion, jobs: int = 1) -> dict[Path, str]:
+    """Convert every source to its target; a failure does not stop the others.
+
+    Args:
+        convert: :func:`reencode` or :func:`extract_frames`.
+        files: source -> target.
+        conversion: of all of them.
+        jobs: processes at a time.
+
+    Returns:
+        The sentence of each source that failed.
+
+    Raises:
+        FFmpegError: ffmpeg is absent.
+    """
+    find_ffmpeg()
+    failures: dict[Path, str] = {}
+
+    def attempt(item: tuple[Path, Path]) -> None:
+        try:
+            convert(*item, conversion)
+        except FFmpegError as error:
+            failures[item[0]] = str(error)
+
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        list(pool.map(attempt, files.items()))
+    return {source: failures[source] for source in files if source in failures}
+
+
+def _convert(source: Path, target: Path, options: Callable[[Path], list[str]]) -> bool:
+    """Run ffmpeg into a name beside the target, which only a whole result takes."""
+    if target.exists():
+        return False
+    part = target.with_name(f'.{target.name}.part')
+    _remove(part)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    command = [find_ffmpeg(), '-nostdin', '-v', 'error', '-y', '-i', str(source),
+               '-map', '0:v:0', *options(part)]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, errors='replace')
+        if result.returncode:
+            lines = result.stderr.strip().splitlines() or ['no message']
+            raise FFmpegError(f'{source}: ffmpeg fails with status {result.returncode} '
+                              f'({lines[-1][:200]}). Replace the file.')
+        part.rename(target)
+    finally:
+        _remove(part)
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
