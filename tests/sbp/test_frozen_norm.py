@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from sbp_tad.sbp import SavedMemory, SBPError, fold_frozen_norm, unfold_frozen_norm
-from sbp_tad.sbp.frozen_norm import Pair, numbered_pairs
+from sbp_tad.sbp.frozen_norm import (Pair, has_more_weights, numbered_pairs,
+                                     pointwise_dilation)
 
 CASES = {
     '1d': (lambda: (nn.Conv1d(3, 6, 3), nn.BatchNorm1d(6)), (3, 9)),
@@ -16,6 +17,12 @@ CASES = {
                          nn.BatchNorm2d(6, eps=0.1)), (4, 9, 8)),
     'no scale': (lambda: (nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6, affine=False)), (3, 5, 5)),
     '3d': (lambda: (nn.Conv3d(3, 6, (1, 3, 3)), nn.BatchNorm3d(6)), (3, 2, 6, 6)),
+    'more weights than outputs': (lambda: (nn.Conv2d(40, 6, 3, padding=1), nn.BatchNorm2d(6)),
+                                  (40, 4, 4)),
+    'pointwise, more weights': (lambda: (nn.Conv3d(80, 6, 1, bias=False), nn.BatchNorm3d(6)),
+                                (80, 1, 2, 2)),
+    'pointwise, strided': (lambda: (nn.Conv2d(4, 6, 1, stride=2, groups=2), nn.BatchNorm2d(6)),
+                           (4, 5, 5)),
     'sync': (lambda: (nn.Conv2d(3, 6, 3), nn.SyncBatchNorm(6)), (3, 6, 6)),
 }
 FROZEN = {'nothing': [], 'conv': ['0.'], 'norm': ['1.'], 'scale': ['1.weight'],
@@ -59,6 +66,32 @@ def test_output_and_gradients_are_those_of_the_two_layers(case, frozen):
     expected = run(model, x)
     assert fold_frozen_norm(model) == 1
     assert_same(run(model, x), expected)
+
+
+@pytest.mark.parametrize('case', ['2d', 'more weights than outputs'])
+def test_a_scale_of_zero_has_a_gradient(case):
+    model, x = build(case)
+    nn.init.zeros_(model[1].weight)
+    nn.init.ones_(model[1].bias)
+    expected = run(model, x)
+    assert expected[1][3].abs().min() > 0
+    fold_frozen_norm(model)
+    assert_same(run(model, x), expected)
+
+
+def test_where_the_scale_goes_does_not_depend_on_the_items_of_a_pass():
+    geometry = [(1, 1)]
+    weight = torch.empty(8, 16 * 25 + 1, 1, 1)
+    assert all(has_more_weights(weight, (n, 1, 5, 5), geometry) for n in (1, 16, 100))
+    assert not any(has_more_weights(weight[:, 1:], (n, 1, 5, 5), geometry) for n in (1, 16, 100))
+    assert has_more_weights(weight[:, 1:], (1, 1, 5, 5), [(2, 2)])
+
+
+def test_only_kernels_of_one_position_are_dilated():
+    x = torch.empty(1, 3, 5, 5)
+    assert pointwise_dilation(nn.Conv2d(3, 4, 1), x) == (2, 2)
+    assert pointwise_dilation(nn.Conv2d(3, 4, (1, 3), dilation=(1, 3)), x) == (1, 3)
+    assert pointwise_dilation(nn.Conv2d(3, 4, 1), x.to('meta')) == (1, 1)
 
 
 @every_case
