@@ -28,6 +28,9 @@ class Window:
         fps: frames a second of the video that the two above count in.
         num_valid_frames: sampled frames that lie inside the video; the rest
             is padding at the end.
+        margin_frames: video frames before and after the time that they stand
+            for which the first and the last one have seen too. 0 for frames;
+            a pre-extracted feature has often seen more than one stride.
     """
 
     video_id: str
@@ -36,6 +39,7 @@ class Window:
     stride_frames: float
     fps: float
     num_valid_frames: int
+    margin_frames: float = 0.0
 
     @property
     def start_seconds(self) -> float:
@@ -51,6 +55,12 @@ class Window:
     def valid_end_seconds(self) -> float:
         """Where the part of the window that lies in the video ends."""
         return self.start_seconds + self.num_valid_frames * self.seconds_per_frame
+
+    @property
+    def seen_seconds(self) -> tuple[float, float]:
+        """First and last moment of the video that the window shows: actions are cut here."""
+        margin = self.margin_frames / self.fps
+        return max(0.0, self.start_seconds - margin), self.valid_end_seconds + margin
 
     def seconds_to_grid(self, seconds: Number, frames_per_step: float) -> Number:
         """Video time in seconds to grid units, any array type."""

@@ -60,6 +60,14 @@ def test_sample_refuses_other_types():
         TADDataSample().gt_instances = [1, 2]
 
 
+def test_what_a_window_shows():
+    window = Window('v', 6.0, 8, 4, 10.0, 5)
+    assert window.seen_seconds == (window.start_seconds, window.valid_end_seconds)
+    seen = Window('v', 6.0, 8, 4, 10.0, 5, margin_frames=6.0).seen_seconds
+    assert seen == pytest.approx((0.0, 3.2))
+    assert Window('v', 3.0, 8, 4, 10.0, 5, margin_frames=6.0).seen_seconds[0] == 0
+
+
 def test_window_is_hashable_and_pickles():
     window = Window('v', 1.5, 8, 2, 10.0, 8)
     assert pickle.loads(pickle.dumps(window)) == window

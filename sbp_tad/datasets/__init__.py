@@ -2,14 +2,25 @@
 import mmaction.datasets  # noqa: F401  (registers the decoders and spatial transforms)
 
 import sbp_tad.registry  # noqa: F401  (cures the stack before mmaction is imported)
+from sbp_tad.datasets.activitynet import ActivityNetDataset, HACSDataset
 from sbp_tad.datasets.base import DatasetError, TemporalDetectionDataset
+from sbp_tad.datasets.egocentric import (Ego4DMQDataset, EpicKitchens100NounDataset,
+                                         EpicKitchens100VerbDataset)
+from sbp_tad.datasets.feature_files import FeatureError
+from sbp_tad.datasets.features import FeatureFiles, FeatureGrid, LoadFeatures
+from sbp_tad.datasets.fineaction import FineActionDataset
+from sbp_tad.datasets.multithumos import MultiTHUMOSDataset
+from sbp_tad.datasets.sources import FrameFolderError, FrameFolders, SourceError, VideoFiles
 from sbp_tad.datasets.thumos14 import THUMOS14_CLASSES, THUMOS14_EXCLUDED_VIDEOS, THUMOS14Dataset
 from sbp_tad.datasets.toy import ToyDataset
 from sbp_tad.datasets.transforms import PackTADInputs, SampleWindow, build_pipeline, pack_failure
 from sbp_tad.datasets.video_header import VideoReadError, probe_video
 
 __all__ = [
-    'DatasetError', 'PackTADInputs', 'SampleWindow', 'THUMOS14Dataset', 'THUMOS14_CLASSES',
-    'THUMOS14_EXCLUDED_VIDEOS', 'TemporalDetectionDataset', 'ToyDataset', 'VideoReadError',
-    'build_pipeline', 'pack_failure', 'probe_video',
+    'ActivityNetDataset', 'DatasetError', 'Ego4DMQDataset', 'EpicKitchens100NounDataset',
+    'EpicKitchens100VerbDataset', 'FeatureError', 'FeatureFiles', 'FeatureGrid',
+    'FineActionDataset', 'FrameFolderError', 'FrameFolders', 'HACSDataset', 'LoadFeatures',
+    'MultiTHUMOSDataset', 'PackTADInputs', 'SampleWindow', 'SourceError', 'THUMOS14Dataset',
+    'THUMOS14_CLASSES', 'THUMOS14_EXCLUDED_VIDEOS', 'TemporalDetectionDataset', 'ToyDataset',
+    'VideoFiles', 'VideoReadError', 'build_pipeline', 'pack_failure', 'probe_video',
 ]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,21 @@ from mmengine.logging import print_log
 
 from sbp_tad.annotations import (VideoAnnotation, check_annotation, num_out_of_range,
                                  read_annotations)
+from sbp_tad.datasets.features import FeatureFiles
+from sbp_tad.datasets.sources import FrameFolders, VideoFiles
 from sbp_tad.datasets.transforms import build_pipeline, pack_failure
-from sbp_tad.datasets.video_header import DECODER_ERRORS, VideoHeader, VideoReadError, probe_video
-from sbp_tad.datasets.windows import WindowSize, sliding_window_starts
+from sbp_tad.datasets.video_header import DECODER_ERRORS, VideoHeader, VideoReadError
+from sbp_tad.datasets.windows import sliding_window_starts
 from sbp_tad.errors import UserError
 from sbp_tad.registry import DATASETS
 
 # Differences between annotation and file below these are not worth a word.
 FPS_TOLERANCE = 0.01  # relative
 DURATION_TOLERANCE_SECONDS = 1.0
+
+# Key of data_prefix -> what lies in that folder.
+SOURCES: dict[str, type[VideoFiles]] = dict(video=VideoFiles, frames=FrameFolders,
+                                            features=FeatureFiles)
 
 
 class DatasetError(UserError, ValueError):
@@ -44,7 +50,8 @@ class TemporalDetectionDataset(BaseDataset):
     Args:
         ann_file: annotation, see :mod:`sbp_tad.annotations`.
         subsets: subsets to use; ``None`` takes the declared ones.
-        num_frames, stride_frames, target_fps: see :class:`WindowSize`.
+        num_frames, stride_frames, target_fps: see :class:`WindowSize`; of
+            features ``num_frames`` counts steps and the other two are absent.
         overlap: share in [0, 1) that neighbouring test windows have in common.
         windows_per_video: how often an epoch of training visits a video.
         ignored_labels: labels that are no class, taken out.
@@ -53,7 +60,10 @@ class TemporalDetectionDataset(BaseDataset):
         tolerance_seconds: how far outside the video a segment may end.
         on_bad_video: ``'raise'`` or ``'skip'`` (in training; reported, listed
             in ``bad_videos``, and another video taken).
-        filename_template: file of a video below ``data_prefix['video']``.
+        data_prefix: folder of ``video`` files, ``frames`` or ``features``.
+        source: options of :class:`FrameFolders` or :class:`FeatureFiles`.
+        filename_template: file of a video below ``data_prefix``; the source's
+            own by default.
         filter_cfg: ``dict(filter_empty_gt=False)`` keeps training videos
             without an action.
         kwargs: of mmengine's ``BaseDataset``.
@@ -75,10 +85,12 @@ class TemporalDetectionDataset(BaseDataset):
                  ignored_labels: Collection[str] | None = None,
                  excluded_videos: Collection[str] = (), out_of_range: str = 'error',
                  tolerance_seconds: float = 0.1, on_bad_video: str = 'raise',
-                 filename_template: str = '{video_id}.mp4', data_prefix: dict | None = None,
-                 pipeline: Sequence[dict | Callable] = (), test_mode: bool = False,
-                 **kwargs: Any) -> None:
-        self.window_size = WindowSize(num_frames, stride_frames, target_fps)
+                 filename_template: str | None = None, data_prefix: dict | None = None,
+                 source: dict | None = None, pipeline: Sequence[dict | Callable] = (),
+                 test_mode: bool = False, **kwargs: Any) -> None:
+        data_prefix = dict(video='videos') if data_prefix is None else data_prefix
+        self.source = _build_source(data_prefix, source)
+        self.window_size = self.source.window_size(num_frames, stride_frames, target_fps)
         sliding_window_starts(1, 1, overlap)  # a wrong overlap is refused here, not by an epoch
         declared = self.TEST_SUBSETS if test_mode else self.TRAIN_SUBSETS
         self.subsets = (subsets,) if isinstance(subsets, str) else tuple(subsets or declared)
@@ -90,12 +102,11 @@ class TemporalDetectionDataset(BaseDataset):
         self.out_of_range = out_of_range
         self.tolerance_seconds = tolerance_seconds
         self.on_bad_video = on_bad_video
-        self.filename_template = filename_template
+        self.filename_template = filename_template or self.source.filename_template
         self.bad_videos: dict[str, str] = {}
         self._compared: set[str] = set()
-        super().__init__(
-            ann_file, data_prefix=dict(video='videos') if data_prefix is None else data_prefix,
-            pipeline=build_pipeline(pipeline), test_mode=test_mode, **kwargs)
+        super().__init__(ann_file, data_prefix=data_prefix, pipeline=build_pipeline(pipeline),
+                         test_mode=test_mode, **kwargs)
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -138,7 +149,10 @@ class TemporalDetectionDataset(BaseDataset):
 
     def prepare_data(self, idx: int) -> dict[str, Any] | None:
         """Run the pipeline on an item; ``None`` for a skipped training video."""
-        info = self.get_data_info(idx)
+        return self.read(self.get_data_info(idx))
+
+    def read(self, info: dict[str, Any]) -> dict[str, Any] | None:
+        """Run the pipeline on an item of the data list, or on one with another ``window``."""
         if not self.test_mode and info['video_id'] in self.bad_videos:
             return None
         try:
@@ -166,7 +180,7 @@ class TemporalDetectionDataset(BaseDataset):
         """The pipeline, with a decoder's error said in a sentence."""
         if info['window'] is None and self.test_mode:
             raise VideoReadError(info['error'])
-        info['video_header'] = probe_video(info['filename'])
+        info.update(self.source.inspect(info['filename'], info['annotation']))
         self._compare(info['annotation'], info['video_header'])
         for transform in self.pipeline.transforms:
             # mmaction names every transform that touches the file like this;
@@ -185,9 +199,10 @@ class TemporalDetectionDataset(BaseDataset):
         return info
 
     def _item(self, video: VideoAnnotation) -> dict[str, Any]:
+        folder, = self.data_prefix.values()
         filename = self.filename_template.format(video_id=video.video_id)
         return dict(
-            filename=str(Path(self.data_prefix.get('video', '')) / filename),
+            filename=str(Path(folder) / filename),
             video_id=video.video_id, annotation=video, class_names=self._metainfo['classes'],
             modality='RGB', start_index=0, window=None)
 
@@ -198,15 +213,12 @@ class TemporalDetectionDataset(BaseDataset):
     def _test_items(self, video: VideoAnnotation) -> list[dict[str, Any]]:
         item = self._item(video)
         try:
-            video = _with_timing(video, item['filename'])
+            video, windows = self.source.windows(item['filename'], video, self.window_size,
+                                                 self.overlap)
         except VideoReadError as error:
             return [dict(item, annotation=self._check(video), error=str(error))]
         item['annotation'] = self._check(video)
-        video_frames = video.duration_seconds * video.fps
-        span = self.window_size.num_frames * self.window_size.stride_at(video.fps)
-        return [dict(item, window=self.window_size.window(
-                    video.video_id, start, video.fps, video_frames))
-                for start in sliding_window_starts(video_frames, span, self.overlap)]
+        return [dict(item, window=window) for window in windows]
 
     def _check(self, video: VideoAnnotation) -> VideoAnnotation:
         return check_annotation(video, self._metainfo['classes'], self.ignored_labels,
@@ -258,13 +270,22 @@ class TemporalDetectionDataset(BaseDataset):
                       'are taken at the seconds of the annotation.', 'current', logging.WARNING)
 
 
-def _with_timing(video: VideoAnnotation, filename: str) -> VideoAnnotation:
-    """Fill in fps and duration from the file where the annotation has none."""
-    if video.fps and video.duration_seconds:
-        return video
-    header = probe_video(filename)
-    return replace(video, fps=video.fps or header.fps,
-                   duration_seconds=video.duration_seconds or header.duration_seconds)
+def _build_source(data_prefix: dict[str, str], options: dict[str, Any] | None) -> VideoFiles:
+    """What lies below the one folder of ``data_prefix``.
+
+    Raises:
+        DatasetError: no or several folders, or options that the source lacks.
+    """
+    if len(data_prefix) != 1 or not set(data_prefix) <= set(SOURCES):
+        raise DatasetError(f'data_prefix must name one folder as one of {list(SOURCES)}, such as '
+                           f"dict(video='videos'), got {dict(data_prefix)}.")
+    kind = SOURCES[next(iter(data_prefix))]
+    known = [field.name for field in fields(kind)]
+    unknown = sorted(set(options or {}) - set(known))
+    if unknown:
+        raise DatasetError(f'source has the options {known} with data_prefix='
+                           f'{dict(data_prefix)}, got also {unknown}.')
+    return kind(**(options or {}))
 
 
 def _first_line(error: BaseException) -> str:

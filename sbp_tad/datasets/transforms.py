@@ -1,7 +1,9 @@
 """The two transforms that mmaction2 lacks: draw a window, pack a window.
 
 They stand around mmaction2's own: ``DecordInit, SampleWindow, DecordDecode,
-Resize, ..., FormatShape(input_format='NCTHW'), PackTADInputs``.
+Resize, ..., FormatShape(input_format='NCTHW'), PackTADInputs``; for folders of
+frames ``SampleWindow, RawFrameDecode, Resize, ...``; for features ``LoadFeatures,
+PackTADInputs``.
 """
 from __future__ import annotations
 
@@ -86,7 +88,7 @@ class SampleWindow(BaseTransform):
                 f"{results['filename']}: the file ends after {seconds:g} s, before the first "
                 'annotated action. Replace the file or correct the annotation.')
         span = size.num_frames * size.stride_at(fps)
-        start = draw_window_start(_window_generator(), actions * fps, seconds * fps, span,
+        start = draw_window_start(window_generator(), actions * fps, seconds * fps, span,
                                   self.min_action_share)
         return size.window(annotation.video_id, start, fps, seconds * fps)
 
@@ -95,8 +97,8 @@ class SampleWindow(BaseTransform):
         if annotation is None:  # a video of which nothing is known but its file
             return
         window: Window = results['window']
-        segments, kept = clip_segments(annotation.segments_seconds, window.start_seconds,
-                                       window.valid_end_seconds, self.min_keep_share)
+        segments, kept = clip_segments(annotation.segments_seconds, *window.seen_seconds,
+                                       self.min_keep_share)
         class_names = list(results['class_names'])
         results['gt_segments_seconds'] = segments
         results['gt_labels'] = np.array(
@@ -122,7 +124,7 @@ def decodable_frames(results: dict[str, Any]) -> tuple[int, float]:
     return max(1, min(frames, claimed)), fps
 
 
-def _window_generator() -> np.random.Generator:
+def window_generator() -> np.random.Generator:
     """A generator that follows the seed and differs between items and epochs.
 
     mmengine seeds numpy's global state in each worker, but alike in every
@@ -137,23 +139,18 @@ def _window_generator() -> np.random.Generator:
 class PackTADInputs(BaseTransform):
     """Turn the results of a pipeline into the detector's input.
 
-    Returns ``dict(inputs=(C, T, H, W) tensor, data_samples=TADDataSample)``.
+    Returns ``dict(inputs=(C, T, H, W) tensor, data_samples=TADDataSample)``,
+    the inputs of features (C, T).
 
     Raises:
         PackError: ``imgs`` is not (1, C, T, H, W) with the window's T.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Pack frames, window and ground truth."""
+        """Pack frames or features, window and ground truth."""
         window: Window = results['window']
-        frames = results['imgs']
-        if frames.ndim == 5 and len(frames) == 1:
-            frames = frames[0]
-        if frames.ndim != 4 or frames.shape[1] != window.num_frames:
-            raise PackError(
-                f'PackTADInputs expects frames (1, C, {window.num_frames}, H, W), got '
-                f"{results['imgs'].shape}. Put FormatShape(input_format='NCTHW') before it "
-                'and use a single crop.')
+        inputs = results['features'] if 'features' in results else \
+            _window_frames(results['imgs'], window.num_frames)
         sample = TADDataSample(metainfo=dict(
             window=window, video_id=window.video_id, filename=results.get('filename'),
             error=None))
@@ -161,7 +158,17 @@ class PackTADInputs(BaseTransform):
             sample.gt_instances = InstanceData(
                 segments_seconds=torch.from_numpy(results['gt_segments_seconds']),
                 labels=torch.from_numpy(results['gt_labels']))
-        return dict(inputs=torch.from_numpy(np.ascontiguousarray(frames)), data_samples=sample)
+        return dict(inputs=torch.from_numpy(np.ascontiguousarray(inputs)), data_samples=sample)
+
+
+def _window_frames(imgs: np.ndarray, num_frames: int) -> np.ndarray:
+    """The one crop (C, T, H, W) of what FormatShape made."""
+    frames = imgs[0] if imgs.ndim == 5 and len(imgs) == 1 else imgs
+    if frames.ndim != 4 or frames.shape[1] != num_frames:
+        raise PackError(
+            f'PackTADInputs expects frames (1, C, {num_frames}, H, W), got {imgs.shape}. Put '
+            "FormatShape(input_format='NCTHW') before it and use a single crop.")
+    return frames
 
 
 def build_pipeline(pipeline: Sequence[dict | Callable]) -> list[Callable]:

@@ -97,6 +97,14 @@ def sliding_window_starts(num_frames: float, span_frames: float, overlap: float)
     return np.append(np.arange(max(num_steps, 1)) * step, last)
 
 
+def sliding_windows(video_id: str, size: WindowSize, fps: float, video_frames: float,
+                    overlap: float) -> list[Window]:
+    """Windows that together cover a video, see :func:`sliding_window_starts`."""
+    span = size.num_frames * size.stride_at(fps)
+    return [size.window(video_id, start, fps, video_frames)
+            for start in sliding_window_starts(video_frames, span, overlap)]
+
+
 def inside_share(segments: np.ndarray, start: float, end: float) -> np.ndarray:
     """Share of each segment that lies in [start, end].
 

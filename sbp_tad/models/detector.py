@@ -4,7 +4,7 @@ from __future__ import annotations
 import torch
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sbp_tad.registry import MODELS
@@ -25,10 +25,11 @@ def step_masks(valid_frames: Tensor, frames_per_step: float, num_steps: int) -> 
 
 @MODELS.register_module()
 class TemporalDetector(BaseModel):
-    """A temporal action detector trained from frames.
+    """A temporal action detector trained from frames, or from features.
 
     Args:
-        backbone: config; frames (B, C, T, H, W) to features (B, C', T').
+        backbone: config; frames (B, C, T, H, W) to features (B, C', T'). None
+            takes pre-extracted features (B, C', T') as input.
         head: config; pyramid levels and masks to losses or segments.
         neck: config; features and masks to pyramid levels and masks. None
             hands the head a single level.
@@ -38,12 +39,12 @@ class TemporalDetector(BaseModel):
         init_cfg: config of the weight initialization.
     """
 
-    def __init__(self, backbone: dict, head: dict, neck: dict | None = None,
+    def __init__(self, backbone: dict | None, head: dict, neck: dict | None = None,
                  num_steps: int | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | list | None = None) -> None:
         preprocessor = data_preprocessor or dict(type='TADDataPreprocessor')
         super().__init__(MODELS.build(preprocessor), init_cfg)
-        self.backbone = MODELS.build(backbone)
+        self.backbone = nn.Identity() if backbone is None else MODELS.build(backbone)
         self.neck = None if neck is None else MODELS.build(neck)
         self.head = MODELS.build(head)
         self.num_steps = num_steps
@@ -53,8 +54,9 @@ class TemporalDetector(BaseModel):
         """Run one of mmengine's modes.
 
         Args:
-            inputs: (B, C, T, H, W), one row for each readable sample; None if
-                there is none.
+            inputs: (B, C, T, H, W), or features (B, C', T') without a
+                backbone, one row for each readable sample; None if there is
+                none.
             data_samples: the samples of the batch, unreadable ones included.
             mode: ``'loss'`` (dict of losses), ``'predict'`` (the samples with
                 ``pred_instances``) or ``'tensor'`` (pyramid levels and masks).
@@ -124,6 +126,6 @@ def to_seconds(found: InstanceData, sample: TADDataSample, frames_per_step: floa
     """A head's segments in seconds (float64), cut at the ends of the window's video part."""
     window = sample.window
     seconds = window.grid_to_seconds(found.segments_grid.double(), frames_per_step)
-    seconds = seconds.clamp(window.start_seconds, window.valid_end_seconds)
+    seconds = seconds.clamp(*window.seen_seconds)
     return InstanceData(segments_seconds=seconds, scores=found.scores.float(),
                         labels=found.labels)

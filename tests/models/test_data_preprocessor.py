@@ -27,3 +27,10 @@ def test_unreadable_windows_are_left_out():
     found = run([None, frames, None])
     assert found['inputs'].shape[0] == 1 and len(found['data_samples']) == 3
     assert run([None])['inputs'] is None
+
+
+def test_features_are_padded_to_the_longest_and_not_normalized():
+    found = run([torch.ones(5, 4), None, torch.full((5, 6), 2.0, dtype=torch.float16)],
+                mean=[100, 90, 80], std=[1, 2, 4])
+    assert found['inputs'].shape == (2, 5, 6) and found['inputs'].dtype == torch.float32
+    assert found['inputs'][:, 0].tolist() == [[1, 1, 1, 1, 0, 0], [2] * 6]

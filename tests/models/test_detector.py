@@ -1,4 +1,6 @@
 """The detector: seconds in, seconds out; padding and unreadable windows change nothing else."""
+from dataclasses import replace
+
 import pytest
 import torch
 from mmengine.structures import InstanceData
@@ -154,6 +156,24 @@ def test_loss_and_prediction_agree_after_learning_one_window(detector):
     assert found.labels[best] == 0 and found.scores[best] > 0.5
     torch.testing.assert_close(found.segments_seconds[best],
                                torch.tensor([3.8, 5.4], dtype=torch.float64), atol=0.4, rtol=0)
+
+
+def test_without_a_backbone_features_are_the_input():
+    """Steps of 0.2 s whose first has seen 0.4 s before: actions are cut where it has seen them."""
+    model = MODELS.build(dict(type='TemporalDetector', backbone=None, head=dict(
+        type='AnchorFreeHead', num_classes=2, in_channels=8, strides=(1, ),
+        regression_ranges=((0, 100), ))))
+    model.head = OneActionHead()
+    sample = make_sample(valid=12, start_frame=4.0, segments=((1.0, 2.0), ))
+    sample.set_metainfo(dict(window=replace(sample.window, margin_frames=4.0)))
+    data = model.data_preprocessor(dict(inputs=[torch.randn(8, FRAMES)], data_samples=[sample]))
+    model(**data, mode='loss')
+    features, masks, segments_grid, _ = model.head.seen
+    assert features[0].equal(data['inputs']) and masks[0].sum() == 12
+    torch.testing.assert_close(segments_grid[0], torch.tensor([[3., 8.]]))  # (1 - 0.4 s) / 0.2 s
+    found, = model.eval().val_step(dict(inputs=[torch.randn(8, FRAMES)], data_samples=[sample]))
+    torch.testing.assert_close(found.pred_instances.segments_seconds,
+                               torch.tensor([[0.6, 1.0], [0.2, 3.2]], dtype=torch.float64))
 
 
 def test_unknown_mode(detector):
