@@ -6,7 +6,6 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pytest
 import torch
 from reference.masked_tokens import mask_branches, mask_keys_and_values, mask_output
 from torch import nn
@@ -24,9 +23,11 @@ class Case:
         shape: of its input.
         plain_type: of its blocks.
         ends: modules whose inputs are the ends of a block's branches; None:
-            the block is a branch itself.
-        packed: the projection to q, k and v, None where there is no attention.
-        arrange: mask (B, N, 1) to the layout of that projection.
+            the block is a branch itself, up to the output of ``last(block)``.
+        packed: the projection to q, k and v, None where there is none.
+        explicit: replaces the attention of a block, whose projection is no
+            module, by one whose k and v have a masked gradient.
+        arrange: mask (B, N, 1) to the layout of that projection, or of ``last``.
         order: mask (B, N, 1) to the order of the block's own tokens.
         dropped: whether ``shortcut='dropped'`` is possible.
         channels_first: whether a block returns (B, C, ...) instead of (B, ..., C).
@@ -35,9 +36,11 @@ class Case:
 
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
-    plain_type: type
+    plain_type: type | tuple[type, ...]
     ends: Callable[[nn.Module], list[nn.Module]] | None
+    last: Callable[[nn.Module], nn.Module] = staticmethod(lambda block: block)
     packed: Callable[[nn.Module], nn.Module] | None = None
+    explicit: Callable[[nn.Module, torch.Tensor], None] | None = None
     arrange: Callable = staticmethod(lambda mask, block: mask)
     order: Callable = staticmethod(lambda mask: mask)
     dropped: bool = True
@@ -86,17 +89,20 @@ def record_masks(monkeypatch):
 def reference_gradients(case, model, x, masks, config):
     """Plain autograd of a copy of the plain model, masked by hooks."""
     model = copy.deepcopy(model)
-    blocks = [module for module in model.modules() if type(module) is case.plain_type]
+    types = case.plain_type if isinstance(case.plain_type, tuple) else (case.plain_type, )
+    blocks = [module for module in model.modules() if type(module) in types]
     per_block = len(masks) // len(blocks)
     assert per_block * len(blocks) == len(masks)
     for block, *drawn in zip(blocks, *(masks[branch::per_block] for branch in range(per_block))):
         kept = [case.order(mask.kept[..., None].to(x.dtype)) for mask in drawn]
         if case.ends is None:
-            mask_output(block, kept[0] * drawn[0].scale)
+            mask_output(case.last(block), case.arrange(kept[0], block) * drawn[0].scale)
         else:
             mask_branches(case.ends(block), [(k, m.scale) for k, m in zip(kept, drawn)])
         if config.kv == 'kept' and case.packed:
             mask_keys_and_values(case.packed(block), case.arrange(kept[0], block))
+        if config.kv == 'kept' and case.explicit:
+            case.explicit(block, case.arrange(kept[0], block))
         if config.shortcut == 'dropped':
             mask_output(block, kept[0], case.channels_first)
     return gradients(model, x)
@@ -114,9 +120,7 @@ def assert_same(found, expected, **tolerance):
 
 def check_reference(case, monkeypatch, **options):
     """Gradients under SBP equal those of the masked reference."""
-    config = TokenSBPConfig(keep_ratio=0.3, **options)
-    if config.shortcut == 'dropped' and not case.dropped:
-        pytest.skip('the shortcut lies outside of this block')
+    config = TokenSBPConfig(**{'keep_ratio': 0.3, **options})
     model, x = case.make()
     masks = record_masks(monkeypatch)
     applied = copy.deepcopy(model)

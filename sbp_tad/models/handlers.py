@@ -1,4 +1,4 @@
-"""Token-level SBP for the blocks of mmaction: one form and one small rule a block."""
+"""Token-level SBP for Swin, VideoMAE and UniFormer: one form and one small rule a block."""
 from __future__ import annotations
 
 from functools import lru_cache
@@ -7,8 +7,7 @@ import sbp_tad.registry  # noqa: F401, cures what the imports below need
 
 # isort: split
 import torch
-from mmaction.models.backbones import mvit, swin, uniformer, vit_mae
-from mmaction.models.common.transformer import FFNWithNorm
+from mmaction.models.backbones import swin, uniformer, vit_mae
 from torch import Tensor, nn
 
 from sbp_tad.sbp.config import SBPError
@@ -172,46 +171,3 @@ class TokenUniFormerBlock(TokenSBP, uniformer.SABlock):
 def uniformer_block(block: uniformer.SABlock) -> type[nn.Module]:
     """Self-attention blocks; the convolutional ones have no tokens."""
     return TokenUniFormerBlock
-
-
-class TokenMViTMLP(TokenSBP, mvit.MLP):
-    """MLP of MViT; its attention pools over neighbours, so that no token can be dropped alone."""
-
-    plain_type = mvit.MLP
-    has_shortcut = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, N, C), class token included."""
-        if not self.is_stochastic:
-            return super().forward(x)
-        return run_mlp(x, self.draw_sequence_mask(x), None, self.fc1, self.act, self.fc2,
-                       (nn.Identity(), nn.Identity()))
-
-
-@register_rule(mvit.MLP)
-def mvit_mlp(mlp: mvit.MLP) -> type[nn.Module]:
-    """Every MLP of MViT."""
-    return TokenMViTMLP
-
-
-class TokenFFNWithNorm(TokenSBP, FFNWithNorm):
-    """MLP of TimeSformer with its norm and shortcut."""
-
-    plain_type = FFNWithNorm
-
-    def forward(self, x: Tensor, residual: None = None) -> Tensor:
-        """x (B, N, C), class token included."""
-        if not self.is_stochastic or residual is not None:
-            return super().forward(x, residual)
-        mask = self.draw_sequence_mask(x)
-        (first, activation, dropout), second, last_dropout = self.layers
-        branch = run_mlp(x, mask, self.norm, first, activation, second, (dropout, last_dropout))
-        return mask.cut_shortcut(x + self.dropout_layer(branch))
-
-
-@register_rule(FFNWithNorm)
-def timesformer_mlp(mlp: FFNWithNorm) -> type[nn.Module] | None:
-    """MLPs of two layers with a shortcut and without layer scale."""
-    fits = (isinstance(mlp.norm, nn.LayerNorm) and len(mlp.layers) == 3 and mlp.add_identity
-            and isinstance(mlp.gamma2, nn.Identity))
-    return TokenFFNWithNorm if fits else None

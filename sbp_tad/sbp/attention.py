@@ -40,6 +40,8 @@ class AttentionOptions:
         form: ``'queries'`` scales the queries, ``'scores'`` the scores,
             ``'fused'`` calls ``F.scaled_dot_product_attention``: whichever
             the plain module does, since each rounds differently.
+        sequence_first: the linear layers take the memory order (L, W, C) of
+            ``nn.MultiheadAttention``, in which dropout then draws.
         kv: ``'full'`` or ``'kept'``, see ``TokenSBPConfig``.
         gradient_scale: of the kept tokens' gradient.
         eps: of the layer norm in front; None: there is no norm.
@@ -63,6 +65,7 @@ class AttentionOptions:
     kv: str
     gradient_scale: float
     eps: float | None
+    sequence_first: bool = False
     mask: Tensor | None = None
     fused_mask: Tensor | None = None
     bias_index: Tensor | None = None
@@ -84,7 +87,7 @@ def window_chunks(num_windows: int, num_rows: int, num_heads: int, keys: Tensor)
     """Slices of windows whose scores (num_rows, L) a head fit the bound."""
     score_bytes = num_rows * keys.shape[-2] * num_heads * keys.element_size()
     budget = SCORE_BYTES_AT_ONCE.get(keys.device.type, SCORE_BYTES_ELSEWHERE)
-    step = max(1, budget // score_bytes)
+    step = max(1, budget // max(1, score_bytes))  # no query at all may be kept
     return (slice(start, min(start + step, num_windows))
             for start in range(0, num_windows, step))
 
@@ -106,13 +109,21 @@ def to_tokens(windows: Tensor, places: Tensor | None) -> Tensor:
 
 def linear_in_order(windows: Tensor, weight: Tensor, bias: Tensor | None,
                     options: AttentionOptions) -> Tensor:
-    """``F.linear`` of (W, L, C); with ``'fused'`` in the memory order of torch's attention.
-
-    That is the order (L, W, C), in which dropout draws.
-    """
-    if options.form == 'fused':
+    """``F.linear`` of (W, L, C), computed in the memory order that the options ask for."""
+    if options.sequence_first:
         return F.linear(windows.transpose(0, 1), weight, bias).transpose(0, 1)
     return F.linear(windows, weight, bias)
+
+
+def join_heads(heads: Tensor, options: AttentionOptions) -> Tensor:
+    """Heads (W, h, L, d) side by side, (W, L, C), in the memory order that the options ask for.
+
+    A linear layer adds its bias to contiguous rows within the product and to
+    others after it, which rounds differently.
+    """
+    if options.sequence_first:
+        return heads.permute(2, 0, 1, 3).flatten(2).transpose(0, 1)
+    return heads.transpose(1, 2).flatten(2)
 
 
 def relative_bias(table: Tensor | None, index: Tensor | None) -> Tensor | None:

@@ -5,6 +5,7 @@ W windows of L tokens, at most m of them kept, h heads of d channels.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sbp_tad.sbp.attention import (AttentionOptions, attend, attend_backward, bias_backward,
-                                   linear_in_order, project_backward, relative_bias, to_tokens,
-                                   to_windows)
+                                   join_heads, linear_in_order, project_backward, relative_bias,
+                                   to_tokens, to_windows)
+from sbp_tad.sbp.autocast import autocast_dtype
 from sbp_tad.sbp.token_math import (Parameters, TensorMap, activation_backward, drop,
                                     linear_backward, normalize, normalize_backward, scale_backward,
                                     spread, take, uncached_autocast)
@@ -75,6 +77,92 @@ class _MaskGradient(torch.autograd.Function):
 def mask_gradient(x: Tensor, mask: Tensor) -> Tensor:
     """``x`` itself, whose gradient is multiplied by ``mask``, of a broadcastable shape."""
     return _MaskGradient.apply(x, mask)
+
+
+class _TokenLinear(torch.autograd.Function):
+    """``y = W x + b`` for all tokens; saved: x of the kept ones; ``dx = W' dy`` there, else 0."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, kept: Tensor,
+                gradient_scale: float) -> Tensor:
+        with uncached_autocast(x.device.type):
+            out = F.linear(x, weight, bias)
+        ctx.save_for_backward(take(x, kept), weight, kept)
+        ctx.gradient_scale, ctx.shape = gradient_scale, x.shape
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, kept = ctx.saved_tensors
+        grad = take(gradient, kept) * ctx.gradient_scale
+        to_x, to_weight, to_bias = linear_backward(grad, x, weight, ctx.needs_input_grad[:3])
+        to_x = None if to_x is None else spread(to_x.to(x.dtype), kept, ctx.shape)
+        return to_x, to_weight, to_bias, None, None
+
+
+def linear_branch(x: Tensor, weight: Tensor, bias: Tensor | None, kept: Tensor,
+                  gradient_scale: float) -> Tensor:
+    """A linear layer of tokens ``x`` (..., C), backpropagated at the rows ``kept`` (k,)."""
+    return _TokenLinear.apply(x, weight, bias, kept, gradient_scale)
+
+
+RowMap = Callable[..., Tensor]
+
+
+class _KeptRows(torch.autograd.Function):
+    """``y = compute(queries, None, *others)``, row by row of the queries.
+
+    Saved: the kept queries, and all of the others. Backward: ``compute`` of
+    the kept queries again, then its gradients; none at dropped queries.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, compute: RowMap, positions: Tensor, queries: Tensor, *others: Tensor
+                ) -> Tensor:
+        with uncached_autocast(queries.device.type):
+            out = compute(queries, None, *others)
+        kept = queries.gather(2, _like_rows(positions, queries))
+        ctx.save_for_backward(positions, kept, *others)
+        ctx.compute, ctx.shape = compute, queries.shape
+        ctx.autocast_dtype = autocast_dtype(queries.device.type)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        positions, *inputs = ctx.saved_tensors
+        needs, dtype = ctx.needs_input_grad[2:], ctx.autocast_dtype
+        leaves = [x.detach().requires_grad_(need) for x, need in zip(inputs, needs)]
+        with torch.enable_grad(), torch.autocast(gradient.device.type, dtype, dtype is not None,
+                                                 cache_enabled=False):
+            out = ctx.compute(leaves[0], positions, *leaves[1:])
+        grad = gradient.gather(2, _like_rows(positions, gradient)).to(out.dtype)
+        found = iter(torch.autograd.grad(out, [x for x in leaves if x.requires_grad], grad))
+        grads = [next(found) if need else None for need in needs]
+        if grads[0] is not None:
+            zeros = grads[0].new_zeros(ctx.shape)
+            grads[0] = zeros.scatter_(2, _like_rows(positions, zeros), grads[0])
+        return (None, None, *grads)
+
+
+def _like_rows(positions: Tensor, x: Tensor) -> Tensor:
+    """Positions (B, m) as an index of rows of x (B, h, N, d)."""
+    return positions[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3])
+
+
+def kept_rows_branch(compute: RowMap, positions: Tensor, queries: Tensor, *others: Tensor
+                     ) -> Tensor:
+    """Any function of queries that treats each on its own, backpropagated at some.
+
+    Args:
+        compute: of (queries (B, h, m, d), their positions (B, m) or None for
+            all, others) to (B, h, m, d').
+        positions: (B, m) int64, the kept queries.
+        queries: (B, h, N, d).
+        others: tensors that every query sees.
+    """
+    return _KeptRows.apply(compute, positions, queries, *others)
 
 
 class _TokenMLP(torch.autograd.Function):
@@ -168,7 +256,7 @@ class _TokenAttention(torch.autograd.Function):
                 2, 0, 3, 1, 4)
             out, noise = attend(queries, keys, values, relative_bias(table, options.bias_index),
                                 options)
-            attended = out.transpose(1, 2).flatten(2)  # (W, L, C)
+            attended = join_heads(out, options)  # (W, L, C)
             branch, out_noise = drop(linear_in_order(attended, out_weight, out_bias, options),
                                      options.dropouts[1])
             y = branch if gamma is None else gamma * branch

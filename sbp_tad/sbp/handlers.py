@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from sbp_tad.sbp.modules import TokenEncoderLayer, TokenSequentialMLP
+from sbp_tad.sbp.torch_blocks import TokenEncoderLayer, TokenSequentialMLP
 
 ACTIVATIONS = (nn.GELU, nn.ReLU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Tanh)
 

@@ -19,7 +19,8 @@ from torch import nn
 
 from sbp_tad.sbp.attention import AttentionOptions
 from sbp_tad.sbp.config import SBPError
-from sbp_tad.sbp.functions import MLPOptions, attention_branch, mask_gradient, mlp_branch
+from sbp_tad.sbp.functions import (MLPOptions, attention_branch, linear_branch, mask_gradient,
+                                   mlp_branch)
 from sbp_tad.sbp.masks import Grid, draw_kept_tokens
 from sbp_tad.sbp.token_config import TokenSBPConfig
 from sbp_tad.sbp.token_math import Parameters, TensorMap
@@ -228,6 +229,11 @@ def run_mlp(x: Tensor, mask: TokenMask, norm: nn.LayerNorm | None, first: nn.Lin
                       options)
 
 
+def run_linear(x: Tensor, mask: TokenMask, layer: nn.Linear) -> Tensor:
+    """``layer(x)`` of x (..., C) as the end of a branch, backpropagated at the kept tokens."""
+    return linear_branch(x, *parameters_of(layer), mask.rows(x.device), mask.scale)
+
+
 @outside_graph
 def kept_in_windows(kept: Tensor, slots: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
     """Where the kept tokens (n,) bool lie in windows of ``slots`` (W, L).
@@ -247,8 +253,9 @@ def kept_in_windows(kept: Tensor, slots: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 def run_attention(x: Tensor, mask: TokenMask, norm: nn.LayerNorm | None, packed: Parameters,
                   projection: nn.Linear, *, num_heads: int, scale: float, form: str, kv: str,
-                  windows: Windows | None = None, score_mask: Tensor | None = None,
-                  fused_mask: Tensor | None = None, bias: tuple[Tensor, Tensor] | None = None,
+                  sequence_first: bool = False, windows: Windows | None = None,
+                  score_mask: Tensor | None = None, fused_mask: Tensor | None = None,
+                  bias: tuple[Tensor, Tensor] | None = None,
                   dropouts: tuple[nn.Module, nn.Module], gamma: Tensor | None = None) -> Tensor:
     """The attention branch of x (..., C); ``bias`` is a table (R, h) and its index (L, L).
 
@@ -264,96 +271,8 @@ def run_attention(x: Tensor, mask: TokenMask, norm: nn.LayerNorm | None, packed:
         slots=None if windows is None else windows.device_slots,
         places=None if windows is None else windows.places, length=slots.shape[1],
         num_heads=num_heads, scale=scale, form=form, kv=kv, gradient_scale=mask.scale,
-        eps=None if norm is None else norm.eps, mask=score_mask, fused_mask=fused_mask,
+        eps=None if norm is None else norm.eps, sequence_first=sequence_first, mask=score_mask,
+        fused_mask=fused_mask,
         bias_index=index, dropouts=tuple(active_dropout(layer) for layer in dropouts))
     return attention_branch(x, parameters_of(norm), packed, parameters_of(projection), table,
                             gamma, options)
-
-
-class TokenEncoderLayer(TokenSBP, nn.TransformerEncoderLayer):
-    """``nn.TransformerEncoderLayer`` that backpropagates some tokens.
-
-    Attention with dropout of its weights or a causal hint runs in kernels
-    that do not tell what they dropped; there the gradient is cut, but only
-    the MLP saves memory.
-    """
-
-    plain_type = nn.TransformerEncoderLayer
-
-    def forward(self, src: Tensor, src_mask: Tensor | None = None,
-                src_key_padding_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """See :class:`torch.nn.TransformerEncoderLayer`; src must be a batch."""
-        if not self.is_stochastic or src.dim() != 3:
-            return super().forward(src, src_mask, src_key_padding_mask, is_causal)
-        norms = (self.norm1, self.norm2) if self.norm_first else (None, None)
-        x = src + self._attend(src, norms[0], src_mask, src_key_padding_mask, is_causal)
-        x = x if self.norm_first else self.norm1(x)
-        mask = self.draw_sequence_mask(self._swap(x), branch=1)
-        if not self.self_attn.batch_first:
-            mask = mask.transpose()
-        x = x + run_mlp(x, mask, norms[1], self.linear1, self.activation, self.linear2,
-                        (self.dropout, self.dropout2))
-        return mask.cut_shortcut(x if self.norm_first else self.norm2(x))
-
-    def _swap(self, x: Tensor) -> Tensor:
-        """From the order of the layer to (B, N, C), or back."""
-        return x if self.self_attn.batch_first else x.transpose(0, 1)
-
-    def _attend(self, src: Tensor, norm: nn.LayerNorm | None, src_mask: Tensor | None,
-                padding: Tensor | None, is_causal: bool) -> Tensor:
-        attention, x = self.self_attn, self._swap(src)
-        mask = self.draw_sequence_mask(x)
-        if attention.dropout > 0 or is_causal:
-            branch = self._sa_block(src if norm is None else norm(src), src_mask, padding,
-                                    is_causal)
-            return self._swap(mask.cut_branch(self._swap(branch)))
-        scores = merge_masks(src_mask, padding, x, attention.num_heads)
-        return self._swap(run_attention(
-            x, mask, norm, (attention.in_proj_weight, attention.in_proj_bias), attention.out_proj,
-            num_heads=attention.num_heads, scale=attention.head_dim**-0.5, form='fused',
-            kv=self.token_sbp.model.config.kv, fused_mask=scores,
-            score_mask=None if scores is None else scores.expand(-1, -1, x.shape[1], -1),
-            dropouts=(nn.Identity(), self.dropout1)))
-
-
-def merge_masks(src_mask: Tensor | None, padding: Tensor | None, x: Tensor, num_heads: int
-                ) -> Tensor | None:
-    """Both masks of an encoder layer as one added to the scores: (1 or B, 1 or h, 1 or N, N)."""
-    def added(mask: Tensor) -> Tensor:
-        if mask.dtype != torch.bool:
-            return mask
-        return torch.zeros_like(mask, dtype=x.dtype).masked_fill_(mask, float('-inf'))
-
-    masks = []
-    if src_mask is not None:
-        heads = src_mask.unflatten(0, (-1, num_heads)) if src_mask.dim() == 3 \
-            else src_mask[None, None]
-        masks.append(added(heads))
-    if padding is not None:
-        masks.append(added(padding)[:, None, None].expand(-1, num_heads, -1, -1))
-    return sum(masks[1:], masks[0]) if masks else None
-
-
-class TokenSequentialMLP(TokenSBP, nn.Sequential):
-    """``nn.Sequential`` of LayerNorm, Linear, activation, Linear; dropouts after the last three."""
-
-    plain_type = nn.Sequential
-    has_shortcut = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, ..., C)."""
-        if not self.is_stochastic or x.dim() < 3:
-            return super().forward(x)
-        grid = tuple(x.shape[1:4]) if x.dim() == 5 else (1, 1, x[0, ..., 0].numel())
-        mask = self.draw_mask(len(x), grid)
-        norm, first, activation, second = (
-            layer for layer in self if not isinstance(layer, (nn.Dropout, nn.Identity)))
-        dropouts = [following_dropout(self, layer) for layer in (activation, second)]
-        return run_mlp(x, mask, norm, first, activation, second, dropouts)
-
-
-def following_dropout(layers: nn.Sequential, layer: nn.Module) -> nn.Module:
-    """The dropout right after a layer, or an identity."""
-    members = list(layers)
-    after = members[members.index(layer) + 1:][:1]
-    return after[0] if after and isinstance(after[0], nn.Dropout) else nn.Identity()

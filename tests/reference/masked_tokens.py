@@ -40,6 +40,19 @@ def mask_keys_and_values(linear, mask):
     return linear.register_forward_hook(hook)
 
 
+def explicit_attention(x, weight, bias, num_heads, scale, dropout, mask):
+    """Attention of groups (W, L, C) among themselves up to the last linear layer.
+
+    The gradient of k and v is masked by ``mask`` (W, L, 1).
+    """
+    packed = x @ weight.t() + (0 if bias is None else bias)
+    queries, others = packed.split([x.shape[-1], 2 * x.shape[-1]], -1)
+    packed = torch.cat([queries, masked(others, mask)], -1)
+    q, k, v = packed.unflatten(-1, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)  # (W, h, L, d)
+    weights = dropout((scale * q @ k.transpose(-2, -1)).softmax(-1))
+    return (weights @ v).transpose(1, 2).flatten(2)
+
+
 def mask_output(block, mask, channels_first=False):
     """Mask the output of a whole block, shortcut included; mask (B, N, 1). A handle."""
     def hook(_, __, out):

@@ -1,0 +1,115 @@
+"""Token-level SBP for TimeSformer: attention over time, attention over space, MLP."""
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import sbp_tad.registry  # noqa: F401, cures what the imports below need
+
+# isort: split
+import torch
+from mmaction.models.common.transformer import (DividedSpatialAttentionWithNorm,
+                                                DividedTemporalAttentionWithNorm, FFNWithNorm)
+from torch import Tensor, nn
+
+from sbp_tad.sbp.handlers import register_rule
+from sbp_tad.sbp.modules import TokenMask, TokenSBP, run_attention, run_linear, run_mlp
+
+
+def attend_in_groups(x: Tensor, mask: TokenMask, norm: nn.LayerNorm,
+                     attention: nn.MultiheadAttention, kv: str) -> Tensor:
+    """``attention(norm(x))`` of groups (G, L, C) among themselves; mask (G, L)."""
+    return run_attention(
+        x, mask, norm, (attention.in_proj_weight, attention.in_proj_bias), attention.out_proj,
+        num_heads=attention.num_heads, scale=math.sqrt(1 / attention.head_dim), form='queries',
+        sequence_first=True, kv=kv, dropouts=(nn.Dropout(attention.dropout), nn.Identity()))
+
+
+class TokenTemporalAttention(TokenSBP, DividedTemporalAttentionWithNorm):
+    """TimeSformer's attention over time that backpropagates some tokens.
+
+    The tokens (B, 1 + P * T) have a class token in front and frames varying
+    fastest, so masks are those of a sequence without a grid.
+    """
+
+    plain_type = DividedTemporalAttentionWithNorm
+
+    def forward(self, query: Tensor, key: None = None, value: None = None, residual: None = None,
+                **options: Any) -> Tensor:
+        """query (B, 1 + P * T, C)."""
+        if not self.is_stochastic or residual is not None:
+            return super().forward(query, key, value, residual, **options)
+        mask = self.draw_sequence_mask(query)
+        patches = replace(mask, kept=mask.kept[:, 1:].reshape(-1, self.num_frames))  # (B * P, T)
+        x = query[:, 1:].reshape(*patches.kept.shape, -1)  # (B * P, T, C)
+        # The last layer divides by the chance of being kept, so attention does not again.
+        branch = attend_in_groups(x, replace(patches, scale=1.0), self.norm, self.attn,
+                                  self.token_sbp.model.config.kv)
+        branch = self.dropout_layer(self.proj_drop(branch.contiguous()))
+        branch = run_linear(branch, patches, self.temporal_fc).reshape(len(query), -1, x.shape[2])
+        return mask.cut_shortcut(torch.cat([query[:, :1], query[:, 1:] + branch], 1))
+
+
+class TokenSpatialAttention(TokenSBP, DividedSpatialAttentionWithNorm):
+    """TimeSformer's attention over space that backpropagates some tokens.
+
+    The class token takes part in every frame and is kept in all or in none.
+    """
+
+    plain_type = DividedSpatialAttentionWithNorm
+
+    def forward(self, query: Tensor, key: None = None, value: None = None, residual: None = None,
+                **options: Any) -> Tensor:
+        """query (B, 1 + P * T, C)."""
+        if not self.is_stochastic or residual is not None:
+            return super().forward(query, key, value, residual, **options)
+        mask = self.draw_sequence_mask(query)
+        frames = replace(mask, kept=self._to_frames(mask.kept[..., None]).squeeze(-1))
+        branch = attend_in_groups(self._to_frames(query), frames, self.norm, self.attn,
+                                  self.token_sbp.model.config.kv)
+        branch = self.dropout_layer(self.proj_drop(branch.contiguous()))
+        branch = branch.unflatten(0, (len(query), -1))  # (B, T, 1 + P, C)
+        class_token = branch[:, :, 0].mean(1, True)
+        patches = branch[:, :, 1:].transpose(1, 2).flatten(1, 2)  # (B, P * T, C)
+        return mask.cut_shortcut(query + torch.cat([class_token, patches], 1))
+
+    def _to_frames(self, x: Tensor) -> Tensor:
+        """(B, 1 + P * T, C) to (B * T, 1 + P, C), the class token in every frame."""
+        patches = x[:, 1:].unflatten(1, (-1, self.num_frames)).transpose(1, 2)  # (B, T, P, C)
+        class_token = x[:, :1, None].expand(-1, self.num_frames, -1, -1)
+        return torch.cat([class_token, patches], 2).flatten(0, 1)
+
+
+@register_rule(DividedTemporalAttentionWithNorm, DividedSpatialAttentionWithNorm)
+def divided_attention(block: nn.Module) -> type[nn.Module] | None:
+    """Attention with layer norm and one packed projection to q, k and v."""
+    attention = block.attn
+    fits = (isinstance(block.norm, nn.LayerNorm) and attention._qkv_same_embed_dim
+            and not attention.batch_first and attention.bias_k is None
+            and not attention.add_zero_attn)
+    temporal = type(block) is DividedTemporalAttentionWithNorm
+    return (TokenTemporalAttention if temporal else TokenSpatialAttention) if fits else None
+
+
+class TokenFFNWithNorm(TokenSBP, FFNWithNorm):
+    """MLP of TimeSformer with its norm and shortcut."""
+
+    plain_type = FFNWithNorm
+
+    def forward(self, x: Tensor, residual: None = None) -> Tensor:
+        """x (B, N, C), class token included."""
+        if not self.is_stochastic or residual is not None:
+            return super().forward(x, residual)
+        mask = self.draw_sequence_mask(x)
+        (first, activation, dropout), second, last_dropout = self.layers
+        branch = run_mlp(x, mask, self.norm, first, activation, second, (dropout, last_dropout))
+        return mask.cut_shortcut(x + self.dropout_layer(branch))
+
+
+@register_rule(FFNWithNorm)
+def timesformer_mlp(mlp: FFNWithNorm) -> type[nn.Module] | None:
+    """MLPs of two layers with a shortcut and without layer scale."""
+    fits = (isinstance(mlp.norm, nn.LayerNorm) and len(mlp.layers) == 3 and mlp.add_identity
+            and isinstance(mlp.gamma2, nn.Identity))
+    return TokenFFNWithNorm if fits else None

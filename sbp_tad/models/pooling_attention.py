@@ -1,0 +1,140 @@
+"""Token-level SBP for MViT: pooling attention and MLP."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sbp_tad.registry  # noqa: F401, cures what the imports below need
+
+# isort: split
+import torch
+from mmaction.models.backbones import mvit
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sbp_tad.sbp.functions import kept_rows_branch
+from sbp_tad.sbp.handlers import register_rule
+from sbp_tad.sbp.masks import Grid
+from sbp_tad.sbp.modules import TokenSBP, run_linear, run_mlp
+
+
+@dataclass(frozen=True)
+class PooledAttention:
+    """Attention of pooled queries with relative positions, for all of them or for some.
+
+    Args:
+        query_grid, key_grid: (T, H, W) of the pooled tokens.
+        scale: of the queries.
+        class_token: whether one stands in front of both.
+        residual: whether the queries are added to the result.
+    """
+
+    query_grid: Grid
+    key_grid: Grid
+    scale: float
+    class_token: bool
+    residual: bool
+
+    def __call__(self, queries: Tensor, positions: Tensor | None, keys: Tensor, values: Tensor,
+                 *tables: Tensor) -> Tensor:
+        """Attended values (B, h, m, d).
+
+        Args:
+            queries: (B, h, m, d), those at ``positions`` (B, m); None: all.
+            keys, values: (B, h, L, d).
+            tables: relative positions along height, width and time, or none.
+        """
+        scores = (queries * self.scale) @ keys.transpose(-2, -1)  # (B, h, m, L)
+        if tables and positions is None:  # in place, as the plain module rounds
+            scores = mvit.add_decomposed_rel_pos(scores, queries, self.query_grid, self.key_grid,
+                                                 *tables, self.class_token)
+        elif tables:
+            scores = scores + self._relative_scores(queries, positions, tables)
+        out = scores.softmax(-1) @ values
+        if not self.residual:
+            return out
+        # With a class token the plain module adds in place, which changes no type.
+        dtype = out.dtype if self.class_token else torch.result_type(out, queries)
+        return (out + queries * self._patches(queries, positions)).to(dtype)
+
+    def _patches(self, queries: Tensor, positions: Tensor | None) -> Tensor:
+        """Which queries are no class token: (B or 1, 1, m, 1) of 1 and 0."""
+        if positions is None:
+            positions = torch.arange(queries.shape[2], device=queries.device)[None]
+        return (positions >= int(self.class_token)).to(queries)[:, None, :, None]
+
+    def _relative_scores(self, queries: Tensor, positions: Tensor, tables: tuple[Tensor, ...]
+                         ) -> Tensor:
+        """Products of the queries at ``positions`` with their relative positions: (B, h, m, L)."""
+        first = int(self.class_token)
+        _, height, width = self.query_grid
+        flat = (positions - first).clamp(min=0)
+        places = (flat // width % height, flat % width, flat // (height * width))
+        axes = (1, 2, 0)  # of the grids, in the order of the tables
+        parts = []
+        for table, place, axis in zip(tables, places, axes):
+            rows = mvit.resize_decomposed_rel_pos(table, self.query_grid[axis],
+                                                  self.key_grid[axis])[place]  # (B, m, K, d)
+            parts.append(torch.einsum('bhmd,bmkd->bhmk', queries, rows))
+        of_height, of_width, of_time = parts
+        scores = (of_time[..., None, None] + of_height[..., None, :, None]
+                  + of_width[..., None, None, :]).flatten(3)
+        return F.pad(scores, (first, 0)) * self._patches(queries, positions)
+
+
+class TokenPoolingAttention(TokenSBP, mvit.MultiScaleAttention):
+    """Pooling attention of MViT that backpropagates some of the pooled queries.
+
+    Pooling mixes neighbours, so the projection to q, k and v and the pools
+    themselves are backpropagated at every token; dropped is what follows:
+    scores, attention and the last layer. Keys and values are pooled as well
+    and take the whole gradient of the kept queries, whatever ``kv`` says.
+    """
+
+    plain_type = mvit.MultiScaleAttention
+    has_shortcut = False
+
+    def forward(self, x: Tensor, in_size: Grid) -> tuple[Tensor, Grid]:
+        """x (B, N, C), class token included where there is one, and the grid of its patches."""
+        if not self.is_stochastic:
+            return super().forward(x, in_size)
+        packed = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        (queries, grid), (keys, key_grid), (values, _) = (
+            mvit.attention_pool(part, pool, in_size, self.with_cls_token, norm)
+            for part, pool, norm in zip(packed.unbind(0), (self.pool_q, self.pool_k, self.pool_v),
+                                        (self.norm_q, self.norm_k, self.norm_v)))
+        # A class token belongs to no grid.
+        mask = self.draw_mask(len(x), (1, 1, queries.shape[2]) if self.with_cls_token
+                              else tuple(grid))
+        positions = mask.kept.nonzero()[:, 1].view(len(x), -1).to(x.device)  # (B, m)
+        attend = PooledAttention(tuple(grid), tuple(key_grid), self.scale, self.with_cls_token,
+                                 self.residual_pooling)
+        tables = (self.rel_pos_h, self.rel_pos_w, self.rel_pos_t) if self.rel_pos_embed else ()
+        out = kept_rows_branch(attend, positions, queries, keys, values, *tables)
+        out = out.transpose(1, 2).flatten(2)  # (B, N', C)
+        return run_linear(out, mask, self.proj), grid
+
+
+@register_rule(mvit.MultiScaleAttention)
+def mvit_attention(attention: mvit.MultiScaleAttention) -> type[nn.Module]:
+    """Every pooling attention."""
+    return TokenPoolingAttention
+
+
+class TokenMViTMLP(TokenSBP, mvit.MLP):
+    """MLP of MViT that backpropagates some tokens."""
+
+    plain_type = mvit.MLP
+    has_shortcut = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, N, C), class token included."""
+        if not self.is_stochastic:
+            return super().forward(x)
+        return run_mlp(x, self.draw_sequence_mask(x), None, self.fc1, self.act, self.fc2,
+                       (nn.Identity(), nn.Identity()))
+
+
+@register_rule(mvit.MLP)
+def mvit_mlp(mlp: mvit.MLP) -> type[nn.Module]:
+    """Every MLP of MViT."""
+    return TokenMViTMLP
