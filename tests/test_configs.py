@@ -2,36 +2,67 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 
+from sbp_tad import datasets
 from sbp_tad.apis import launch
-from sbp_tad.datasets.thumos14 import THUMOS14_CLASSES
-from sbp_tad.datasets.toy_videos import CLASS_NAMES
+from sbp_tad.datasets import TemporalDetectionDataset
+from sbp_tad.datasets.feature_files import write_features, write_sidecar
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/[!_]*/*.py'))
+CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/[!_]*/*.py')
+                 if path.parent.name != 'recognition')
+DATASET_TYPES = [kind for kind in map(datasets.__dict__.get, datasets.__all__)
+                 if isinstance(kind, type) and issubclass(kind, TemporalDetectionDataset)
+                 and kind is not TemporalDetectionDataset]
 SECONDS = 4
 
 
 @pytest.fixture(scope='module')
 def data_root(tmp_path_factory, write_video):
     """Four small videos that every dataset of the tree takes for its own."""
-    folder = tmp_path_factory.mktemp('data')
+    folder = tmp_path_factory.mktemp('data') / 'set'
     for name in ('videos', 'annotations'):
-        (folder / name).mkdir()
-    videos, classes = {}, (THUMOS14_CLASSES, CLASS_NAMES)
+        (folder / name).mkdir(parents=True)
+    (folder.parent / 'thumos14').symlink_to(folder)  # MultiTHUMOS borrows its videos
     for number in range(4):
-        write_video(folder / 'videos' / f'v{number}.mp4', 10 * SECONDS)
-        videos[f'v{number}'] = number
-    for path, names, subsets in (('annotations/thumos14.json', classes[0], ('validation', 'test')),
-                                 ('annotations.json', classes[1], ('training', 'test'))):
-        database = {video: dict(
-            subset=subsets[number // 2], duration=SECONDS, fps=10,
-            annotations=[dict(segment=[1.0, 3.0], label=names[number])])
-            for video, number in videos.items()}
-        (folder / path).write_text(json.dumps(dict(database=database)))
+        write_video(folder / f'v{number}.mp4', 10 * SECONDS)
+    for kind in DATASET_TYPES:
+        write_dataset(kind, folder)
     return folder
+
+
+def write_dataset(kind: type[TemporalDetectionDataset], folder: Path) -> None:
+    """Two training and two test videos, named and annotated as the dataset declares."""
+    dataset = kind(num_frames=1, stride_frames=1, lazy_init=True)
+    classes = dataset.metainfo.get('classes') or [f'fine action {i}' for i in range(106)]
+    subsets = kind.TRAIN_SUBSETS[:1] + kind.TEST_SUBSETS[:1]
+    database = {f'v{number}': dict(
+        subset=subsets[number // 2], duration=SECONDS, fps=10,
+        annotations=[dict(segment=[1.0, 3.0], label=classes[number])]) for number in range(4)}
+    for video in database:
+        name = folder / 'videos' / dataset.filename_template.format(video_id=video)
+        if not name.exists():
+            name.symlink_to(folder / f'{video}.mp4')
+    # a set that takes its classes from the annotation shall find them all
+    database['unused'] = dict(subset='unused', annotations=[
+        dict(segment=[0, 1], label=label) for label in classes])
+    (folder / dataset.ann_file).write_text(json.dumps(dict(database=database)))
+
+
+def write_features_of(dataset: Config, folder: Path) -> None:
+    """Random features of the four videos, as this config declares them."""
+    stride = dataset.source.get('stride_frames', 4)
+    timing = dict(fps=10, stride_frames=stride, window_frames=dataset.source.get(
+        'window_frames', stride))
+    path = folder / dataset.data_prefix.features
+    path.mkdir(exist_ok=True)
+    for number in range(4):
+        steps = np.random.rand(10 * SECONDS // stride, dataset.source.num_channels)
+        write_features(path / f'v{number}.npy', steps)
+        write_sidecar(path / f'v{number}.npy', timing)
 
 
 def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
@@ -41,7 +72,7 @@ def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
         cfg.model.neck.embed_channels = cfg.model.head.in_channels = 32
     cfg.default_hooks.checkpoint.update(interval=-1, save_optimizer=False)
     cfg.work_dir, cfg.experiment_name = str(work_dir), work_dir.name
-    num_frames = max(2 * cfg.model.backbone.clip_len, 16)
+    num_frames = max(2 * (cfg.model.backbone or {}).get('clip_len', 1), 16)
     if cfg.model.get('num_steps'):
         cfg.model.num_steps = num_frames
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
@@ -49,6 +80,8 @@ def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
         loader.dataset.update(data_root=str(data_root), num_frames=num_frames)
         if loader.dataset.get('stride_frames'):
             loader.dataset.stride_frames = 1
+        if 'features' in loader.dataset.get('data_prefix', ()):
+            write_features_of(loader.dataset, data_root)
     cfg.val_dataloader.dataset.overlap = cfg.test_dataloader.dataset.overlap = 0.0
     cfg.train_dataloader.dataset.indices = 1
     cfg.train_dataloader.dataset.windows_per_video = 1
@@ -80,8 +113,8 @@ def test_config_trains_and_validates(path, data_root, tmp_path, monkeypatch):
     assert runner.iter == 1
     changed = {name.split('.')[0] for name, p in runner.model.named_parameters()
                if name in before and not before[name].equal(p)}
-    learned = {'backbone', 'neck', 'head'} - ({'backbone'} if 'frozen' in path else set())
-    assert changed == learned - (set() if cfg.model.get('neck') else {'neck'})
+    parts = {name for name in ('backbone', 'neck', 'head') if cfg.model.get(name)}
+    assert changed == parts - ({'backbone'} if 'frozen' in path else set())
     scores, _ = runner.message_hub.get_scalar('val/tad/average_mAP').data
     assert len(scores) == 1 and 0 <= scores[0] <= 1
     assert list(tmp_path.glob('best_tad_average_mAP*.pth'))

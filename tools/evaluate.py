@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from sbp_tad.annotations import read_annotations
 from sbp_tad.apis.command_line import run_main
@@ -12,72 +14,86 @@ from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.evaluation.evaluate import EvaluationResult, evaluate_detections
 from sbp_tad.evaluation.options import (EMPTY_DETECTION_RULES, GROUND_TRUTH_RULES,
                                         OUTSIDE_VIDEO_RULES, PROTOCOLS, UNKNOWN_LABEL_RULES,
-                                        EvaluationError, EvaluationOptions, parse_tiou_thresholds)
+                                        EvaluationError, EvaluationOptions, dataset_rules,
+                                        parse_tiou_thresholds)
 from sbp_tad.evaluation.report import print_result
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line; ``--help`` explains every option."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    # what is not given stays absent, so that the rules of --dataset hold there
+    parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
+    default = EvaluationOptions()
     parser.add_argument('--ground-truth', required=True, type=Path, metavar='GT.json',
                         help='annotations in the ActivityNet form, .json or .json.gz')
     parser.add_argument('--predictions', required=True, type=Path, metavar='PRED.json',
                         help='{"results": {video: [{segment, label, score}]}} or {video: [...]}, '
                              'segments in seconds, .json or .json.gz')
-    parser.add_argument('--subset', required=True, help='subset to score; several: a,b')
-    parser.add_argument('--tiou', default='0.3:0.7:0.1', metavar='T',
+    parser.add_argument('--dataset', metavar='TYPE', default=None,
+                        help='take subset, thresholds, ignored labels and excluded videos as this '
+                             'dataset declares them, such as ActivityNetDataset; what is given '
+                             'beside it comes first')
+    parser.add_argument('--subset', default=None, help='subset to score; several: a,b')
+    parser.add_argument('--tiou', dest='tiou_thresholds', metavar='T',
                         help='tIoU thresholds, start:end:step or a list a,b,c '
-                             '(default: %(default)s)')
-    parser.add_argument('--protocol', choices=PROTOCOLS, default=PROTOCOLS[0])
-    parser.add_argument('--json', type=Path, metavar='OUT', help='also write the result here')
+                             '(default: 0.3:0.7:0.1)')
+    parser.add_argument('--protocol', choices=PROTOCOLS, help=f'default: {default.protocol}')
+    parser.add_argument('--json', type=Path, metavar='OUT', default=None,
+                        help='also write the result here')
     add_rule_arguments(parser.add_argument_group('rules where evaluators differ'))
     return parser.parse_args(argv)
 
 
 def add_rule_arguments(group: argparse._ArgumentGroup) -> None:
     """One option for each rule of ``EvaluationOptions``, with the same defaults."""
-    default = EvaluationOptions()
-    group.add_argument('--ignore-label', nargs='*', metavar='LABEL', default=default.ignored_labels,
+    group.add_argument('--ignore-label', dest='ignored_labels', nargs='*', metavar='LABEL',
                        help='labels that are no classes (default: Ambiguous)')
-    group.add_argument('--exclude-video', nargs='+', metavar='ID', default=(),
+    group.add_argument('--exclude-video', dest='excluded_videos', nargs='+', metavar='ID',
                        help='videos to leave out, with their detections')
-    group.add_argument('--outside-videos', choices=OUTSIDE_VIDEO_RULES,
-                       default=default.outside_videos,
-                       help='detections in videos that the ground truth does not list (or that '
-                            'hold no instance); default: %(default)s')
-    group.add_argument('--unknown-labels', choices=UNKNOWN_LABEL_RULES,
-                       default=default.unknown_labels,
-                       help='detections with a label that the ground truth does not hold; '
-                            'default: %(default)s')
-    group.add_argument('--empty-detections', choices=EMPTY_DETECTION_RULES,
-                       default=default.empty_detections,
-                       help='detections that do not start before they end; default: %(default)s')
-    group.add_argument('--duplicate-ground-truth', choices=GROUND_TRUTH_RULES,
-                       default=default.duplicate_ground_truth,
-                       help='equal video, label, start and end; default: %(default)s')
-    group.add_argument('--zero-length-ground-truth', choices=GROUND_TRUTH_RULES,
-                       default=default.zero_length_ground_truth, help='default: %(default)s')
-    group.add_argument('--late-ground-truth', choices=GROUND_TRUTH_RULES,
-                       default=default.late_ground_truth,
-                       help='segments that begin after their video ends; default: %(default)s')
+    for name, choices, what in (
+            ('outside_videos', OUTSIDE_VIDEO_RULES, 'detections in videos that the ground truth '
+             'does not list (or that hold no instance)'),
+            ('unknown_labels', UNKNOWN_LABEL_RULES, 'detections with a label that the ground truth '
+             'does not hold'),
+            ('empty_detections', EMPTY_DETECTION_RULES, 'detections that do not start before they '
+             'end'),
+            ('duplicate_ground_truth', GROUND_TRUTH_RULES, 'equal video, label, start and end'),
+            ('zero_length_ground_truth', GROUND_TRUTH_RULES, 'segments without a length'),
+            ('late_ground_truth', GROUND_TRUTH_RULES, 'segments that begin after the end')):
+        default = getattr(EvaluationOptions, name)
+        group.add_argument('--' + name.replace('_', '-'), choices=choices,
+                           help=f'{what}; default: {default}')
 
 
 def evaluate_files(arguments: argparse.Namespace) -> EvaluationResult:
     """Read both files and score them."""
-    options = EvaluationOptions(
-        protocol=arguments.protocol,
-        tiou_thresholds=parse_tiou_thresholds(arguments.tiou),
-        ignored_labels=arguments.ignore_label,
-        excluded_videos=arguments.exclude_video,
-        outside_videos=arguments.outside_videos,
-        unknown_labels=arguments.unknown_labels,
-        empty_detections=arguments.empty_detections,
-        duplicate_ground_truth=arguments.duplicate_ground_truth,
-        zero_length_ground_truth=arguments.zero_length_ground_truth,
-        late_ground_truth=arguments.late_ground_truth)
-    annotations = read_annotations(arguments.ground_truth, arguments.subset.split(','))
+    declared = {} if arguments.dataset is None else \
+        read_metainfo(arguments.dataset, arguments.ground_truth)
+    if arguments.subset is None and not declared:
+        raise EvaluationError('Which videos count? Give --subset, or --dataset, which has one.')
+    names = {field.name for field in fields(EvaluationOptions)}
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    if 'tiou_thresholds' in given:
+        given['tiou_thresholds'] = parse_tiou_thresholds(given['tiou_thresholds'])
+    options = EvaluationOptions(**{**(dataset_rules(declared) if declared else {}), **given})
+    subsets = arguments.subset.split(',') if arguments.subset else declared['subsets']
+    annotations = read_annotations(arguments.ground_truth, subsets)
     return evaluate_detections(annotations, read_detections(arguments.predictions), options,
-                               arguments.subset)
+                               ','.join(subsets))
+
+
+def read_metainfo(dataset: str, ground_truth: Path) -> dict[str, Any]:
+    """What a dataset of this type declares when it tests on this annotation.
+
+    Raises:
+        EvaluationError: there is no such dataset.
+    """
+    from sbp_tad.registry import DATASETS  # seconds to import, only needed here
+    if DATASETS.get(dataset) is None:
+        raise EvaluationError(f'There is no dataset {dataset!r}; expected the type that a config '
+                              'names, such as THUMOS14Dataset or ActivityNetDataset.')
+    return DATASETS.build(dict(type=dataset, ann_file=str(ground_truth), num_frames=1,
+                               stride_frames=1, test_mode=True, lazy_init=True)).metainfo
 
 
 def write_json(result: EvaluationResult, path: Path) -> None:

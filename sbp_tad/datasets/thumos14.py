@@ -42,7 +42,8 @@ class THUMOS14Dataset(TemporalDetectionDataset):
         DatasetError: an unknown protocol.
     """
 
-    METAINFO: dict = dict(dataset_type='thumos14', classes=THUMOS14_CLASSES)
+    METAINFO: dict = dict(dataset_type='thumos14', classes=THUMOS14_CLASSES,
+                          tiou_thresholds=(0.3, 0.4, 0.5, 0.6, 0.7))
     TRAIN_SUBSETS = ('validation',)
     TEST_SUBSETS = ('test',)
     IGNORED_LABELS = ('Ambiguous',)

@@ -1,5 +1,5 @@
 # THUMOS'14 from videos, 112 px; data/README.md shows the folder. Windows of 128 frames at
-# stride 4 (about 17 s at 30 fps); tested on 211 videos (protocol=211, see THUMOS14Dataset).
+# stride 4 (about 17 s at 30 fps); tested on 211 videos (the default protocol of THUMOS14Dataset).
 data_root = 'data/thumos14'
 
 train_pipeline = [
@@ -38,8 +38,8 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='THUMOS14Dataset', data_root=data_root, num_frames=128, stride_frames=4,
-                 overlap=0.5, protocol=211, test_mode=True, pipeline=test_pipeline))
+                 overlap=0.5, test_mode=True, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='TADMetric', tiou_thresholds=(0.3, 0.4, 0.5, 0.6, 0.7))
+val_evaluator = dict(type='TADMetric')  # at the tIoU thresholds that the dataset declares
 test_evaluator = val_evaluator
