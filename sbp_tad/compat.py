@@ -112,6 +112,7 @@ def prepare_stack() -> None:
     repair_config_inheritance()
     register_parent_types()
     repair_negative_hue()
+    repair_bfloat16_scores()
 
 
 def require_packages() -> None:
@@ -267,6 +268,20 @@ def repair_negative_hue() -> None:
     ColorJitter.adjust_hue = staticmethod(_adjust_hue)
 
 
+def repair_bfloat16_scores() -> None:
+    """Cure for ``Got unsupported ScalarType BFloat16``.
+
+    Heads of mmaction hand the scores of a training step to numpy, which has
+    no such type, to report their accuracy.
+    """
+    from mmaction.models.heads import BaseHead
+
+    loss = BaseHead.loss_by_feat
+    if not hasattr(loss, '__wrapped__'):
+        BaseHead.loss_by_feat = functools.wraps(loss)(
+            lambda head, scores, samples: loss(head, scores.float(), samples))
+
+
 def use_gloo_without_cuda(cfg: Any) -> None:
     """Cure for ``module 'torch._C' has no attribute '_cuda_setDevice'``.
 
@@ -298,6 +313,18 @@ def use_gloo_without_cuda(cfg: Any) -> None:
         find_unused_parameters=cfg.get('find_unused_parameters', False))
     wrapper.update(cfg.get('model_wrapper_cfg') or {})
     cfg.model_wrapper_cfg = {**wrapper, 'device_ids': None}
+
+
+def use_plain_collate(cfg: Any) -> None:
+    """Cure for ``repeat_pseudo_collate() got an unexpected keyword argument '_scope_'``.
+
+    Inheriting from ``mmaction::`` marks every type with its package, and the
+    Runner hands that mark to a collate function, which is no component.
+    """
+    for phase in ('train', 'val', 'test'):
+        collate = (cfg.get(f'{phase}_dataloader') or {}).get('collate_fn')
+        if isinstance(collate, dict):
+            collate.pop('_scope_', None)
 
 
 def _check_version(requirement: Requirement, context: str = '') -> None:

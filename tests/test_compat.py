@@ -319,6 +319,30 @@ def test_hue_is_left_alone_before_numpy_2(monkeypatch):
     assert ColorJitter.adjust_hue == 'as it was'
 
 
+# ---------------------------------------------------------------- bfloat16, collate
+def test_a_head_of_mmaction_reports_the_accuracy_of_bfloat16_scores():
+    compat.prepare_stack()
+    from mmaction.models.heads import TimeSformerHead
+    from mmaction.structures import ActionDataSample
+
+    compat.repair_bfloat16_scores()  # a second time changes nothing
+    head = TimeSformerHead(num_classes=3, in_channels=4)
+    samples = [ActionDataSample(gt_label=torch.tensor([label])) for label in (0, 2)]
+    scores = torch.tensor([[3, 1, 0], [0, 3, 1]], dtype=torch.bfloat16, requires_grad=True)
+    losses = head.loss_by_feat(scores, samples)
+    assert losses['top1_acc'] == 0.5
+    losses['loss_cls'].backward()
+    assert scores.grad.dtype == torch.bfloat16 and scores.grad.any()
+
+
+def test_collate_functions_lose_the_mark_of_their_package():
+    collate = dict(type='repeat_pseudo_collate', _scope_='mmaction')
+    cfg = Config(dict(train_dataloader=dict(batch_size=2, collate_fn=collate),
+                      val_dataloader=dict(batch_size=2), test_dataloader=None))
+    compat.use_plain_collate(cfg)
+    assert cfg.train_dataloader.collate_fn == dict(type='repeat_pseudo_collate')
+
+
 # ---------------------------------------------------------------- gloo
 @pytest.fixture
 def cpu_only(monkeypatch):

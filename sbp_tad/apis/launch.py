@@ -93,6 +93,13 @@ def use_amp(cfg: Config) -> None:
         cfg.optim_wrapper.pop('loss_scale', None)
 
 
+def use_cpu_amp_without_cuda(cfg: Config) -> None:
+    """Mixed precision that a config asks for, and mmengine refuses on a CPU, runs there as well."""
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type') == 'AmpOptimWrapper' and not torch.cuda.is_available():
+        use_amp(cfg)
+
+
 def skip_validation(cfg: Config) -> None:
     """Train without validating; the best checkpoint cannot be known then."""
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -192,6 +199,8 @@ def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
     """
     cfg.launcher = launcher
     compat.use_gloo_without_cuda(cfg)
+    compat.use_plain_collate(cfg)
+    use_cpu_amp_without_cuda(cfg)
     with config_faults():
         return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 

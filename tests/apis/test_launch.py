@@ -57,6 +57,18 @@ def test_amp_fits_the_device(monkeypatch, cuda, wrapper):
     assert cfg.optim_wrapper.get('loss_scale') == ('dynamic' if cuda else None)
 
 
+@pytest.mark.parametrize('cuda, before, after', [
+    (True, 'AmpOptimWrapper', 'AmpOptimWrapper'), (False, 'OptimWrapper', 'OptimWrapper'),
+    (False, 'AmpOptimWrapper', 'sbp_tad.CpuAmpOptimWrapper')])
+def test_mixed_precision_of_a_config_follows_the_machine(cuda, before, after, monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: cuda)
+    cfg = config()
+    cfg.optim_wrapper.type = before
+    launch.use_cpu_amp_without_cuda(cfg)
+    assert cfg.optim_wrapper.type == after
+    launch.use_cpu_amp_without_cuda(Config(dict(model=dict())))  # a config that only tests
+
+
 def test_amp_refuses_other_wrappers():
     cfg = config()
     cfg.optim_wrapper.type = 'ApexOptimWrapper'

@@ -1,0 +1,3 @@
+_base_ = './convnext-t_sbp-r2_300e_imagenet.py'
+
+model = dict(backbone=dict(keep_ratio=1))

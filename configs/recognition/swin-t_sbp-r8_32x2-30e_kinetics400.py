@@ -1,0 +1,3 @@
+_base_ = '../_base_/recognition/swin_t_kinetics400.py'
+
+model = dict(backbone=dict(keep_ratio=0.125))

@@ -1,0 +1,128 @@
+"""Recognition configs made small, and the clips, frames and images that they read."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from sbp_tad.datasets.toy_videos.build import write_video
+from sbp_tad.models.saved_memory import meter_saved_memory
+
+SIZE, NUM_FRAMES, SCALE = 32, 8, 36  # pixels, frames of a clip, pixels before cropping
+COLORS = ((220, 40, 40), (40, 200, 60), (40, 60, 220), (230, 230, 230))  # one a class
+
+# Options that make a backbone small, with its depth where blocks are named, and its width.
+SMALL_BACKBONES: dict[str, tuple[dict[str, Any], int]] = {
+    'ResNet': (dict(depth=18), 512),
+    'ResNetTSM': (dict(depth=18, pretrained2d=False), 512),
+    'ResNet3d': (dict(base_channels=8), 256),
+    'ResNet3dSlowOnly': (dict(base_channels=8), 256),
+    'VisionTransformer': (dict(img_size=SIZE, patch_size=8, embed_dims=32, depth=4, num_heads=2,
+                               num_frames=NUM_FRAMES), 32),
+    'MViT': (dict(arch=dict(embed_dims=16, num_layers=4, num_heads=1, downscale_indices=[1, 3]),
+                  spatial_size=SIZE, temporal_size=NUM_FRAMES), 64),
+    'UniFormer': (dict(depth=[1, 1, 3, 1], embed_dim=[16, 32, 64, 64], head_dim=16,
+                       img_size=SIZE), 64),
+    'ImageViT': (dict(img_size=SIZE, patch_size=8, embed_dims=32, num_heads=2), 32),
+    'ConvNeXt': (dict(channels=(8, 8, 16, 16), layer_scale=1.0), 16),
+}
+SWIN_DEPTHS = dict(tiny=(2, 2, 6, 2), base=(2, 2, 18, 2))
+
+
+def write_clips(folder: Path) -> Path:
+    """Two videos, folders of frames and images a class, listed as mmaction lists them."""
+    lists: dict[str, list[str]] = dict(videos=[], frames=[], images=[])
+    rng = np.random.default_rng(0)
+    for number in range(2 * len(COLORS)):
+        label = number % len(COLORS)
+        frames = [np.uint8(np.clip(np.array(COLORS[label]) + rng.normal(
+            0, 12, (SCALE, SCALE, 3)), 0, 255)) for _ in range(2 * NUM_FRAMES)]
+        write_video(folder / f'v{number}.mp4', frames, 8)
+        (folder / f'v{number}').mkdir()
+        for index, frame in enumerate(frames, start=1):
+            cv2.imwrite(str(folder / f'v{number}' / f'frame_{index:010}.jpg'), frame[..., ::-1])
+        lists['videos'].append(f'v{number}.mp4 {label}')
+        lists['frames'].append(f'v{number} 4 {NUM_FRAMES} {label}')
+        lists['images'].append(f'v{number}/frame_0000000001.jpg {label}')
+    for name, lines in lists.items():
+        (folder / f'{name}.txt').write_text('\n'.join(lines) + '\n')
+    return folder
+
+
+def shrink_backbone(backbone: Config) -> int:
+    """Shrink the config of a backbone in place; the channels it gives then."""
+    if 'pretrained' in backbone:
+        backbone.pretrained = None
+    if backbone.type == 'SwinTransformer3D':
+        backbone.update(pretrained2d=False, arch=dict(
+            embed_dims=8, depths=SWIN_DEPTHS[backbone.arch], num_heads=[1, 1, 2, 2]))
+        return 64
+    options, width = SMALL_BACKBONES[backbone.type]
+    backbone.update(options)
+    return width
+
+
+def shrink_pipeline(pipeline: list) -> list:
+    """Fewer frames and pixels; without what needs a library that is not installed."""
+    sizes = dict(RandomResizedCrop={}, Resize=dict(scale=(SIZE, SIZE)), CenterCrop=dict(
+        crop_size=SIZE), ThreeCrop=dict(crop_size=SIZE), MultiScaleCrop=dict(input_size=SIZE))
+    small = []
+    for transform in pipeline:
+        transform.update(sizes.get(transform.type, {}))
+        if transform.type == 'SampleFrames' and transform.clip_len > 1:
+            transform.update(clip_len=NUM_FRAMES, frame_interval=1)
+        if transform.type == 'Resize' and transform.get('keep_ratio', True):
+            transform.scale = (-1, SCALE)
+        if transform.type != 'PytorchVideoWrapper':
+            small.append(transform)
+    return small
+
+
+def shrink_dataset(dataset: Config, folder: Path, items: int) -> None:
+    """The first clips of ``folder`` for a dataset's own, whatever its kind."""
+    if dataset.type == 'RawframeDataset':
+        dataset.update(ann_file=str(folder / 'frames.txt'), data_prefix=dict(img=str(folder)))
+    else:
+        images = dataset.pipeline[0].type == 'ImageDecode'
+        dataset.update(ann_file=str(folder / ('images.txt' if images else 'videos.txt')),
+                       data_prefix=dict(video=str(folder)))
+    dataset.update(pipeline=shrink_pipeline(dataset.pipeline), indices=items)
+
+
+def shrink(cfg: Config, folder: Path, work_dir: Path, steps: int, rate: float = 2e-3) -> Config:
+    """``steps`` steps of one batch of all clips, then validation; the recipe's parts as they are.
+
+    The learning ``rate`` is constant: the network is small and has no pretrained weights.
+    """
+    cfg.work_dir, cfg.experiment_name, cfg.load_from = str(work_dir), work_dir.name, None
+    width, num_classes = shrink_backbone(cfg.model.backbone.backbone), len(COLORS)
+    cfg.model.cls_head.update(in_channels=width, num_classes=num_classes, dropout_ratio=0.0)
+    for augment in cfg.model.data_preprocessor.get('blending', {}).get('augments', []):
+        augment.num_classes = num_classes
+    for name, items in (('train', 2 * num_classes), ('val', num_classes)):
+        loader = cfg[f'{name}_dataloader']
+        loader.update(batch_size=items, num_workers=0, persistent_workers=False)
+        shrink_dataset(loader.dataset, folder, items)
+    cfg.optim_wrapper.optimizer = dict(type='AdamW', lr=rate, weight_decay=0.05)
+    cfg.param_scheduler = []
+    cfg.train_cfg.update(max_epochs=steps, val_begin=1, val_interval=steps)
+    cfg.default_hooks.checkpoint.update(interval=steps, max_keep_ckpts=1, save_best=None)
+    cfg.randomness = dict(seed=0)
+    return cfg
+
+
+def saved_bytes(runner: Runner, keep_ratio: float) -> int:
+    """What a training step of the runner's model saves for backward at this keep ratio."""
+    model = runner.model
+    model.train()
+    model.backbone.set_keep_ratio(keep_ratio)
+    batch = model.data_preprocessor(next(iter(runner.train_dataloader)), training=True)
+    with runner.optim_wrapper.optim_context(model), meter_saved_memory(model) as saved:
+        loss = sum(model(**batch, mode='loss')['loss_cls'].flatten())
+    assert torch.isfinite(loss)
+    return saved.bytes
