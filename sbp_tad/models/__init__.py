@@ -4,8 +4,8 @@ from sbp_tad.models import (divided_attention, handlers,  # noqa: F401, rules of
 from sbp_tad.models.anchor_free_head import AnchorFreeHead
 from sbp_tad.models.data_preprocessor import TADDataPreprocessor
 from sbp_tad.models.detector import TemporalDetector
-from sbp_tad.models.image_backbones import ConvNeXt, ImageViT
 from sbp_tad.models.fpn_neck import DaoTADNeck
+from sbp_tad.models.image_backbones import ConvNeXt, ImageViT
 from sbp_tad.models.losses import AlignedDIoULoss, SigmoidFocalLoss
 from sbp_tad.models.pyramid_neck import ActionFormerNeck
 from sbp_tad.models.retina_head import RetinaHead1d
@@ -13,7 +13,7 @@ from sbp_tad.models.sbp_backbone import SBPBackbone
 from sbp_tad.models.segmentation_head import SegmentationHead
 
 __all__ = [
-    'ActionFormerNeck', 'AlignedDIoULoss', 'AnchorFreeHead', 'ConvNeXt', 'ImageViT',
-    'SBPBackbone', 'SegmentationHead', 'SigmoidFocalLoss', 'TADDataPreprocessor',
-    'TemporalDetector'
+    'ActionFormerNeck', 'AlignedDIoULoss', 'AnchorFreeHead', 'ConvNeXt', 'DaoTADNeck',
+    'ImageViT', 'RetinaHead1d', 'SBPBackbone', 'SegmentationHead', 'SigmoidFocalLoss',
+    'TADDataPreprocessor', 'TemporalDetector'
 ]

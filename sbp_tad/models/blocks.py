@@ -22,6 +22,21 @@ def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
     return x.masked_fill(~mask[:, None], 0.0)
 
 
+def check_sequence(features: Tensor, masks: Tensor, in_channels: int) -> None:
+    """Refuse features (B, in_channels, T) and masks (B, T) of another shape.
+
+    Raises:
+        TemporalModelError: shapes that do not fit.
+    """
+    if features.ndim != 3 or features.shape[1] != in_channels:
+        raise TemporalModelError(
+            f'features must have shape (B, in_channels={in_channels}, T), got '
+            f'{tuple(features.shape)}: set in_channels to the channels of the backbone')
+    if masks.shape != (features.shape[0], features.shape[2]):
+        raise TemporalModelError(f'masks of features {tuple(features.shape)} must have shape '
+                                 f'(B, T), got {tuple(masks.shape)}')
+
+
 def check_finite(*predictions: Tensor) -> None:
     """Refuse what no detection can be made of.
 
@@ -39,6 +54,26 @@ class ChannelLayerNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, T)`` to the same shape."""
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+NORMS = {'LN': ChannelLayerNorm, 'BN': nn.BatchNorm1d}
+
+
+def batch_norm_real(norm: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
+    """Batch normalisation whose statistics are those of the real positions; 0 elsewhere.
+
+    Fewer than two real positions have no variance: there the running
+    statistics stand in, and are not changed.
+    """
+    rows = x.transpose(1, 2)[mask]  # (P, C)
+    if len(rows) < 2:
+        normed = F.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias,
+                              training=False, eps=norm.eps)
+    else:
+        normed = norm(rows)
+    out = normed.new_zeros(len(x), x.shape[2], x.shape[1])
+    out[mask] = normed
+    return out.transpose(1, 2)
 
 
 class MaskedConv1d(nn.Conv1d):
@@ -60,20 +95,42 @@ class MaskedConv1d(nn.Conv1d):
         return zero_padding(super().forward(zero_padding(x, mask)), out_mask), out_mask
 
 
-class ConvNormReLU(nn.Module):
-    """Masked convolution, layer normalisation, ReLU."""
+class ConvNorm(nn.Module):
+    """Masked convolution and normalisation.
+
+    Args:
+        in_channels: C.
+        out_channels: C'.
+        kernel_size: odd.
+        stride: of the convolution.
+        norm: ``'LN'`` (each position by itself) or ``'BN'`` (over the real
+            positions of the batch).
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3,
-                 stride: int = 1) -> None:
+                 stride: int = 1, norm: str = 'LN') -> None:
         super().__init__()
+        if norm not in NORMS:
+            raise TemporalModelError(f'unknown norm {norm!r}: choose one of {tuple(NORMS)}')
         # the normalisation has the bias
         self.conv = MaskedConv1d(in_channels, out_channels, kernel_size, stride, bias=False)
-        self.norm = ChannelLayerNorm(out_channels)
+        self.norm = NORMS[norm](out_channels)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
         x, mask = self.conv(x, mask)
-        return zero_padding(F.relu(self.norm(x)), mask), mask
+        live = self.norm.training and isinstance(self.norm, nn.modules.batchnorm._BatchNorm)
+        x = batch_norm_real(self.norm, x, mask) if live else self.norm(x)
+        return zero_padding(x, mask), mask
+
+
+class ConvNormReLU(ConvNorm):
+    """Masked convolution, normalisation, ReLU; arguments of :class:`ConvNorm`."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
+        x, mask = super().forward(x, mask)
+        return F.relu(x), mask
 
 
 class ConvTower(nn.Module):
@@ -85,13 +142,14 @@ class ConvTower(nn.Module):
         out_channels: of the predictor.
         num_convs: convolutions before the predictor.
         kernel_size: odd.
+        norm: see :class:`ConvNorm`.
     """
 
     def __init__(self, in_channels: int, channels: int, out_channels: int, num_convs: int,
-                 kernel_size: int) -> None:
+                 kernel_size: int, norm: str = 'LN') -> None:
         super().__init__()
         widths = [in_channels] + [channels] * num_convs
-        self.convs = nn.ModuleList(ConvNormReLU(before, after, kernel_size)
+        self.convs = nn.ModuleList(ConvNormReLU(before, after, kernel_size, norm=norm)
                                    for before, after in zip(widths, widths[1:]))
         self.predictor = MaskedConv1d(widths[-1], out_channels, kernel_size)
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sbp_tad.models.points import overlap_and_union
 from sbp_tad.registry import MODELS
 
 
@@ -56,8 +57,7 @@ def aligned_diou_loss(predicted: Tensor, target: Tensor, eps: float = 1e-8) -> T
     target = target.to(predicted.dtype)
     start, end = predicted.unbind(1)
     target_start, target_end = target.unbind(1)
-    shared = (torch.minimum(end, target_end) - torch.maximum(start, target_start)).clamp(min=0)
-    union = (end - start) + (target_end - target_start) - shared
+    shared, union = overlap_and_union(predicted, target)
     hull = torch.maximum(end, target_end) - torch.minimum(start, target_start)
     distance = 0.5 * ((start + end) - (target_start + target_end))
     return 1 - _ratio(shared, union, eps) + _ratio(distance, hull, eps) ** 2

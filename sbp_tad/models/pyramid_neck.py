@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from sbp_tad.models.blocks import (ChannelLayerNorm, ConvBlock, ConvNormReLU, TemporalModelError,
-                                   TransformerBlock, zero_padding)
+                                   TransformerBlock, check_sequence, zero_padding)
 from sbp_tad.registry import MODELS
 
 BLOCKS = ('attention', 'conv')
@@ -81,7 +81,7 @@ class ActionFormerNeck(BaseModule):
         Raises:
             TemporalModelError: shapes that do not fit.
         """
-        self._check(features, masks)
+        check_sequence(features, masks, self.in_channels)
         extra = -features.shape[2] % self.strides[-1]
         x, mask = F.pad(features, (0, extra)), F.pad(masks, (0, extra))
         for layer in (*self.embed, *self.stem):
@@ -94,12 +94,3 @@ class ActionFormerNeck(BaseModule):
         normed = (norm(x) for norm, x in zip(self.norms, levels))
         return (tuple(zero_padding(x, mask) for x, mask in zip(normed, level_masks)),
                 tuple(level_masks))
-
-    def _check(self, features: Tensor, masks: Tensor) -> None:
-        if features.ndim != 3 or features.shape[1] != self.in_channels:
-            raise TemporalModelError(
-                f'features must have shape (B, in_channels={self.in_channels}, T), got '
-                f'{tuple(features.shape)}: set in_channels to the channels of the backbone')
-        if masks.shape != (features.shape[0], features.shape[2]):
-            raise TemporalModelError(f'masks of features {tuple(features.shape)} must have shape '
-                                     f'(B, T), got {tuple(masks.shape)}')

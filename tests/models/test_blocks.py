@@ -6,14 +6,15 @@ from hypothesis import strategies as st
 from reference.attention import local_attention as slow_attention
 from torch.autograd.graph import saved_tensors_hooks
 
-from sbp_tad.models.blocks import (ChannelLayerNorm, ConvBlock, ConvNormReLU, MaskedConv1d,
-                                   MaskedLocalAttention, TemporalModelError, TransformerBlock,
-                                   local_attention, masked_max_pool, zero_padding)
+from sbp_tad.models.blocks import (ChannelLayerNorm, ConvBlock, ConvNorm, ConvNormReLU,
+                                   MaskedConv1d, MaskedLocalAttention, TemporalModelError,
+                                   TransformerBlock, local_attention, masked_max_pool, zero_padding)
 
 LAYERS = {
     'conv': lambda: MaskedConv1d(8, 8),
     'conv stride 2': lambda: MaskedConv1d(8, 8, 5, stride=2),
     'conv norm relu': lambda: ConvNormReLU(8, 8),
+    'conv batch norm': lambda: ConvNorm(8, 8, stride=2, norm='BN'),
     'local attention': lambda: MaskedLocalAttention(8, 2, window=5),
     'full attention': lambda: MaskedLocalAttention(8, 2, window=0),
     'transformer': lambda: TransformerBlock(8, 2, window=5),
@@ -137,3 +138,33 @@ def test_nan_in_the_padding_is_zeroed():
 def test_settings_that_cannot_work_are_refused(build, message):
     with pytest.raises(TemporalModelError, match=message):
         build()
+
+
+def test_batch_normalization_takes_its_statistics_from_real_positions():
+    torch.manual_seed(0)
+    layer, plain = (ConvNorm(8, 6, kernel_size=1, norm='BN') for _ in range(2))
+    plain.load_state_dict(layer.state_dict())
+    x, mask = torch.randn(2, 8, 10), lengths_mask([10, 4], 10)
+    out, _ = layer(x.masked_fill(~mask[:, None], float('nan')), mask)
+    real = x.transpose(1, 2)[mask].T[None]  # the same 14 positions, without padding
+    expected, _ = plain(real, torch.ones(1, 14).bool())
+    torch.testing.assert_close(out.transpose(1, 2)[mask].T[None], expected)
+    assert not out.transpose(1, 2)[~mask].any()
+    torch.testing.assert_close(layer.norm.running_var, plain.norm.running_var)
+
+
+@pytest.mark.parametrize('lengths', [[0, 0], [1, 0]])
+def test_too_few_positions_for_a_variance_take_the_running_one(lengths):
+    layer = ConvNorm(8, 6, norm='BN').train()
+    mask = lengths_mask(lengths, 5)
+    before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    x = torch.randn(2, 8, 5)
+    out, _ = layer(x, mask)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in layer.named_buffers())
+    expected, _ = layer.eval()(x, mask)
+    torch.testing.assert_close(out, expected)
+
+
+def test_an_unknown_norm_is_refused():
+    with pytest.raises(TemporalModelError, match="unknown norm 'IN': choose one of"):
+        ConvNorm(8, 8, norm='IN')

@@ -1,4 +1,4 @@
-"""Centre sampling one point and one action at a time."""
+"""Assignment one point or anchor and one action at a time."""
 
 
 def assign(levels, segments, labels, num_classes, radius):
@@ -29,3 +29,33 @@ def assign(levels, segments, labels, num_classes, radius):
             targets.append((classes, shortest[1]))
     assert all(label < num_classes for classes, _ in targets for label in classes)
     return targets
+
+
+def assign_anchors(anchors, real, segments, positive_iou, negative_iou):
+    """For each anchor the index of its action, -1 for background or None where it does not count.
+
+    Rules in order, later ones overrule: not counted, background below one
+    threshold, the best action from the other on, every action's best anchors.
+    """
+    def tiou(a, b):
+        shared = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
+        union = (a[1] - a[0]) + (b[1] - b[0]) - shared
+        return shared / union if union > 0 else 0.0
+
+    overlaps = [[tiou(anchor, segment) for segment in segments] for anchor in anchors]
+    assigned = [None] * len(anchors)
+    for number, row in enumerate(overlaps):
+        best = max(row, default=0.0)
+        if not real[number]:
+            continue
+        if best >= positive_iou and row:
+            assigned[number] = row.index(best)
+        elif best < negative_iou or not row:
+            assigned[number] = -1
+    for action in range(len(segments)):
+        usable = [number for number in range(len(anchors)) if real[number]]
+        most = max((overlaps[number][action] for number in usable), default=0.0)
+        for number in usable:
+            if most > 0 and overlaps[number][action] == most:
+                assigned[number] = action
+    return assigned
