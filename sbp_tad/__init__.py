@@ -21,9 +21,9 @@ importing them. ``custom_imports = dict(imports=['sbp_tad'])`` in any mmaction
 config makes ``sbp_tad.X`` resolve, because mmengine imports
 ``sbp_tad.registry`` when it first meets the scope.
 """
-from sbp_tad import compat
+from sbp_tad import compat, versions
 
 __version__ = '0.1.0'
 
-compat.check_versions()
+versions.check_versions()
 compat.provide_missing_drn()

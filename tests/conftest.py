@@ -1,6 +1,7 @@
 """Fixtures that several rooms share: small videos and the shared data."""
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -47,6 +48,17 @@ def no_default_scope() -> Iterator[None]:
     registry = sys.modules.get('mmengine.registry')
     if registry is not None:
         registry.DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture
+def absent(monkeypatch):
+    """Pretends that no module of that name can be imported."""
+    find_spec = importlib.util.find_spec
+
+    def pretend(missing: str) -> None:
+        monkeypatch.setattr(importlib.util, 'find_spec',
+                            lambda name: None if name == missing else find_spec(name))
+    return pretend
 
 
 @pytest.fixture(scope='session')

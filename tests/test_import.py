@@ -56,9 +56,9 @@ def test_method_works_where_openmmlab_is_not_installed():
 
 def test_missing_openmmlab_is_one_sentence():
     run_python(f'{BLOCK_OPENMMLAB}\n'
-               'from sbp_tad import compat\n'
+               'from sbp_tad import compat, versions\n'
                'try: compat.prepare_stack()\n'
-               'except compat.VersionError as error: assert "run: pip install" in str(error)\n'
+               'except versions.VersionError as error: assert "run: pip install" in str(error)\n'
                'else: raise SystemExit(1)')
 
 

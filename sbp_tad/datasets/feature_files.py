@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sbp_tad.compat import VersionError
 from sbp_tad.datasets.video_header import VideoReadError
+from sbp_tad.versions import VersionError
 
 Array = Any  # what has shape, dtype and slices: of numpy, a memory map or of h5py
 

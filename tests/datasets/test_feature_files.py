@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from sbp_tad.compat import VersionError
 from sbp_tad.datasets.feature_files import (FeatureError, feature_shape, open_features,
                                             read_sidecar, replacing, sidecar_path, write_features,
                                             write_sidecar)
 from sbp_tad.errors import UserError
+from sbp_tad.versions import VersionError
 
 FEATURES = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 TIMING = dict(fps=10.0, stride_frames=4.0, window_frames=16.0)
