@@ -3,76 +3,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from mmcv.cnn.bricks import wrappers
 from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 
+from sbp_tad.models.clip_features import cut_context, encode_together, pool_space, split_clips
+from sbp_tad.models.wrapped_network import build_network, fold_network, freeze_batch_norm
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import (SBPConfig, SBPError, TokenSBPConfig, apply_sbp, blocks_named,
-                         encode_stochastically, fold_frozen_norm)
+                         encode_stochastically)
 from sbp_tad.sbp.config import MODES
-from sbp_tad.sbp.frozen_norm import CONV_TYPES, find_pairs
 from sbp_tad.sbp.modules import ModelState
-from sbp_tad.sbp.trees import Features, encode_in_chunks
+from sbp_tad.sbp.trees import Encoder, Features, encode_in_chunks, map_tensors
 
 INPUT_FORMATS = ('NCHW', 'NCTHW')
 TOKEN_MODE, TOKEN_OPTIONS = 'token', ('mask', 'kv', 'shortcut')
-# mmcv's own differ from torch's for empty inputs alone.
-PLAIN_CONV_TYPES = (*CONV_TYPES, wrappers.Conv2d, wrappers.Conv3d)
-
-
-def split_clips(video: Tensor, clip_len: int) -> Tensor:
-    """(B, C, T, H, W) into (B * K, C, L, H, W) with L = ``clip_len`` and K = T / L.
-
-    Raises:
-        SBPError: T is no multiple of the clip length.
-    """
-    if video.ndim != 5:
-        raise SBPError('SBPBackbone with clip_len takes videos of shape (B, C, T, H, W), got '
-                       f'{tuple(video.shape)}; use FormatShape(input_format="NCTHW") with one '
-                       'clip a sample.')
-    num_frames = video.shape[2]
-    if num_frames == 0 or num_frames % clip_len:
-        lower = num_frames // clip_len * clip_len
-        raise SBPError(f'a window of {num_frames} frames is no multiple of clip_len {clip_len}; '
-                       f'set num_frames to {lower or clip_len} or {lower + clip_len}.')
-    clips = video.unflatten(2, (-1, clip_len))  # (B, C, K, L, H, W)
-    return clips.transpose(1, 2).flatten(0, 1)
-
-
-def pool_space(features: Features, num_clips: int) -> Tensor:
-    """Average a backbone's output over space: (n, C, t) for ``num_clips`` n clips.
-
-    Takes (n * L, C, h, w) of a 2D network, (n, C, t, h, w) of a 3D one and
-    pooled vectors (n * L, C); a list or tuple of one of these as well.
-
-    Raises:
-        SBPError: any other output.
-    """
-    if isinstance(features, (tuple, list)) and len(features) == 1:
-        features = features[0]
-    if not isinstance(features, Tensor) or features.ndim not in (2, 4, 5):
-        shapes = [tuple(item.shape) if isinstance(item, Tensor) else type(item).__name__
-                  for item in features]
-        raise SBPError('the wrapped backbone must return one feature map (N, C, h, w), '
-                       f'(N, C, t, h, w) or vector (N, C), got {shapes}; choose one stage '
-                       '(out_indices) or one output in its config.')
-    if features.ndim == 5:
-        return features.mean(dim=(3, 4))  # (n, C, t)
-    frames = features if features.ndim == 2 else features.mean(dim=(2, 3))  # (n * L, C)
-    return frames.unflatten(0, (num_clips, -1)).transpose(1, 2)
-
-
-def freeze_batch_norm(module: nn.Module) -> None:
-    """Put every batch normalization below ``module`` into evaluation mode."""
-    for layer in module.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.eval()
 
 
 def check_choices(mode: str, sampler: str | None, token: dict[str, str] | None,
@@ -104,6 +54,38 @@ def choose_config(mode: str, token: dict[str, str] | None, clips_at_once: int | 
     return SBPConfig(mode=mode, clips_at_once=clips_at_once, **given)
 
 
+def check_clips(clip_len: int | None, context_frames: int, input_format: str | None) -> None:
+    """Refuse lengths that are none and input formats that do not exist.
+
+    Raises:
+        SBPError: with what came.
+    """
+    if clip_len is not None and (not isinstance(clip_len, int) or clip_len < 1):
+        raise SBPError(f'clip_len must be a whole number of at least 1, got {clip_len!r}.')
+    if not isinstance(context_frames, int) or context_frames < 0:
+        raise SBPError('context_frames must be a whole number of at least 0, '
+                       f'got {context_frames!r}.')
+    if context_frames and clip_len is None:
+        raise SBPError(f'context_frames={context_frames} are taken from neighbouring clips, which '
+                       'a batch of clips does not have; set clip_len or leave them out.')
+    if input_format not in (None, *INPUT_FORMATS):
+        raise SBPError(f'input_format must be one of {INPUT_FORMATS}, got {input_format!r}.')
+
+
+def check_num_segments(num_segments: int | None, clip_len: int | None, context_frames: int
+                       ) -> None:
+    """Refuse clips that are not the frames among which a backbone exchanges features.
+
+    Raises:
+        SBPError: with the clip length that fits.
+    """
+    num_frames = None if clip_len is None else clip_len + 2 * context_frames
+    if num_segments is not None and num_frames not in (None, num_segments):
+        raise SBPError(f'the backbone exchanges features among num_segments={num_segments} '
+                       f'frames, but a clip has {num_frames}, context included; set clip_len to '
+                       f'{num_segments - 2 * context_frames} or num_segments to {num_frames}.')
+
+
 @MODELS.register_module()
 class SBPBackbone(BaseModule):
     """Stochastic backpropagation around any backbone of mmaction.
@@ -118,7 +100,10 @@ class SBPBackbone(BaseModule):
     With ``clip_len`` (a detector): a video (B, C, T, H, W) is cut into K clips
     of ``clip_len`` frames (1 = frame by frame), each encoded on its own and
     averaged over space: (B, C', T'). Without (a recognizer): the items of the
-    batch are the clips and the output is the backbone's own.
+    batch are the clips and the output is the backbone's own. Networks that
+    exchange features among ``num_segments`` frames (TSM, TANet) keep these
+    together: with ``clip_len`` they are a clip, without they are ``num_segments``
+    items in a row.
 
     ``state_dict()`` has the keys of the wrapped backbone, no prefix, so
     checkpoints of mmaction load as they are and go back as they are.
@@ -129,13 +114,22 @@ class SBPBackbone(BaseModule):
     one process, so there its place is that of the process.
 
     Args:
-        backbone: config of the wrapped backbone.
+        backbone: config of the wrapped backbone; ``type`` may also name a
+            model of timm, torchvision or mmpretrain, as in mmaction's
+            recognizers, see :func:`build_network`.
         keep_ratio, sampler, rescale, clips_at_once: see
             :class:`sbp_tad.sbp.SBPConfig`; None takes the default there.
         clip_len: frames of a clip; None for a batch of clips.
         input_format: ``'NCTHW'`` hands clips (n, C, L, H, W) to the backbone,
             ``'NCHW'`` frames (n * L, C, H, W). By default ``'NCHW'`` for
-            ``clip_len=1`` and ``'NCTHW'`` otherwise.
+            ``clip_len=1`` and networks of images, ``'NCTHW'`` otherwise.
+        context_frames: with ``clip_len``, frames of the neighbouring clips on
+            both sides of a clip that are encoded with it; their features are
+            cut away. A convolution over time sees zeros beyond the frames
+            it is given; here it sees the video. Encoding costs
+            ``1 + 2 context_frames / clip_len`` times as much, in time and
+            memory. A multiple of the temporal stride; beyond the ends of the
+            window the first and last frames are repeated.
         norm_eval: keep batch normalization frozen at its statistics, which
             SBP needs; with False, ``keep_ratio`` must be 1.
         seed: of the sampling; None takes the run's own seed.
@@ -162,27 +156,27 @@ class SBPBackbone(BaseModule):
                  clip_len: int | None = None, input_format: str | None = None,
                  norm_eval: bool = True, seed: int | None = None, mode: str = 'direct',
                  fold_bn: bool = True, token: dict[str, str] | None = None,
-                 token_blocks: Sequence[str] | None = None, init_cfg: dict | None = None) -> None:
+                 token_blocks: Sequence[str] | None = None, context_frames: int = 0,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         check_choices(mode, sampler, token, token_blocks)
         self.config = choose_config(mode, token, clips_at_once, keep_ratio=keep_ratio,
                                     sampler=sampler, rescale=rescale)
         self.clips_without_grad = SBPConfig(clips_at_once=clips_at_once).clips_without_grad
-        if clip_len is not None and (not isinstance(clip_len, int) or clip_len < 1):
-            raise SBPError(f'clip_len must be a whole number of at least 1, got {clip_len!r}.')
-        self.input_format = input_format or ('NCHW' if clip_len == 1 else 'NCTHW')
-        if self.input_format not in INPUT_FORMATS:
-            raise SBPError(f'input_format must be one of {INPUT_FORMATS}, got {input_format!r}.')
-        self.clip_len = clip_len
+        check_clips(clip_len, context_frames, input_format)
+        self.clip_len, self.context_frames = clip_len, context_frames
         self.norm_eval = norm_eval
         self.seed = seed
         self._last_iteration, self._repeat = -1, 0
-        self.backbone = MODELS.build(backbone)
+        self.backbone, self._run, takes_frames = build_network(backbone)
         if isinstance(self.backbone, SBPBackbone):
             raise SBPError('an SBPBackbone wraps an SBPBackbone; wrap the backbone once, and set '
                            'keep_ratio there.')
-        if fold_bn and find_pairs(self.backbone, conv_types=PLAIN_CONV_TYPES):
-            fold_frozen_norm(self.backbone, conv_types=PLAIN_CONV_TYPES)
+        frames = takes_frames or clip_len == 1
+        self.input_format = input_format or ('NCHW' if frames else 'NCTHW')
+        check_num_segments(self.num_segments, clip_len, context_frames)
+        if fold_bn:
+            fold_network(self.backbone)
         self.tokens = self._cover_tokens(token_blocks) if mode == TOKEN_MODE else None
         # Backbones of mmaction freeze stages when put into training mode: do
         # it before an optimizer, DDP or EMA looks at the parameters.
@@ -207,14 +201,28 @@ class SBPBackbone(BaseModule):
     def forward(self, inputs: Tensor) -> Features:
         """Encode a video (B, C, T, H, W) to (B, C', T'), or a batch of clips as it comes."""
         if self.clip_len is None:
-            # Clips are drawn from the whole batch, tokens from each of its items.
-            batch = 1 if self.tokens is None else len(inputs)
-            return self._encode(self.backbone, inputs, batch)
-        clips = split_clips(inputs, self.clip_len)  # (B * K, C, L, H, W)
+            return self._encode_batch(inputs)
+        clips = split_clips(inputs, self.clip_len, self.context_frames)  # (B * K, C, L, H, W)
         features = self._encode(self._encode_clips, clips, batch=len(inputs))  # (B * K, C', t)
         return features.unflatten(0, (len(inputs), -1)).transpose(1, 2).flatten(2)
 
-    def _encode(self, encoder: Any, clips: Tensor, batch: int) -> Features:
+    def _encode_batch(self, items: Tensor) -> Features:
+        """The backbone's own output for a batch, whatever the shape of its items."""
+        together = self.num_segments or 1
+        if len(items) % together:
+            raise SBPError(f'{type(self.backbone).__name__} takes num_segments={together} frames '
+                           f'at a time, got {len(items)}; sample as many frames of a video '
+                           f'(num_clips={together}) or set num_segments.')
+        groups = items.unflatten(0, (-1, together))  # (n, S, ...)
+        # Clips are drawn from the whole batch, tokens from each of its items.
+        batch = 1 if self.tokens is None else len(groups)
+        features = self._encode(partial(encode_together, self._run_backbone), groups, batch)
+        return map_tensors(lambda rows: rows.flatten(0, 1), features)
+
+    def _run_backbone(self, inputs: Tensor) -> Features:
+        return self._run(self.backbone, inputs)
+
+    def _encode(self, encoder: Encoder, clips: Tensor, batch: int) -> Features:
         if not (self.training and torch.is_grad_enabled()):
             return encode_in_chunks(encoder, clips, self.clips_without_grad)
         keys = self._sampling_keys(batch)
@@ -225,11 +233,30 @@ class SBPBackbone(BaseModule):
                                      self.config, keys)
 
     def _encode_clips(self, clips: Tensor) -> Tensor:
-        """(n, C, L, H, W) to features (n, C', t)."""
+        """(n, C, L, H, W), context included, to features (n, C', t) without."""
         inputs = clips
         if self.input_format == 'NCHW':
             inputs = clips.transpose(1, 2).flatten(0, 1)  # (n * L, C, H, W)
-        return pool_space(self.backbone(inputs), len(clips))
+        features = pool_space(self._run_backbone(inputs), len(clips))
+        return cut_context(features, self.clip_len, self.context_frames)
+
+    @property
+    def num_segments(self) -> int | None:
+        """Frames among which the backbone exchanges features; None where it does not say."""
+        return getattr(self.backbone, 'num_segments', None)
+
+    @torch.no_grad()
+    def temporal_stride(self, size: int = 224) -> float:
+        """Frames to a feature step, counted on one clip of ``size`` x ``size`` pixels."""
+        if self.clip_len is None:
+            raise SBPError("without clip_len the output is the backbone's own, with no temporal "
+                           'stride; set clip_len.')
+        was_training = self.training
+        self.eval()
+        blank = next(self.backbone.parameters()).new_zeros(1, 3, self.clip_len, size, size)
+        steps = self(blank).shape[2]
+        self.train(was_training)
+        return self.clip_len / steps
 
     def _sampling_keys(self, batch: int) -> list[tuple[int, ...]]:
         """One key a sample: (seed, iteration, forwards in it, place in the global batch).
