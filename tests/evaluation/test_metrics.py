@@ -59,6 +59,16 @@ def test_perfect_detections(dataset_meta):
     assert set(found.values()) == {1.0}
 
 
+def test_thresholds_are_those_of_the_dataset_unless_given(dataset_meta):
+    declared = dict(dataset_meta, tiou_thresholds=(0.5, 0.95))
+    found = evaluate(TADMetric(), perfect(), declared)
+    assert set(found) == {'tad/average_mAP', 'tad/mAP@0.50', 'tad/mAP@0.95'}
+    found = evaluate(TADMetric(tiou_thresholds=(0.2, )), perfect(), declared)
+    assert set(found) == {'tad/average_mAP', 'tad/mAP@0.20'}
+    with pytest.raises(EvaluationError, match='at least one, got'):
+        evaluate(TADMetric(tiou_thresholds=()), perfect(), declared)
+
+
 def test_equals_the_command_line_evaluation_of_what_it_writes(dataset_meta, tmp_path):
     out_file = tmp_path / 'deep' / 'found.json.gz'
     rng = np.random.default_rng(0)

@@ -88,6 +88,29 @@ def test_ignored_labels_can_be_none(run, tmp_path):
     assert json.loads((tmp_path / 'out.json').read_text())['options']['ignored_labels'] == []
 
 
+def test_a_dataset_states_subset_thresholds_and_rules(run, tmp_path):
+    """What stands beside it comes first; ActivityNet clips, so late segments are dropped."""
+    out = tmp_path / 'out.json'
+    assert run(*FILES, '--dataset', 'ActivityNetDataset', '--json', out)[0] == 0
+    declared = json.loads(out.read_text())
+    assert declared['subset'] == 'validation'
+    assert declared['options']['tiou_thresholds'] == [i / 100 for i in range(50, 100, 5)]
+    assert declared['options']['late_ground_truth'] == 'drop'
+    assert declared['options']['ignored_labels'] == []
+    assert run(*FILES, '--dataset', 'THUMOS14Dataset', '--subset', 'validation', '--tiou', '0.5',
+               '--late-ground-truth', 'keep', '--json', out)[0] == 0
+    chosen = json.loads(out.read_text())['options']
+    assert (chosen['tiou_thresholds'], chosen['late_ground_truth']) == ([0.5], 'keep')
+    assert chosen['excluded_videos'] == ['video_test_0001292', 'video_test_0000270']
+
+
+def test_without_a_dataset_the_subset_must_be_named(run):
+    status, _, errors = run(*FILES)
+    assert status == 2 and 'Give --subset, or --dataset' in errors
+    status, _, errors = run(*FILES, '--dataset', 'Other')
+    assert status == 2 and "There is no dataset 'Other'; expected" in errors
+
+
 @pytest.mark.parametrize('change, message', [
     (['--subset', 'val'], 'no video is in subset'),
     (['--tiou', '0.7:0.3:0.1'], 'needs start <= end'),
