@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from sbp_tad.sbp.config import SBPError
 from sbp_tad.sbp.handlers import register_rule
 from sbp_tad.sbp.masks import Grid
-from sbp_tad.sbp.modules import (TokenSBP, TokenSBPContainer, Windows, parameters_of, run_attention,
-                                 run_mlp)
+from sbp_tad.sbp.modules import (TokenSBP, TokenSBPContainer, Windows, outside_graph, parameters_of,
+                                 run_attention, run_mlp)
 
 
+@outside_graph  # the compiler would pass the cache by
 @lru_cache(maxsize=64)
 def swin_windows(batch: int, grid: Grid, window: Grid, shift: Grid, device: torch.device
                  ) -> Windows:

@@ -63,7 +63,9 @@ class ModelState:
 
     def __call__(self, module: nn.Module, inputs: Any) -> None:
         """Count a training forward; a forward pre-hook of the applied model."""
-        if module.training and torch.is_grad_enabled():
+        # Within a backward pass it is checkpointing that repeats the last forward.
+        repeats = torch._C._current_graph_task_id() != -1
+        if module.training and torch.is_grad_enabled() and not repeats:
             self.step += 1
 
     def keys_of(self, batch: int) -> list[tuple[int, ...]]:

@@ -4,6 +4,8 @@ import torch
 from einops import rearrange
 from reference.masked_tokens import explicit_attention
 from token_cases import INVARIANTS, Case, check_autocast, check_reference, record_masks
+from token_settings import (SETTINGS, check_compile, check_distributed, distributed_work,
+                            turn_off_dropout)
 from torch import nn
 
 from sbp_tad.models.divided_attention import (DividedSpatialAttentionWithNorm,
@@ -180,8 +182,39 @@ def test_invariants(case, invariant):
 
 
 @every_case
+@pytest.mark.parametrize('setting', SETTINGS)
+def test_works_under(case, setting):
+    SETTINGS[setting](CASES[case])
+
+
+@every_case
 def test_autocast(case, monkeypatch):
     check_autocast(CASES[case], monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore:.*should not be instantiated:DeprecationWarning',
+                            'ignore:The .grad attribute of a Tensor',  # torch's own, in tracing
+                            'ignore:.*call to a `functools.lru_cache`')  # mmaction's compute_mask
+@pytest.mark.parametrize('case', ['swin-stage', 'videomae', 'mvit-no-class-token', 'timesformer'])
+def test_compiled(case):
+    check_compile(CASES[case])
+
+
+def build_for_two(name):
+    model, x = CASES[name].make()
+    turn_off_dropout(model)
+    apply_sbp(model, TokenSBPConfig(keep_ratio=0.3))
+    return model, x
+
+
+def work(rank, address, folder):
+    distributed_work(rank, address, folder, build_for_two, CASES)
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path):
+    check_distributed(work, build_for_two, CASES, tmp_path)
 
 
 def test_one_mask_for_all_blocks_of_swin(monkeypatch):

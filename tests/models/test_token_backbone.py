@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from token_cases import record_masks
+from token_settings import check_distributed, distributed_work
 from torch import nn
 
 from sbp_tad.engine.keep_ratio import KeepRatioSchedule
@@ -246,3 +247,18 @@ def test_items_that_are_no_whole_clips():
     assert state.keys_of(4) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     with pytest.raises(SBPError, match='sees 3 items at once, but there are 2 sampling keys'):
         state.keys_of(3)
+
+
+def build_for_two(name):
+    model, video = build(name)
+    return model.double(), video.double()
+
+
+def work(rank, address, folder):
+    distributed_work(rank, address, folder, build_for_two, CASES)
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path):
+    """The place in the global batch interleaves the ranks."""
+    check_distributed(work, build_for_two, CASES, tmp_path)

@@ -4,6 +4,7 @@ import torch
 from reference.masked_tokens import masked
 from token_cases import (INVARIANTS, Case, assert_same, check_autocast, check_reference, gradients,
                          record_masks, reference_gradients)
+from token_settings import SETTINGS, check_compile, turn_off_dropout
 from torch import nn
 from torch.nn import functional as F
 
@@ -70,6 +71,12 @@ def test_invariants(case, invariant):
 
 
 @every_case
+@pytest.mark.parametrize('setting', SETTINGS)
+def test_works_under(case, setting):
+    SETTINGS[setting](CASES[case])
+
+
+@every_case
 def test_autocast(case, monkeypatch):
     check_autocast(CASES[case], monkeypatch)
 
@@ -86,12 +93,6 @@ def explicit_attention(layer, kept):
         weights = (q @ k.transpose(-2, -1) / 2).softmax(-1)
         return layer.dropout1(attention.out_proj((weights @ v).transpose(1, 2).flatten(2)))
     return branch
-
-
-def turn_off_dropout(model):
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
 
 
 def test_kept_keys_and_values_of_an_encoder_layer(monkeypatch):
@@ -156,37 +157,12 @@ def test_an_activation_in_place_is_fine(monkeypatch):
     check_reference(case, monkeypatch)
 
 
-def test_activation_checkpointing_draws_the_same_tokens():
-    model, x = CASES['pre-norm'].make()
-    apply_sbp(model, TokenSBPConfig(keep_ratio=0.3))
-
-    class Checkpointed(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-            model._forward_pre_hooks.clear()
-
-        def forward(self, x):
-            return torch.utils.checkpoint.checkpoint(self.model, x, use_reentrant=False)
-
-    assert_same({n.replace('model.', ''): g for n, g in gradients(Checkpointed(), x).items()},
-                gradients(model, x), rtol=1e-12, atol=1e-12)
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore:.*should not be instantiated:DeprecationWarning',
                             'ignore:The .grad attribute of a Tensor')  # torch's own, in tracing
-def test_compiled():
-    """The graph breaks where tokens are drawn, so that every step draws its own."""
-    model, x = CASES['pre-norm'].make()
-    turn_off_dropout(model)
-    state = apply_sbp(model, TokenSBPConfig(keep_ratio=0.3)).state
-    expected = [gradients(model, x) for _ in range(3)]
-    state.step = 0
-    compiled = torch.compile(model, backend='eager')
-    for plain in expected:
-        found = {n.replace('_orig_mod.', ''): g for n, g in gradients(compiled, x).items()}
-        assert_same(found, plain, rtol=1e-9, atol=1e-12)
+@pytest.mark.parametrize('case', ['pre-norm', 'pointwise'])
+def test_compiled(case):
+    check_compile(CASES[case])
 
 
 def test_distributed_data_parallel(tmp_path):
