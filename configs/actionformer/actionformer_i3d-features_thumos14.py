@@ -1,0 +1,10 @@
+# ActionFormer's own recipe: I3D features, 5 epochs of warm-up and 30 of cosine annealing.
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/thumos14_i3d_features.py',
+          '../_base_/models/actionformer.py', '../_base_/schedules/adamw_thumos14.py']
+
+model = dict(backbone=None, neck=dict(in_channels=2048))
+
+max_epochs = 35
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].update(end=max_epochs, T_max=max_epochs - 5)
+train_cfg = dict(max_epochs=max_epochs)
