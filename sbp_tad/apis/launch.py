@@ -26,9 +26,15 @@ class ConfigError(UserError, ValueError):
 
 def run_parser(description: str) -> argparse.ArgumentParser:
     """The options that training and testing share, named as mmaction names them."""
+    parser = config_parser(description)
+    parser.add_argument('--work-dir', help='where everything that is written goes')
+    return parser
+
+
+def config_parser(description: str) -> argparse.ArgumentParser:
+    """The options of every tool that runs a config's model."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file of this project or of mmaction')
-    parser.add_argument('--work-dir', help='where everything that is written goes')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
                         help='key=value pairs that override the config, such as '
                              'model.backbone.keep_ratio=0.5')

@@ -1,0 +1,307 @@
+"""Features of whole videos from a detector's backbone, written to files."""
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import all_gather_object, get_rank, get_world_size, init_dist
+from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmengine.runner.checkpoint import _load_checkpoint
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from sbp_tad import compat
+from sbp_tad.apis.clip_plan import ClipPlan, make_plan
+from sbp_tad.apis.launch import ConfigError, config_faults
+from sbp_tad.datasets import FeatureGrid, TemporalDetectionDataset
+from sbp_tad.datasets.feature_files import (WRITERS, import_h5py, read_sidecar, write_features,
+                                            write_sidecar)
+from sbp_tad.errors import UserError
+from sbp_tad.models import TemporalDetector
+from sbp_tad.registry import DATASETS, MODELS
+from sbp_tad.structures import Window
+
+FORMATS = tuple(suffix[1:] for suffix in WRITERS)
+HASH_BLOCK_BYTES = 1 << 20
+
+
+class ExtractionError(UserError, ValueError):
+    """Features cannot be extracted as asked for."""
+
+
+@dataclass(frozen=True)
+class ExtractionOptions:
+    """What is written, and where.
+
+    Args:
+        out_dir: folder of the files, ``<video>.<file_format>`` and its JSON.
+        file_format: one of ``FORMATS``.
+        clip_stride: None writes what the detector's neck sees: windows side
+            by side, every step of the backbone. A number slides clips (of the
+            backbone's ``clip_len``) by so many sampled frames and writes the
+            mean over time of each.
+        clips_at_once: sliding clips in one pass of the backbone.
+        subsets: of the annotation; None takes those of the test set.
+
+    Raises:
+        ExtractionError: an unknown format, a number below 1.
+        VersionError: HDF5 without h5py.
+    """
+
+    out_dir: Path
+    file_format: str = 'npy'
+    clip_stride: int | None = None
+    clips_at_once: int = 8
+    subsets: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.file_format not in FORMATS:
+            raise ExtractionError(f'the format must be one of {FORMATS}, got '
+                                  f'{self.file_format!r}.')
+        if self.file_format == 'h5':
+            import_h5py()
+        for name in ('clip_stride', 'clips_at_once'):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ExtractionError(f'{name} must be at least 1, got {value}.')
+
+    def path(self, video_id: str) -> Path:
+        """The feature file of a video."""
+        return Path(self.out_dir) / f'{video_id}.{self.file_format}'
+
+
+@dataclass
+class ExtractionReport:
+    """Videos that were written, that were there already, and that failed, with the reason."""
+
+    written: list[str] = field(default_factory=list)
+    present: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def merged(self) -> ExtractionReport:
+        """The report of all processes."""
+        reports = all_gather_object(self)
+        return ExtractionReport(
+            [video for report in reports for video in report.written],
+            [video for report in reports for video in report.present],
+            {video: why for report in reports for video, why in report.failed.items()})
+
+
+class Reads(Dataset):
+    """What a plan reads of some videos, in order: item -> packed window, or a failure."""
+
+    def __init__(self, dataset: TemporalDetectionDataset, items: Sequence[tuple[int, Window]]
+                 ) -> None:
+        self.dataset, self.items = dataset, items
+
+    def __len__(self) -> int:
+        """Number of reads of all videos."""
+        return len(self.items)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """One read."""
+        index, window = self.items[number]
+        return self.dataset.read(dict(self.dataset.get_data_info(index), window=window))
+
+
+def extract_features(cfg: Config, checkpoint: str, options: ExtractionOptions,
+                     launcher: str = 'none') -> ExtractionReport:
+    """Write the features of every video of a config's test set that are not there yet.
+
+    Videos are shared out among the processes of a launcher. One that cannot
+    be read is reported and the others are finished.
+
+    Raises:
+        ExtractionError: a model without backbone, a checkpoint without its
+            weights, or files in the folder that come from something else.
+        ConfigError: a config that cannot be built.
+    """
+    start_processes(cfg, launcher)
+    init_default_scope(cfg.get('default_scope', 'sbp_tad'))
+    with config_faults():
+        dataset = build_dataset(cfg, options.subsets)
+        model = build_model(cfg, checkpoint)
+    plan = make_plan(model.backbone, dataset.window_size, options.clip_stride)
+    identity = describe(cfg, checkpoint, options, plan)
+    videos = first_items(dataset)
+    present = {video for video in videos if is_present(options.path(video), identity)}
+    mine = list(videos)[get_rank()::get_world_size()]
+    report = ExtractionReport(present=[video for video in mine if video in present])
+    Path(options.out_dir).mkdir(parents=True, exist_ok=True)
+    pending = {video: videos[video] for video in mine if video not in present}
+    workers = cfg.test_dataloader.get('num_workers', 0)
+    for video, found in encode_videos(model, dataset, plan, pending, options, workers):
+        if isinstance(found, str):
+            report.failed[video] = found
+            continue
+        store(options.path(video), found, identity, video)
+        report.written.append(video)
+        print_log(f'{len(report.written)}/{len(pending)} {video}: features '
+                  f'{tuple(found[1].shape)}', 'current')
+    return report.merged()
+
+
+def encode_videos(model: TemporalDetector, dataset: TemporalDetectionDataset, plan: ClipPlan,
+                  videos: Mapping[str, int], options: ExtractionOptions, num_workers: int
+                  ) -> Iterator[tuple[str, str | tuple[FeatureGrid, Tensor]]]:
+    """Of each video its grid and features (T, C), or why it cannot be read.
+
+    Args:
+        videos: video id -> index of one of its items in the dataset.
+    """
+    reads, lengths = [], {}
+    for video, index in videos.items():
+        info = dataset.get_data_info(index)
+        if info['window'] is None:
+            yield video, info['error']
+            continue
+        annotation = info['annotation']
+        lengths[video] = annotation.fps, annotation.duration_seconds * annotation.fps
+        reads += [(index, window) for window in plan.reads(video, *lengths[video])]
+    loader = DataLoader(Reads(dataset, reads), batch_size=None, num_workers=num_workers)
+    for video, group in groupby(loader, lambda packed: packed['data_samples'].video_id):
+        clips, error = [], None
+        for packed in group:
+            error = error or packed['data_samples'].error
+            if error is None:
+                clips.append(encode_clips(model, packed, plan, options.clips_at_once))
+        if error is not None:
+            yield video, error
+            continue
+        fps, video_frames = lengths[video]
+        grid = plan.grid(fps, clips[0].shape[2])
+        steps = torch.cat(clips).transpose(1, 2).flatten(0, 1)  # (T, C)
+        yield video, (grid, steps[:grid.num_steps(video_frames)])
+
+
+@torch.no_grad()
+def encode_clips(model: TemporalDetector, packed: Mapping[str, Any], plan: ClipPlan,
+                 clips_at_once: int) -> Tensor:
+    """Features (n, C, t) of the n clips of a read, on the CPU; t is 1 where they are pooled.
+
+    Raises:
+        ExtractionError: the backbone returns anything but (n, C, t).
+    """
+    data = dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
+    frames = model.data_preprocessor(data)['inputs'][0]  # (C, T, H, W)
+    clips = frames.unfold(1, plan.clip_frames, plan.clip_stride)  # (C, n, H, W, L)
+    clips = clips.permute(1, 0, 4, 2, 3)  # (n, C, L, H, W)
+    parts = [model.backbone(part.contiguous()) for part in clips.split(clips_at_once)]
+    if not all(isinstance(part, Tensor) and part.ndim == 3 for part in parts):
+        raise ExtractionError('the backbone must return features (B, C, T); wrap it in '
+                              'SBPBackbone with a clip_len.')
+    features = torch.cat(parts)  # (n, C', t)
+    if plan.pooled:
+        features = features.mean(dim=2, keepdim=True)
+    return features.float().cpu()
+
+
+def start_processes(cfg: Config, launcher: str) -> None:
+    """Join the other processes of a launcher, on gloo without CUDA."""
+    cfg.launcher = launcher
+    compat.use_gloo_without_cuda(cfg)
+    if launcher != 'none' and torch.cuda.is_available():
+        init_dist(launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+
+
+def build_dataset(cfg: Config, subsets: Sequence[str] | None) -> TemporalDetectionDataset:
+    """The config's test set, of other subsets if given.
+
+    Raises:
+        ExtractionError: it is no set of videos here, or one of features.
+    """
+    settings = dict(cfg.test_dataloader.dataset)
+    if subsets:
+        settings['subsets'] = tuple(subsets)
+    dataset = DATASETS.build(settings)
+    if not isinstance(dataset, TemporalDetectionDataset) or 'features' in dataset.data_prefix:
+        raise ExtractionError('features are extracted from the videos or frames of a '
+                              f'TemporalDetectionDataset, got {type(dataset).__name__} with '
+                              f'data_prefix {getattr(dataset, "data_prefix", None)}.')
+    return dataset
+
+
+def build_model(cfg: Config, checkpoint: str) -> TemporalDetector:
+    """The config's detector with the weights of a checkpoint, evaluating.
+
+    Raises:
+        ExtractionError: no detector with a backbone, or weights missing.
+        ConfigError: no such file.
+    """
+    if not Path(checkpoint).is_file():
+        raise ConfigError(f'there is no checkpoint {checkpoint}; give a local file.')
+    model = MODELS.build(cfg.model)
+    if not isinstance(model, TemporalDetector) or isinstance(model.backbone, nn.Identity):
+        raise ExtractionError(f'features need a TemporalDetector with a backbone, the config has '
+                              f'{type(model).__name__}, backbone={cfg.model.get("backbone")}.')
+    loaded = _load_checkpoint(checkpoint, map_location='cpu')
+    names = {name.removeprefix('module.') for name in loaded.get('state_dict', loaded)}
+    weights = model.backbone.state_dict(prefix='backbone.', keep_vars=True)
+    missing = sorted(name for name, value in weights.items()
+                     if isinstance(value, nn.Parameter) and name not in names)
+    if missing:
+        raise ExtractionError(f'{checkpoint} lacks {len(missing)} weights of the backbone, the '
+                              f'first is {missing[0]}. Give a checkpoint of this config.')
+    load_checkpoint(model, checkpoint, map_location='cpu')
+    return model.to(get_device()).eval()
+
+
+def describe(cfg: Config, checkpoint: str, options: ExtractionOptions, plan: ClipPlan
+             ) -> dict[str, str]:
+    """What features must have in common to lie in one folder: the sidecar's first part."""
+    model, dataset = cfg.model, cfg.test_dataloader.dataset
+    settings = [model.get('backbone'), model.get('data_preprocessor'), dataset.get('pipeline'),
+                asdict(plan)]
+    digest = hashlib.sha256()
+    with open(checkpoint, 'rb') as file:
+        while block := file.read(HASH_BLOCK_BYTES):
+            digest.update(block)
+    return dict(config=Path(cfg.filename or 'config').stem, checkpoint_sha256=digest.hexdigest(),
+                settings_sha256=hashlib.sha256(json.dumps(
+                    settings, sort_keys=True, default=str).encode()).hexdigest(),
+                format=options.file_format)
+
+
+def first_items(dataset: TemporalDetectionDataset) -> dict[str, int]:
+    """Video id -> index of its first item."""
+    videos: dict[str, int] = {}
+    for index in range(len(dataset)):
+        videos.setdefault(dataset.get_data_info(index)['video_id'], index)
+    return videos
+
+
+def is_present(path: Path, identity: Mapping[str, str]) -> bool:
+    """Whether a video's features are complete and of this config and checkpoint.
+
+    Raises:
+        ExtractionError: they are of something else.
+    """
+    stored = read_sidecar(path)
+    if stored is None and path.exists():
+        raise ExtractionError(f'{path} exists without its JSON, so it is not known how it was '
+                              'made. Remove it, or choose another --out.')
+    differing = [name for name in identity if (stored or identity).get(name) != identity[name]]
+    if differing:
+        raise ExtractionError(
+            f'{path}: features of another {" and ".join(differing)} lie there '
+            f'(config {stored.get("config")}). Remove them, or choose another --out.')
+    return stored is not None and path.is_file()
+
+
+def store(path: Path, found: tuple[FeatureGrid, Tensor], identity: Mapping[str, str],
+          video_id: str) -> None:
+    """Write the sidecar and then the features: a file is complete when both are there."""
+    grid, features = found
+    write_sidecar(path, dict(identity, video_id=video_id, num_steps=features.shape[0],
+                             num_channels=features.shape[1], **asdict(grid)))
+    write_features(path, features.numpy())
