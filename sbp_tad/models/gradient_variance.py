@@ -8,7 +8,7 @@ clip.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,9 +17,18 @@ from torch import Tensor, nn
 
 from sbp_tad.models.detector import TemporalDetector
 from sbp_tad.models.sbp_backbone import split_clips
+from sbp_tad.sbp.clipwise import feature_products
 from sbp_tad.sbp.config import GRADIENT_SAMPLER, SBPError
-from sbp_tad.sbp.sampling import draw_by_gradient, draw_kept_clips, keep_count
+from sbp_tad.sbp.sampling import (draw_kept_clips, gradient_spread, inclusion_probabilities,
+                                  keep_count, sample_systematic, seeded_generator)
 from sbp_tad.structures import TADDataSample
+
+# Chances by the true gradients of the parameters, which no sampler can know: what
+# the same draw would reach if features told everything.
+ORACLES: dict[str, Callable[[Tensor, int], Tensor]] = {
+    'oracle_norm': lambda products, _: products.diagonal().sqrt(),
+    'oracle_spread': gradient_spread,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +37,12 @@ class ClipGradients:
 
     Args:
         products: (K, K) float64, inner products of their parameter gradients.
-        norms: (K,) float64, norms of the loss gradient of their features.
+        of_features: (K, K), the same of the loss gradients of their features,
+            which is all that guided sampling sees.
     """
 
     products: Tensor
-    norms: Tensor
+    of_features: Tensor
 
 
 @dataclass(frozen=True)
@@ -98,16 +108,26 @@ def clip_gradients(model: TemporalDetector, inputs: Tensor, samples: list[TADDat
                                     allow_unused=True)
         rows.append(torch.cat([g.flatten() for g in found if g is not None]))
     matrix = torch.stack(rows).double()  # (K, number of parameters)
-    return ClipGradients((matrix @ matrix.T).cpu(), from_head.flatten(1).double().norm(dim=1).cpu())
+    return ClipGradients((matrix @ matrix.T).cpu(), feature_products([from_head], 1, len(rows))[0])
 
 
-def draw_weights(norms: Tensor, keep_ratio: float, sampler: str, keys: Sequence[Sequence[int]]
-                 ) -> Tensor:
-    """Weights of the clips' gradients, one draw a key: (draws, K) float64, 0 = dropped."""
-    num_clips = len(norms)
-    num_kept = keep_count(keep_ratio, num_clips)
+def chances_of(gradients: ClipGradients, num_kept: int, sampler: str) -> Tensor:
+    """Inclusion probabilities (K,) of a systematic draw: guided sampling's, or an oracle's."""
     if sampler == GRADIENT_SAMPLER:
-        kept, chances = draw_by_gradient(norms.expand(len(keys), -1), num_kept, keys)
+        return inclusion_probabilities(gradient_spread(gradients.of_features, num_kept), num_kept)
+    return inclusion_probabilities(ORACLES[sampler](gradients.products, num_kept), num_kept)
+
+
+def draw_weights(gradients: ClipGradients, keep_ratio: float, sampler: str,
+                 keys: Sequence[Sequence[int]]) -> Tensor:
+    """Weights of the clips' gradients, one draw a key: (draws, K) float64, 0 = dropped."""
+    num_clips = len(gradients.products)
+    num_kept = keep_count(keep_ratio, num_clips)
+    if sampler == GRADIENT_SAMPLER or sampler in ORACLES:
+        chances = chances_of(gradients, num_kept, sampler)
+        kept = torch.zeros(len(keys), num_clips, dtype=torch.bool)
+        for row, key in zip(kept, keys):
+            row[sample_systematic(chances, seeded_generator(*key))] = True
         return kept / chances
     kept = draw_kept_clips(num_clips, keep_ratio, sampler, keys)
     return kept.double() * (num_clips / num_kept)
@@ -116,7 +136,7 @@ def draw_weights(norms: Tensor, keep_ratio: float, sampler: str, keys: Sequence[
 def estimate_error(gradients: ClipGradients, keep_ratio: float, sampler: str, *,
                    draws: int = 1000, seed: int = 0) -> EstimateError:
     """Variance and bias of a sampler's gradient, over ``draws`` draws."""
-    weights = draw_weights(gradients.norms, keep_ratio, sampler,
+    weights = draw_weights(gradients, keep_ratio, sampler,
                            [(seed, draw) for draw in range(draws)])
     errors = weights - 1  # (draws, K)
     full = float(gradients.products.sum())

@@ -96,11 +96,18 @@ def check_not_distributed(module: nn.Module) -> None:
                            'wrap the result.')
 
 
-def feature_norms(from_head: Sequence[Tensor | None], num_clips: int) -> Tensor:
-    """Norm of each clip's gradient over all feature tensors: (N,), float32 or better."""
-    squares = [g.to(torch.promote_types(g.dtype, torch.float32)).flatten(1).square().sum(1)
-               for g in from_head if g is not None]
-    return sum(squares).sqrt() if squares else torch.zeros(num_clips)
+def feature_products(from_head: Sequence[Tensor | None], batch: int, num_clips: int) -> Tensor:
+    """Inner products of a sample's clips' gradients over all feature tensors: (B, K, K).
+
+    Float32 or better; zeros where the loss used no feature.
+    """
+    total = torch.zeros(batch, num_clips, num_clips)
+    for gradient in from_head:
+        if gradient is not None:
+            rows = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+            rows = rows.unflatten(0, (batch, num_clips)).flatten(2)  # (B, K, numbers of a clip)
+            total = total.to(rows) + rows @ rows.mT
+    return total
 
 
 def choose_by_gradient(num_clips: int, config: SBPConfig, keys: Sequence[Sequence[int]]
@@ -109,8 +116,8 @@ def choose_by_gradient(num_clips: int, config: SBPConfig, keys: Sequence[Sequenc
     num_kept = keep_count(config.keep_ratio, num_clips)
 
     def choose(from_head: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
-        norms = feature_norms(from_head, num_clips * len(keys)).unflatten(0, (len(keys), -1))
-        kept, chances = draw_by_gradient(norms, num_kept, keys)  # (B, K) both
+        products = feature_products(from_head, len(keys), num_clips)
+        kept, chances = draw_by_gradient(products, num_kept, keys)  # (B, K) both
         weights = 1 / chances if config.rescale else torch.ones_like(chances)
         return kept.flatten(), weights.flatten()
 

@@ -2,7 +2,8 @@
 
 Each of ``SAMPLERS`` draws ``num_kept`` different clips of ``num_clips`` and gives
 every clip the same probability ``num_kept / num_clips`` of being kept.
-``sample_systematic`` draws with any :func:`inclusion_probabilities` instead.
+``draw_by_gradient`` draws systematically, with :func:`inclusion_probabilities` that
+follow the clips' gradients.
 """
 from __future__ import annotations
 
@@ -51,33 +52,33 @@ def sample_uniform_jitter(num_clips: int, num_kept: int, generator: torch.Genera
     return kept.sort().values
 
 
-def inclusion_probabilities(norms: Tensor, num_kept: int, uniform_share: float = 0.1) -> Tensor:
-    """Chance of each clip to be kept, proportional to its gradient's norm.
+def inclusion_probabilities(sizes: Tensor, num_kept: int, uniform_share: float = 0.1) -> Tensor:
+    """Chance of each clip to be kept, proportional to the size of its gradient.
 
-    ``min(1, c * q)`` with ``q`` the norms' share of their sum mixed with a
+    ``min(1, c * q)`` with ``q`` the sizes' share of their sum mixed with a
     uniform share, and ``c`` such that the chances sum to ``num_kept``. Norms
     that are all zero, or not finite (a loss scale that overflowed), give
     equal chances.
 
     Args:
-        norms: (K,), not negative.
+        sizes: (K,), not negative.
         num_kept: between 1 and K.
         uniform_share: part of ``q`` that is uniform, so that no chance is 0.
 
     Returns:
         (K,) float64 on the CPU, in (0, 1].
     """
-    norms = norms.detach().to('cpu', torch.float64)
-    total = norms.sum()
-    uniform = torch.full_like(norms, 1 / len(norms))
+    sizes = sizes.detach().to('cpu', torch.float64)
+    total = sizes.sum()
+    uniform = torch.full_like(sizes, 1 / len(sizes))
     if not (torch.isfinite(total) and total > 0):
         return uniform * num_kept
-    shares = (1 - uniform_share) * norms / total + uniform_share * uniform
+    shares = (1 - uniform_share) * sizes / total + uniform_share * uniform
     descending = shares.sort(descending=True).values
     # With the m largest capped at 1, the others share num_kept - m; the right m
     # is the first that leaves none of the others above 1.
     rest = descending.flip(0).cumsum(0).flip(0)  # sum from each place to the end
-    factors = (num_kept - torch.arange(len(norms))) / rest
+    factors = (num_kept - torch.arange(len(sizes))) / rest
     num_capped = int((factors * descending <= 1 + 1e-12).to(torch.uint8).argmax())
     return (shares * factors[num_capped]).clamp(max=1)
 
@@ -97,6 +98,31 @@ def systematic_indices(probabilities: Tensor, start: Tensor) -> Tensor:
     num_kept = round(float(edges[-1]))
     edges[-1] = num_kept  # rounding must not let the last point fall off the end
     return torch.searchsorted(edges, start + torch.arange(num_kept), right=True)
+
+
+def gradient_spread(products: Tensor, num_kept: int) -> Tensor:
+    """How far each clip's gradient lies from what its neighbours can stand for: (K,).
+
+    ``sqrt(|g_i - average_i|^2 + 0.03 |g_i|^2)``, with the average over clips
+    near i in time, the nearer the more. A draw along time errs by what differs
+    within a sampling step, so a long run of large but equal gradients needs
+    few samples (Neyman's allocation in stratified sampling). The share of the
+    norm is for gradients of the parameters, which differ where those of the
+    features do not. Both constants were found by measurement
+    (``tools/measure_variance.py``); no choice of them gives a bias.
+
+    Args:
+        products: (K, K) inner products of the clips' gradients g.
+        num_kept: k; a sampling step is K / k clips.
+    """
+    num_clips = len(products)
+    products = products.detach().to('cpu', torch.float64)
+    times = torch.arange(num_clips, dtype=torch.float64)
+    nearness = (-(times[:, None] - times).abs() * 4 * num_kept / num_clips).exp()
+    averages = nearness / nearness.sum(dim=1, keepdim=True)  # (K, K), rows sum to 1
+    residuals = torch.eye(num_clips, dtype=torch.float64) - averages
+    spread = (residuals @ products @ residuals.mT).diagonal()
+    return (spread + 0.03 * products.diagonal()).clamp(min=0).sqrt()
 
 
 def sample_systematic(probabilities: Tensor, generator: torch.Generator) -> Tensor:
@@ -145,20 +171,21 @@ def draw_kept_clips(num_clips: int, keep_ratio: float, sampler: str,
     return kept
 
 
-def draw_by_gradient(norms: Tensor, num_kept: int, keys: Sequence[Sequence[int]]
+def draw_by_gradient(products: Tensor, num_kept: int, keys: Sequence[Sequence[int]]
                      ) -> tuple[Tensor, Tensor]:
-    """Draw the kept clips of each sample by the norms of their gradients.
+    """Draw the kept clips of each sample by the gradients of their features.
 
     Args:
-        norms: (B, K) norms of the loss gradient, not negative.
+        products: (B, K, K) inner products of the loss gradients of the K clips.
         num_kept: clips to keep of each sample.
         keys: one key a sample, see :func:`draw_kept_clips`.
 
     Returns:
         (B, K) bool, True = kept, and (B, K) float64 chances of it, on the CPU.
     """
-    chances = torch.stack([inclusion_probabilities(row, num_kept) for row in norms.cpu()])
-    kept = torch.zeros(norms.shape, dtype=torch.bool)
+    chances = torch.stack([inclusion_probabilities(gradient_spread(sample, num_kept), num_kept)
+                           for sample in products.cpu()])
+    kept = torch.zeros(chances.shape, dtype=torch.bool)
     for row, row_chances, key in zip(kept, chances, keys):
         row[sample_systematic(row_chances, seeded_generator(*key))] = True
     return kept, chances

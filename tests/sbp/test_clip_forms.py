@@ -116,8 +116,8 @@ def weights_of(module, features, step=0):
         return kept.flatten() * (NUM_CLIPS / count)
     leaf = features.detach().requires_grad_()
     (from_head, ) = torch.autograd.grad(head_loss(leaf), leaf)
-    norms = from_head.flatten(1).norm(dim=1).reshape(2, NUM_CLIPS)
-    kept, chances = draw_by_gradient(norms, count, keys)
+    rows = from_head.reshape(2, NUM_CLIPS, -1)
+    kept, chances = draw_by_gradient(rows @ rows.mT, count, keys)
     return (kept / chances if config.rescale else kept.double()).flatten()
 
 

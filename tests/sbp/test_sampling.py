@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbp_tad.sbp.sampling import (SAMPLERS, draw_by_gradient, draw_kept_clips,
+from sbp_tad.sbp.sampling import (SAMPLERS, draw_by_gradient, draw_kept_clips, gradient_spread,
                                   inclusion_probabilities, keep_count, sample_systematic,
                                   seeded_generator, systematic_indices)
 
@@ -143,11 +143,69 @@ def test_systematic_draws_are_spread_along_time():
     assert kept.diff().tolist() == [4, 4]
 
 
+def products_of(rows):
+    return rows @ rows.mT
+
+
+def some_rows(num_clips, width=4, seed=0):
+    return torch.randn(num_clips, width, generator=seeded_generator(seed), dtype=torch.float64)
+
+
 def test_draws_by_gradient_depend_on_their_key_alone():
-    norms = torch.rand(3, 16, generator=seeded_generator(0))
+    products = torch.stack([products_of(some_rows(16, seed=number)) for number in range(3)])
     state = torch.random.get_rng_state()
-    kept, chances = draw_by_gradient(norms, 4, [(0, 1), (0, 2), (0, 1)])
+    kept, chances = draw_by_gradient(products, 4, [(0, 1), (0, 2), (0, 1)])
     assert torch.equal(state, torch.random.get_rng_state())
     assert kept.sum(1).tolist() == [4, 4, 4] and chances.shape == (3, 16)
-    again, _ = draw_by_gradient(norms[[0, 0, 2]], 4, [(0, 1), (0, 2), (0, 1)])
+    again, _ = draw_by_gradient(products[[0, 0, 2]], 4, [(0, 1), (0, 2), (0, 1)])
     assert torch.equal(again[[0, 2]], kept[[0, 2]])
+
+
+def test_spread_is_the_distance_from_the_average_around():
+    rows, num_kept = some_rows(9), 3
+    for clip, found in enumerate(gradient_spread(products_of(rows), num_kept).tolist()):
+        weights = [math.exp(-abs(clip - other) * 4 * num_kept / 9) for other in range(9)]
+        average = sum(w * row for w, row in zip(weights, rows)) / sum(weights)
+        squared = (rows[clip] - average).square().sum() + 0.03 * rows[clip].square().sum()
+        assert found == pytest.approx(float(squared.sqrt()))
+
+
+def test_equal_gradients_need_few_samples_and_lonely_ones_many():
+    rows = torch.ones(16, 2, dtype=torch.float64)
+    rows[12] = torch.tensor([-1.0, 1.0])  # as long as the others
+    spread = gradient_spread(products_of(rows), 4)
+    assert spread.argmax() == 12 and float(spread[:9].max()) < 0.25 * float(spread[12])
+    alone = gradient_spread(torch.diag(torch.arange(1.0, 9.0) ** 2), 2)  # nothing in common
+    assert alone[:-1].diff().min() > 0  # the last has neighbours on one side only
+    assert gradient_spread(torch.tensor([[4.0]]), 1) > 0
+
+
+@pytest.mark.parametrize('value', [0.0, math.inf, math.nan])
+def test_gradients_that_tell_nothing_give_equal_chances(value):
+    _, chances = draw_by_gradient(torch.full((1, 8, 8), value), 2, [(0, )])
+    assert chances.tolist() == [[0.25] * 8]
+
+
+@pytest.mark.parametrize('kind', ['any', 'smooth', 'few'])
+def test_guided_estimate_is_unbiased_exactly(kind):
+    """Over all starts at once: each interval of starts times the estimate that it gives."""
+    rows = some_rows(24)
+    if kind == 'smooth':
+        rows = rows.cumsum(0)
+    if kind == 'few':
+        rows[torch.arange(24) % 7 != 0] = 0
+    _, chances = draw_by_gradient(products_of(rows)[None], 6, [(0, )])
+    edges = torch.cat([chances[0].cumsum(0) % 1, torch.tensor([0.0, 1.0])]).unique()
+    mean = torch.zeros(4, dtype=torch.float64)
+    for low, high in zip(edges, edges[1:]):
+        kept = systematic_indices(chances[0], ((low + high) / 2).reshape(1))
+        mean += (high - low) * (rows[kept] / chances[0, kept, None]).sum(0)
+    torch.testing.assert_close(mean, rows.sum(0), rtol=1e-9, atol=1e-9)
+
+
+def test_draws_follow_their_chances():
+    """4,000 keys: each count within 5 standard deviations of its binomial mean."""
+    products = products_of(some_rows(12))[None].expand(4000, -1, -1)
+    kept, chances = draw_by_gradient(products, 3, [(5, draw) for draw in range(4000)])
+    spread = (4000 * chances[0] * (1 - chances[0])).sqrt()
+    assert bool(((kept.sum(0) - 4000 * chances[0]).abs() <= 5 * spread + 1e-6).all())

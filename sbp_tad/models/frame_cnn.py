@@ -1,0 +1,30 @@
+"""A small network of single frames, for measurements that train it in a minute."""
+from __future__ import annotations
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from sbp_tad.registry import MODELS
+
+
+@MODELS.register_module()
+class FrameCNN(BaseModule):
+    """Four strided convolutions: frames (n, 3, H, W) to maps (n, channels, H / 16, W / 16).
+
+    Group normalization, as SBP wants no statistics of the batch.
+
+    Args:
+        channels: of the features; the layers before have fewer.
+    """
+
+    def __init__(self, channels: int = 64, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        widths = (3, channels // 4, channels // 2, channels, channels)
+        self.layers = nn.Sequential(*[
+            nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1),
+                          nn.GroupNorm(8, after), nn.ReLU())
+            for before, after in zip(widths, widths[1:])])
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Feature maps of frames (n, 3, H, W)."""
+        return self.layers(frames)
