@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import (SBPConfig, SBPError, TokenSBPConfig, apply_sbp, blocks_named,
-                         encode_stochastically, fold_frozen_norm)
+                         encode_stochastically, fold_frozen_norm, prefer_onednn)
 from sbp_tad.sbp.config import MODES
 from sbp_tad.sbp.frozen_norm import CONV_TYPES, find_pairs
 from sbp_tad.sbp.modules import ModelState
@@ -183,6 +183,7 @@ class SBPBackbone(BaseModule):
                            'keep_ratio there.')
         if fold_bn and find_pairs(self.backbone, conv_types=PLAIN_CONV_TYPES):
             fold_frozen_norm(self.backbone, conv_types=PLAIN_CONV_TYPES)
+        prefer_onednn(self.backbone)
         self.tokens = self._cover_tokens(token_blocks) if mode == TOKEN_MODE else None
         # Backbones of mmaction freeze stages when put into training mode: do
         # it before an optimizer, DDP or EMA looks at the parameters.
