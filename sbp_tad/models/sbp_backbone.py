@@ -16,7 +16,7 @@ from sbp_tad.models.clip_features import cut_context, encode_together, pool_spac
 from sbp_tad.models.wrapped_network import build_network, fold_network, freeze_batch_norm
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import (SBPConfig, SBPError, TokenSBPConfig, apply_sbp, blocks_named,
-                         encode_stochastically)
+                         encode_stochastically, prefer_onednn)
 from sbp_tad.sbp.config import MODES
 from sbp_tad.sbp.modules import ModelState
 from sbp_tad.sbp.trees import Encoder, Features, encode_in_chunks, map_tensors
@@ -177,6 +177,7 @@ class SBPBackbone(BaseModule):
         check_num_segments(self.num_segments, clip_len, context_frames)
         if fold_bn:
             fold_network(self.backbone)
+        prefer_onednn(self.backbone)
         self.tokens = self._cover_tokens(token_blocks) if mode == TOKEN_MODE else None
         # Backbones of mmaction freeze stages when put into training mode: do
         # it before an optimizer, DDP or EMA looks at the parameters.

@@ -162,19 +162,6 @@ def row_products(a: Tensor, b: Tensor) -> Tensor:
     return torch.bmm(a.flatten(1)[:, None], b.flatten(1)[:, :, None]).flatten()
 
 
-def pointwise_dilation(conv: nn.Module, x: Tensor) -> tuple[int, ...]:
-    """The dilation of a convolution, 2 where it has no effect and helps.
-
-    A kernel of one position has no dilation to speak of. Given one, PyTorch
-    computes on the CPU with oneDNN for every batch size, and not, on a single
-    thread with fewer than 16 items, with a loop that takes 1.5 to 2.3 times as
-    long (and rounds otherwise).
-    """
-    if x.device.type == 'cpu' and math.prod(conv.kernel_size) == 1:
-        return (2, ) * len(conv.dilation)
-    return conv.dilation
-
-
 class FoldedPair:
     """The forward methods of a convolution and its frozen normalization, folded.
 
@@ -205,8 +192,8 @@ class FoldedPair:
         dtype = autocast_dtype(x.device.type)
         if dtype is not None and x.dtype != torch.float64:
             x = x.to(dtype)
-        geometry = (conv.stride, conv.padding, pointwise_dilation(conv, x), False,
-                    (0, ) * len(conv.stride), conv.groups)
+        geometry = (conv.stride, conv.padding, conv.dilation, False, (0, ) * len(conv.stride),
+                    conv.groups)
         self.output = _FoldedConvolution.apply(x, conv.weight, conv.bias, norm.weight, norm.bias,
                                                norm.running_mean, norm.running_var, norm.eps,
                                                geometry)

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from sbp_tad.sbp import SavedMemory, SBPError, fold_frozen_norm, unfold_frozen_norm
-from sbp_tad.sbp.frozen_norm import (Pair, has_more_weights, numbered_pairs,
-                                     pointwise_dilation)
+from sbp_tad.sbp.frozen_norm import Pair, has_more_weights, numbered_pairs
 
 CASES = {
     '1d': (lambda: (nn.Conv1d(3, 6, 3), nn.BatchNorm1d(6)), (3, 9)),
@@ -85,13 +84,6 @@ def test_where_the_scale_goes_does_not_depend_on_the_items_of_a_pass():
     assert all(has_more_weights(weight, (n, 1, 5, 5), geometry) for n in (1, 16, 100))
     assert not any(has_more_weights(weight[:, 1:], (n, 1, 5, 5), geometry) for n in (1, 16, 100))
     assert has_more_weights(weight[:, 1:], (1, 1, 5, 5), [(2, 2)])
-
-
-def test_only_kernels_of_one_position_are_dilated():
-    x = torch.empty(1, 3, 5, 5)
-    assert pointwise_dilation(nn.Conv2d(3, 4, 1), x) == (2, 2)
-    assert pointwise_dilation(nn.Conv2d(3, 4, (1, 3), dilation=(1, 3)), x) == (1, 3)
-    assert pointwise_dilation(nn.Conv2d(3, 4, 1), x.to('meta')) == (1, 1)
 
 
 @every_case
