@@ -52,6 +52,11 @@ class Window:
         return self.stride_frames / self.fps
 
     @property
+    def first_index(self) -> int:
+        """Place of the first sampled frame among all of the video's at this stride, from 0."""
+        return round(self.start_frame / self.stride_frames)
+
+    @property
     def valid_end_seconds(self) -> float:
         """Where the part of the window that lies in the video ends."""
         return self.start_seconds + self.num_valid_frames * self.seconds_per_frame
@@ -102,3 +107,21 @@ class TADDataSample(BaseDataElement):
     def pred_instances(self, value: InstanceData) -> None:
         """Set the detected actions."""
         self.set_field(value, '_pred_instances', dtype=InstanceData)
+
+
+class OnlineDataSample(BaseDataElement):
+    """A working window and its history on their way through an online detector.
+
+    The input of the sample has M memory frames, oldest first, and then the T
+    frames of the working window.
+
+    Meta information: ``window`` (:class:`Window`) of the T working frames,
+    ``video_id`` and ``error``, as of :class:`TADDataSample`.
+
+    Data: ``memory_mask`` (M,) bool, True where the video has that frame of
+    history; ``frame_targets`` (T, 1 + classes) float, 1 for each class that a
+    frame shows and column 0 background; ``frame_valid`` (T,) bool, False for
+    frames that no loss and no metric may count (ambiguous, or past the end).
+    Predicted: ``pred_scores`` (T, 1 + classes) float32, a distribution a
+    frame; absent from an unreadable sample.
+    """

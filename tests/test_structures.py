@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.structures import InstanceData
 
-from sbp_tad.structures import TADDataSample, Window
+from sbp_tad.structures import OnlineDataSample, TADDataSample, Window
 
 windows = st.builds(
     Window, video_id=st.just('v'), start_frame=st.floats(0, 1e5), num_frames=st.integers(1, 1024),
@@ -72,3 +72,17 @@ def test_window_is_hashable_and_pickles():
     window = Window('v', 1.5, 8, 2, 10.0, 8)
     assert pickle.loads(pickle.dumps(window)) == window
     assert len({window, Window('v', 1.5, 8, 2, 10.0, 8)}) == 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10**5), st.floats(0.25, 32))
+def test_first_index_counts_sampled_frames_of_the_video(index, stride_frames):
+    assert Window('v', index * stride_frames, 8, stride_frames, 30.0, 8).first_index == index
+
+
+def test_online_sample_moves_its_tensors():
+    sample = OnlineDataSample(metainfo=dict(window=Window('v', 0, 2, 1, 4.0, 2), error=None))
+    sample.memory_mask, sample.frame_targets = torch.ones(3, dtype=torch.bool), torch.eye(2, 4)
+    moved = sample.to('meta')
+    assert moved.memory_mask.is_meta and moved.frame_targets.is_meta
+    assert moved.window.num_frames == 2
