@@ -4,7 +4,7 @@ Backbones return feature maps, vectors, two pathways, or a map with its class
 token. The ranks of the tensors tell which; each form is one function here,
 registered by :func:`feature_form`.
 
-To use a backbone that is not in the table of ``tests/models/test_backbones.py``:
+To use a backbone that is not in the table, ``tests/backbone_cases.py``:
 wrap it. If :class:`SBPBackbone` refuses its output, register a function for
 the ranks that the message names. Then add a row to the table, which checks
 shape, temporal stride, forward, gradients and state dict.
