@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 
 from sbp_tad.apis import launch
+from sbp_tad.datasets import FeatureFiles
 from sbp_tad.registry import DATASETS, MODELS
 from sbp_tad.sbp import SavedMemory
 
@@ -87,6 +88,16 @@ def test_sbp_in_an_mmaction_config(config_file, tmp_path, write_video):
     assert len(accuracy) == 1
     backbone = runner.model.backbone
     assert backbone.config.keep_ratio == 0.25 and backbone.clip_len is None
+
+
+def test_features_of_another_backbone(config_file):
+    cfg = launch.load_config(config_file(block_with('slowfast')))
+    assert cfg.model.backbone is None and cfg.model.neck.in_channels == 2304
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        dataset = DATASETS.build(dict(loader.dataset, lazy_init=True))
+        assert dataset.source == FeatureFiles(8, 32, 2304, key='features')
+        assert dataset.filename_template == '{video_id}.npz'
+        assert dataset.window_size.num_frames == 1024
 
 
 def test_plain_pytorch():

@@ -1,12 +1,14 @@
 """Folders of frames: the windows of the mp4 they were extracted from, or a sentence."""
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from sbp_tad.datasets import DatasetError, FrameFolderError, SourceError, VideoReadError
 from sbp_tad.datasets.sources import FrameFolders, scan_frames
@@ -163,3 +165,19 @@ def test_options_that_cannot_work(options, message):
 def test_declarations_that_cannot_work(make, arguments, message):
     with pytest.raises(DatasetError, match=message):
         make(**arguments)
+
+
+def test_thumos14_from_frames(small_video, tmp_path):
+    """The config fragment: both pipelines read frames and end as those of the videos do."""
+    root = Path(__file__).parents[2] / 'configs/_base_/datasets'
+    (tmp_path / 'annotations').mkdir()
+    extract(small_video, tmp_path / 'frames' / 'a')
+    for loader, subset in (('train', 'validation'), ('test', 'test')):
+        (tmp_path / 'annotations' / 'thumos14.json').write_text(json.dumps(dict(database={
+            'a': dict(subset=subset, duration=4.0, fps=10, annotations=[
+                dict(segment=[1, 3], label='Diving')])})))
+        dataset = Config.fromfile(root / 'thumos14_rawframes.py')[f'{loader}_dataloader'].dataset
+        sample = DATASETS.build(dict(dataset, data_root=str(tmp_path), num_frames=4,
+                                     _scope_='sbp_tad'))[0]
+        assert sample['data_samples'].error is None
+        assert sample['inputs'].shape == (3, 4, 112, 112)
