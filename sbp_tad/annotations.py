@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,22 +76,42 @@ def read_annotations(path: str | Path, subsets: Sequence[str] | str | None = Non
             ``None`` keeps all.
 
     Raises:
-        AnnotationError: the file is missing or malformed (the message names
-            file, video and entry), or no video is in ``subsets``.
+        AnnotationError: the file is missing, a video of ``subsets`` malformed
+            (the message names file, video and entry), or none is in them.
+            Others may be malformed: unlabelled test videos often are.
     """
     database = _read_database(Path(path))
-    videos = {video_id: _parse_video(video_id, entry, path)
-              for video_id, entry in database.items()}
-    if subsets is None:
-        return videos
-    wanted = (subsets,) if isinstance(subsets, str) else tuple(subsets)
-    chosen = {key: video for key, video in videos.items() if video.subset in wanted}
+    wanted = (subsets,) if isinstance(subsets, str) else subsets
+    chosen = {video_id: _parse_video(video_id, entry, path)
+              for video_id, entry in database.items()
+              if wanted is None or _subset(video_id, entry, path) in wanted}
     if not chosen:
-        existing = sorted({video.subset for video in videos.values()})
+        existing = sorted({entry['subset'] for entry in database.values()})
         raise AnnotationError(
             f'{path}: no video is in subset {", ".join(map(repr, wanted)) or "(none given)"}; '
             f'the file holds the subsets {existing} (upper and lower case count).')
     return chosen
+
+
+def scan_annotations(path: str | Path
+                     ) -> tuple[dict[str, VideoAnnotation], list[tuple[str, str]]]:
+    """Read what can be read of a file that :func:`read_annotations` may refuse.
+
+    Returns:
+        The videos, less what is malformed, and the faults as (video, sentence).
+
+    Raises:
+        AnnotationError: there is no file, or nothing in it is a database.
+    """
+    faults: list[tuple[str, str]] = []
+    videos = {}
+    for video_id, entry in _read_database(Path(path), faults).items():
+        try:
+            entry = _sound_part(video_id, entry, path, faults)
+            videos[video_id] = _parse_video(video_id, entry, path)
+        except AnnotationError as error:
+            faults.append((video_id, str(error)))
+    return videos, faults
 
 
 def check_annotation(video: VideoAnnotation, class_names: Sequence[str],
@@ -161,13 +182,36 @@ def _check_range(where: str, segment: np.ndarray, duration: float | None,
             "video's ends.")
 
 
-def _read_database(path: Path) -> dict[str, Any]:
+def _sound_part(video_id: str, entry: Any, path: str | Path, faults: list[tuple[str, str]]) -> Any:
+    """The entry less malformed items, whose faults are appended."""
+    items = entry.get('annotations') if isinstance(entry, dict) else None
+    if not isinstance(items, list):
+        return entry
+    sound = []
+    for index, item in enumerate(items):
+        try:
+            _parse_item(item, f'{path}: {_where(video_id)}.annotations[{index}]')
+            sound.append(item)
+        except AnnotationError as error:
+            faults.append((video_id, str(error)))
+    return {**entry, 'annotations': sound}
+
+
+def _read_database(path: Path, repeated: list[tuple[str, str]] | None = None) -> dict[str, Any]:
+    """The ``database`` of a file; keys that JSON holds twice are appended to ``repeated``."""
+    def note_repeated(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        repeated.extend((key, f'{path}: the key {key!r} stands {count} times in one object; '
+                         'JSON keeps the last alone. Join or rename the entries.')
+                        for key, count in Counter(key for key, _ in items).items() if count > 1)
+        return dict(items)
+
     if not path.is_file():
         raise AnnotationError(f'{path}: no such annotation file. Check ann_file and data_root.')
     opener = gzip.open if path.suffix == '.gz' else open
     try:
         with opener(path, 'rt', encoding='utf-8') as file:
-            content = json.load(file)
+            content = json.load(
+                file, object_pairs_hook=None if repeated is None else note_repeated)
     except (ValueError, OSError, EOFError) as error:
         raise AnnotationError(f'{path}: cannot be read as JSON ({error}).') from error
     database = content.get('database') if isinstance(content, dict) else None
@@ -188,13 +232,18 @@ def _where(video_id: str) -> str:
     return f"database['{video_id}']"
 
 
-def _parse_video(video_id: str, entry: Any, path: str | Path) -> VideoAnnotation:
+def _subset(video_id: str, entry: Any, path: str | Path) -> str:
     where = f'{path}: {_where(video_id)}'
     if not isinstance(entry, dict):
         raise AnnotationError(f'{where}: expected an object, got {entry!r}.')
     subset = entry.get('subset')
     if not isinstance(subset, str):
         raise AnnotationError(f"{where}: 'subset' must be a string, got {subset!r}.")
+    return subset
+
+
+def _parse_video(video_id: str, entry: Any, path: str | Path) -> VideoAnnotation:
+    subset, where = _subset(video_id, entry, path), f'{path}: {_where(video_id)}'
     items = entry.get('annotations')
     if not isinstance(items, list):
         raise AnnotationError(f"{where}: 'annotations' must be a list ([] for a video without "
@@ -222,11 +271,15 @@ def _positive(entry: dict[str, Any], keys: Sequence[str], where: str) -> float |
     key = next((key for key in keys if entry.get(key) is not None), None)
     if key is None:
         return None
-    if not _is_finite(entry[key]) or entry[key] <= 0:
+    try:  # HACS writes its durations as strings
+        value = float(entry[key]) if isinstance(entry[key], str) else entry[key]
+    except ValueError:
+        value = None
+    if not _is_finite(value) or value <= 0:
         raise AnnotationError(
             f'{where}: {key!r} must be a number above 0, got {entry[key]!r}. Leave it out '
             'where it is not known.')
-    return float(entry[key])
+    return float(value)
 
 
 def _parse_item(item: Any, where: str) -> tuple[list[float], str]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbp_tad.annotations import (AnnotationError, VideoAnnotation, check_annotation,
-                                 num_out_of_range, read_annotations)
+                                 num_out_of_range, read_annotations, scan_annotations)
 from sbp_tad.errors import UserError
 
 CLASSES = ('jump', 'throw')
@@ -122,6 +122,30 @@ def test_broken_files_are_named(tmp_path, text, message):
     assert str(path) in str(error.value)
 
 
+def test_scan_reads_the_sound_part_and_lists_every_fault(tmp_path):
+    good = '{"segment": [0, 1], "label": "jump"}'
+    path = tmp_path / 'faulty.json'
+    path.write_text(
+        '{"database": {"a": {"subset": "x", "annotations": [3, %s, {"segment": [1]}]},'
+        ' "b": {"annotations": []}, "c": {"subset": "x", "annotations": [], "subset": "y"},'
+        ' "d": 5, "a": {"subset": "x", "fps": 25, "annotations": [3, %s]}}}' % (good, good))
+    videos, faults = scan_annotations(path)
+    assert list(videos) == ['a', 'c'] and videos['a'].labels == ('jump',)
+    assert videos['c'].subset == 'y'
+    assert [video_id for video_id, _ in faults] == ['subset', 'a', 'a', 'b', 'd']
+    for (_, sentence), part in zip(faults, ("'subset' stands 2 times", "'a' stands 2 times",
+                                            r"annotations[0]: expected", "'subset' must be",
+                                            'expected an object, got 5')):
+        assert part in sentence and str(path) in sentence
+
+
+def test_scan_of_a_sound_file_is_reading_it(thumos14_sample):
+    videos, faults = scan_annotations(thumos14_sample)
+    assert faults == [] and list(videos) == list(read_annotations(thumos14_sample))
+    with pytest.raises(AnnotationError, match='no such annotation file'):
+        scan_annotations('nothing.json')
+
+
 def test_missing_or_truncated_file(tmp_path):
     with pytest.raises(AnnotationError, match='nothing.json: no such annotation file'):
         read_annotations(tmp_path / 'nothing.json')
@@ -205,3 +229,22 @@ def test_real_sample(thumos14_sample):
     assert set(test['video_test_0001292'].labels) == {'Ambiguous'}
     assert num_out_of_range(test['video_test_0000270']) == 22
     assert validation['video_validation_0000311'].fps == 25
+
+
+def test_videos_of_other_subsets_need_no_annotations(write_annotation):
+    """Published files often list their unlabelled test videos without any."""
+    path = write_annotation(dict(a=dict(subset='val', annotations=[]), b=dict(subset='test')))
+    assert list(read_annotations(path, 'val')) == ['a']
+    with pytest.raises(AnnotationError, match="'b'.*'annotations' must be a list"):
+        read_annotations(path)
+    with pytest.raises(AnnotationError, match=r"holds the subsets \['test', 'val'\]"):
+        read_annotations(path, 'train')
+
+
+def test_numbers_may_be_strings(write_annotation):
+    """HACS Segments writes its durations so."""
+    entry = dict(subset='val', duration='92.166667', annotations=[])
+    assert read_annotations(write_annotation(dict(a=entry)))['a'].duration_seconds == 92.166667
+    for wrong in ('long', '-1', 'nan'):
+        with pytest.raises(AnnotationError, match=f"must be a number above 0, got '{wrong}'"):
+            read_annotations(write_annotation(dict(a=dict(entry, duration=wrong))))

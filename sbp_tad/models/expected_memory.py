@@ -1,0 +1,215 @@
+"""What a detector will save for backward, from steps that are much smaller than training's.
+
+Clips are encoded one by one, so what the backbone saves is a line in the
+number of clips: measured at one and two clips of the real shape, it says what
+any number of them takes. Neck and head are measured on a whole window, for
+which random features stand in.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from sbp_tad.errors import UserError
+from sbp_tad.models.detector import TemporalDetector
+from sbp_tad.models.saved_memory import meter_saved_memory
+from sbp_tad.models.sbp_backbone import SBPBackbone
+from sbp_tad.sbp import SBPConfig, keep_count
+from sbp_tad.structures import TADDataSample, Window
+
+PLAIN_UNIT_FRAMES = 16  # of a backbone without clips
+OPTIMIZER_COPIES = 4  # weight, gradient and AdamW's two moments
+
+
+class MemoryEstimateError(UserError, ValueError):
+    """A model whose memory cannot be measured this way."""
+
+
+@dataclass(frozen=True)
+class ClipCost:
+    """Bytes saved for so many clips: ``shared + clips * each``, measured at one and two."""
+
+    shared: int
+    each: int
+
+    def bytes(self, num_clips: int) -> int:
+        """Of ``num_clips`` clips that are backpropagated together."""
+        return self.shared + num_clips * self.each
+
+
+@dataclass(frozen=True)
+class ExpectedMemory:
+    """Bytes of a training step, float32.
+
+    Args:
+        saved: keep ratio -> bytes saved for backward by a batch.
+        keep_ratio: of the config; None for a backbone without SBP.
+        neck_head: the part of neck and head in ``saved``.
+        weights: parameters with gradient and AdamW's two moments, by the
+            formula 16 bytes a trained and 4 a frozen parameter.
+        batch_size: windows of the batch.
+        frame_size: (height, width) of the frames.
+    """
+
+    saved: dict[float, int]
+    keep_ratio: float | None
+    neck_head: int
+    weights: int
+    batch_size: int
+    frame_size: tuple[int, int]
+
+
+def frames_per_step(detector: TemporalDetector, frame_size: tuple[int, int]) -> float:
+    """Sampled frames of a step of the backbone's features, measured on one clip."""
+    unit = clip_frames(detector)
+    with torch.no_grad():
+        return unit / _encode(detector, unit, frame_size).shape[2]
+
+
+def clip_frames(detector: TemporalDetector) -> int:
+    """Frames of a clip; of a backbone without clips, a number that fits most of them.
+
+    Raises:
+        MemoryEstimateError: the backbone encodes no videos.
+    """
+    backbone = detector.backbone
+    if not isinstance(backbone, SBPBackbone):
+        return PLAIN_UNIT_FRAMES
+    if backbone.clip_len is None:
+        raise MemoryEstimateError('the memory of a detector is measured clip by clip, but its '
+                                  'SBPBackbone has no clip_len; set clip_len.')
+    return backbone.clip_len
+
+
+def expect_memory(detector: TemporalDetector, num_frames: int, frame_size: tuple[int, int],
+                  batch_size: int = 1, keep_ratios: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
+                  ) -> ExpectedMemory:
+    """Measure what a training step of a detector will save for backward.
+
+    Args:
+        detector: in training mode; its weights do not matter.
+        num_frames: of a window.
+        frame_size: (height, width) that the pipeline gives.
+        batch_size: windows of a batch.
+        keep_ratios: to tell the bytes for, besides the config's own.
+
+    Raises:
+        MemoryEstimateError: the backbone encodes no videos.
+    """
+    num_clips = -(-num_frames // clip_frames(detector))
+    backbone = detector.backbone
+    neck_head = batch_size * _neck_head_bytes(detector, num_frames, frame_size)
+    ratio = backbone.config.keep_ratio if isinstance(backbone, SBPBackbone) else None
+    if ratio is None:
+        saved = {1.0: neck_head + _clip_cost(detector, frame_size).bytes(batch_size * num_clips)}
+    else:
+        saved = {keep: _sbp_bytes(detector, keep, num_clips, batch_size, frame_size, neck_head)
+                 for keep in sorted({*keep_ratios, ratio}, reverse=True)}
+    return ExpectedMemory(saved, ratio, neck_head, _weight_bytes(detector), batch_size, frame_size)
+
+
+def _sbp_bytes(detector: TemporalDetector, keep_ratio: float, num_clips: int, batch_size: int,
+               frame_size: tuple[int, int], neck_head: int) -> int:
+    """Neck, head and kept clips; or kept tokens of all clips; or, deferred, a few clips.
+
+    Deferred clips are encoded again after neck and head let go of theirs, and
+    the frames of the batch are held for it.
+    """
+    backbone: SBPBackbone = detector.backbone
+    kept = batch_size * keep_count(keep_ratio, num_clips)
+    with _full_clips(backbone, keep_ratio):
+        cost = _clip_cost(detector, frame_size)
+    if backbone.tokens is not None:
+        return neck_head + cost.bytes(batch_size * num_clips)
+    if backbone.config.mode == 'direct':
+        return neck_head + cost.bytes(kept)
+    frames = 4 * 3 * batch_size * num_clips * backbone.clip_len * math.prod(frame_size)
+    return frames + max(neck_head, cost.bytes(min(kept, backbone.config.clips_with_grad)))
+
+
+@contextmanager
+def _full_clips(backbone: SBPBackbone, keep_ratio: float) -> Iterator[None]:
+    """Every clip is backpropagated directly; of the tokens, ``keep_ratio``."""
+    before = backbone.config
+    if backbone.tokens is None:
+        backbone.config = SBPConfig(keep_ratio=1.0)
+    else:
+        backbone.set_keep_ratio(keep_ratio)
+    try:
+        yield
+    finally:
+        backbone.config = before
+
+
+def _clip_cost(detector: TemporalDetector, frame_size: tuple[int, int]) -> ClipCost:
+    unit = clip_frames(detector)
+    one, two = (_encoder_bytes(detector, clips * unit, frame_size) for clips in (1, 2))
+    return ClipCost(max(0, 2 * one - two), two - one)
+
+
+def _encoder_bytes(detector: TemporalDetector, num_frames: int, frame_size: tuple[int, int]
+                   ) -> int:
+    with meter_saved_memory(detector) as meter:
+        _encode(detector, num_frames, frame_size)
+    return meter.bytes
+
+
+def _encode(detector: TemporalDetector, num_frames: int, frame_size: tuple[int, int]) -> Tensor:
+    """Features (1, C', T') of random frames.
+
+    Raises:
+        MemoryEstimateError: the backbone gives something else.
+    """
+    features = detector.backbone(torch.randn(1, 3, num_frames, *frame_size))
+    if not isinstance(features, Tensor) or features.ndim != 3:
+        raise MemoryEstimateError(
+            'the memory of a detector is measured on frames (B, 3, T, H, W) that its backbone '
+            f'encodes to (B, C, T), but {type(detector.backbone).__name__} gave '
+            f'{getattr(features, "shape", type(features).__name__)}.')
+    return features
+
+
+class _RandomFeatures(nn.Module):
+    """Stands in for a backbone: features that need a gradient, whatever comes in."""
+
+    def __init__(self, shape: tuple[int, int, int], requires_grad: bool) -> None:
+        super().__init__()
+        self.features = torch.randn(shape).requires_grad_(requires_grad)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(1, C', T')."""
+        return self.features
+
+
+def _neck_head_bytes(detector: TemporalDetector, num_frames: int, frame_size: tuple[int, int]
+                     ) -> int:
+    """Saved by neck, head and losses for one window with one action in its middle."""
+    unit = clip_frames(detector)
+    with torch.no_grad():
+        _, channels, steps = _encode(detector, unit, frame_size).shape
+    backbone = detector.backbone
+    trained = any(parameter.requires_grad for parameter in backbone.parameters())
+    shape = (1, channels, -(-num_frames * steps // unit))
+    window = Window('', 0.0, num_frames, 1.0, 1.0, num_frames)
+    sample = TADDataSample(metainfo=dict(window=window, video_id='', error=None))
+    middle = torch.tensor([[0.4, 0.6]], dtype=torch.float64) * num_frames
+    sample.gt_instances = InstanceData(segments_seconds=middle, labels=torch.tensor([0]))
+    try:
+        detector.backbone = _RandomFeatures(shape, trained)
+        with meter_saved_memory(detector) as meter:
+            losses = detector.loss(torch.empty(1, 3, num_frames, 1, 1), [sample])
+        del losses
+    finally:
+        detector.backbone = backbone
+    return meter.bytes
+
+
+def _weight_bytes(model: nn.Module) -> int:
+    return sum(parameter.nbytes * (OPTIMIZER_COPIES if parameter.requires_grad else 1)
+               for parameter in model.parameters())

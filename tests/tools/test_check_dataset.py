@@ -1,0 +1,112 @@
+"""``tools/check_dataset.py`` as it is called: report, JSON, exit status."""
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from sbp_tad.apis.command_line import run_main
+
+ROOT = Path(__file__).parents[2]
+TOY = str(ROOT / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py')
+ITEMS = [dict(segment=[5 * i, 5 * i + 3], label=('pour', 'stir')[i % 2]) for i in range(20)]
+
+
+@pytest.fixture
+def run(capsys):
+    """Call the tool in this process; returns (status, stdout, stderr)."""
+    main = runpy.run_path(str(ROOT / 'tools' / 'check_dataset.py'))['main']
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            run_main(main, list(map(str, arguments)))
+        return (caught.value.code, *capsys.readouterr())
+    return call
+
+
+@pytest.fixture
+def annotation(write_annotation):
+    """Writes a set of one video with a change."""
+    def write(**change):
+        return write_annotation({'v': {**dict(subset='training', duration=110, fps=24,
+                                              annotations=ITEMS), **change}})
+    return write
+
+
+def test_clean_json_with_advice(run, annotation, tmp_path):
+    status, printed, errors = run(annotation(), '--json', tmp_path / 'out.json')
+    assert (status, errors) == (0, '')
+    for text in ('Clean: nothing was found.', 'Advice for training', 'num_levels', '100.00 %',
+                 'windows = dict(num_frames=', 'give its config with --model'):
+        assert text in printed
+    content = json.loads((tmp_path / 'out.json').read_text())
+    assert content['clean'] and content['findings'] == [] and content['memory'] is None
+    assert content['subsets'] == {'training': dict(videos=1, segments=20)}
+    assert content['advice']['stride_frames'] == 6 and content['statistics']['longest'] == 3
+
+
+def test_memory_of_another_config(run, annotation):
+    status, printed, _ = run(annotation(), '--model', TOY)
+    assert status == 0
+    assert 'saved for backward, keep ratio 0.25, as in the config' in printed
+    assert 'measured: backbone at one and two clips' in printed
+
+
+def test_errors_are_status_1_and_examples_are_few(run, annotation, tmp_path):
+    items = [dict(segment=[i, i], label='pour') for i in range(9)]
+    status, printed, _ = run(annotation(annotations=ITEMS + items), '--json', tmp_path / 'o.json')
+    assert status == 1
+    assert 'error zero-length-segment (9): Give the segment a length' in printed
+    assert '... and 6 more' in printed and '9 errors, 0 warnings, 0 notes.' in printed
+    content = json.loads((tmp_path / 'o.json').read_text())
+    assert not content['clean'] and len(content['findings']) == 9
+    assert content['findings'][0] == dict(
+        severity='error', kind='zero-length-segment', subject='v',
+        message="[0, 0] s 'pour' must start before it ends.")
+
+
+def test_warnings_count_when_strict(run, annotation):
+    path = annotation(fps=500)
+    assert run(path)[0] == 0 and run(path, '--strict')[0] == 1
+
+
+def test_options_of_a_json(run, annotation, tmp_path):
+    path = annotation()
+    status, printed, _ = run(path, '--classes', 'pour', '--subsets', 'training', '--videos',
+                             tmp_path, '--ignore-label')
+    assert status == 1 and 'unknown-label' in printed and 'missing-file' in printed
+    assert run(path, '--classes', 'pour', '--ignore-label', 'stir')[0] == 0
+
+
+def test_config(run, tmp_path, write_video):
+    (tmp_path / 'videos').mkdir()
+    database = {}
+    for name in ('training', 'test'):
+        write_video(tmp_path / 'videos' / f'{name}.mp4', 100)
+        database[name] = dict(subset=name, duration=10, fps=10, annotations=[
+            dict(segment=[1, 4], label='approach')])
+    (tmp_path / 'annotations.json').write_text(json.dumps(dict(database=database)))
+    options = ['--cfg-options', *(f'{role}_dataloader.dataset.data_root={tmp_path}'
+                                  for role in ('train', 'val', 'test'))]
+    status, printed, _ = run(TOY, *options)
+    assert status == 0, 'classes without segments are warnings'
+    assert 'warning class-without-segments' in printed and 'the config now' in printed
+    (tmp_path / 'videos' / 'test.mp4').unlink()
+    assert run(TOY, *options)[0] == 1 and run(TOY, '--no-files', *options)[0] == 0
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['none.json'], 'none.json: no such annotation file'),
+    (['none.py'], 'config none.py'),
+    (['good.json', '--coverage', '2'], 'coverage must lie in (0, 1], got 2'),
+    (['good.json', '--videos', 'none'], 'none: no such folder of videos'),
+    (['good.json', '--json', 'none/out.json'], 'Cannot write the report to none'),
+])
+def test_bad_input_is_a_sentence_and_status_2(run, write_annotation, tmp_path, monkeypatch,
+                                              arguments, message):
+    write_annotation({'v': dict(subset='x', annotations=ITEMS)}, 'good.json')
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = run(*arguments)
+    assert status == 2 and message in errors

@@ -1,0 +1,105 @@
+#!/usr/bin/env python
+"""Find every inconsistency of a data set, and advise windows, pyramid and memory for it.
+
+Takes a config, whose data sets and model are looked at, or an annotation JSON alone. Exit
+status: 0 clean, 1 errors (with --strict also warnings), 2 the check could not be made.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from sbp_tad.apis import dataset_check as checks
+from sbp_tad.apis import launch
+from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.dataset_report import print_report, report_to_json
+from sbp_tad.datasets.findings import DatasetCheckError, is_clean
+from sbp_tad.datasets.window_advice import BackboneShape
+from sbp_tad.errors import UserError
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; ``--help`` explains every option."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', metavar='CONFIG_OR_JSON')
+    parser.add_argument('--videos', type=Path, metavar='DIR',
+                        help='with a JSON: folder of the video files; not looked at if not given')
+    parser.add_argument('--classes', nargs='+', metavar='NAME',
+                        help='with a JSON: class names (default: the labels that occur)')
+    parser.add_argument('--subsets', nargs='+', metavar='NAME',
+                        help='with a JSON: subsets to check (default: all)')
+    parser.add_argument('--ignore-label', nargs='*', default=['Ambiguous'], metavar='LABEL',
+                        help='with a JSON: labels that are no class (default: Ambiguous)')
+    parser.add_argument('--model', metavar='CONFIG',
+                        help='config whose model memory is measured for (default: the config)')
+    parser.add_argument('--no-files', action='store_true',
+                        help='with a config: do not look at the video files')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        help='key=value pairs that override the config')
+    parser.add_argument('--coverage', type=float, default=0.99,
+                        help='share of the segments to serve (default: %(default)s)')
+    parser.add_argument('--strict', action='store_true', help='warnings are not clean either')
+    parser.add_argument('--json', type=Path, metavar='OUT', help='also write the report here')
+    return parser.parse_args(argv)
+
+
+def declare(arguments: argparse.Namespace) -> tuple[list[checks.Declaration], Config | None]:
+    """What to check, and the config if there is one."""
+    if arguments.source.endswith(('.json', '.json.gz')):
+        return checks.declare_json(arguments.source, arguments.videos, arguments.classes,
+                                   arguments.subsets, arguments.ignore_label), None
+    cfg = launch.load_config(arguments.source, arguments.cfg_options)
+    return checks.declare_config(cfg, not arguments.no_files), cfg
+
+
+def probe(arguments: argparse.Namespace, cfg: Config | None, remarks: list[str]
+          ) -> checks.ModelProbe | None:
+    """The model to measure, or a remark why there is none."""
+    if arguments.model is not None:
+        return checks.probe_model(launch.load_config(arguments.model))
+    if cfg is None:
+        remarks.append('memory depends on the model: give its config with --model.')
+        return None
+    try:
+        return checks.probe_model(cfg)
+    except UserError as error:
+        remarks.append(f'memory was not measured: {error}')
+        return None
+
+
+def make_report(arguments: argparse.Namespace) -> checks.DatasetReport:
+    """Check, advise, measure."""
+    declarations, cfg = declare(arguments)
+    report, videos = checks.check_datasets(declarations)
+    model = probe(arguments, cfg, report.remarks)
+    shape = BackboneShape() if model is None else model.shape
+    checks.add_advice(report, videos, shape, arguments.coverage, declarations[-1].overlap or 0.5)
+    if model is not None:
+        checks.add_memory(report, model)
+    if cfg is not None:
+        checks.add_current_share(report, cfg, videos)
+    return report
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the report, write it where asked; 0 if the data set is clean, else 1."""
+    arguments = parse_arguments(argv)
+    report = make_report(arguments)
+    clean = is_clean(report.findings, arguments.strict)
+    print_report(report)
+    if arguments.json:
+        try:
+            arguments.json.write_text(json.dumps(report_to_json(report, clean), indent=2) + '\n',
+                                      encoding='utf-8')
+        except OSError as error:
+            raise DatasetCheckError(f'Cannot write the report to {arguments.json}: '
+                                    f'{error.strerror}.') from error
+    return 0 if clean else 1
+
+
+if __name__ == '__main__':
+    run_main(main)
