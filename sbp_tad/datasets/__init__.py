@@ -3,6 +3,7 @@ import mmaction.datasets  # noqa: F401  (registers the decoders and spatial tran
 
 import sbp_tad.registry  # noqa: F401  (cures the stack before mmaction is imported)
 from sbp_tad.datasets.activitynet import ActivityNetDataset, HACSDataset
+from sbp_tad.datasets.augmentation import RandomRotation
 from sbp_tad.datasets.base import DatasetError, TemporalDetectionDataset
 from sbp_tad.datasets.egocentric import (Ego4DMQDataset, EpicKitchens100NounDataset,
                                          EpicKitchens100VerbDataset)
@@ -20,7 +21,8 @@ __all__ = [
     'ActivityNetDataset', 'DatasetError', 'Ego4DMQDataset', 'EpicKitchens100NounDataset',
     'EpicKitchens100VerbDataset', 'FeatureError', 'FeatureFiles', 'FeatureGrid',
     'FineActionDataset', 'FrameFolderError', 'FrameFolders', 'HACSDataset', 'LoadFeatures',
-    'MultiTHUMOSDataset', 'PackTADInputs', 'SampleWindow', 'SourceError', 'THUMOS14Dataset',
-    'THUMOS14_CLASSES', 'THUMOS14_EXCLUDED_VIDEOS', 'TemporalDetectionDataset', 'ToyDataset',
-    'VideoFiles', 'VideoReadError', 'build_pipeline', 'pack_failure', 'probe_video',
+    'MultiTHUMOSDataset', 'PackTADInputs', 'RandomRotation', 'SampleWindow', 'SourceError',
+    'THUMOS14Dataset', 'THUMOS14_CLASSES', 'THUMOS14_EXCLUDED_VIDEOS',
+    'TemporalDetectionDataset', 'ToyDataset', 'VideoFiles', 'VideoReadError', 'build_pipeline',
+    'pack_failure', 'probe_video',
 ]

@@ -1,0 +1,12 @@
+# DaoTAD's schedule on THUMOS'14: the published checkpoint is that of epoch 700.
+max_epochs = 700
+optim_wrapper = dict(
+    type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4))
+param_scheduler = [
+    # First: at its start it sets the learning rate, and would undo a warm-up that came before.
+    dict(type='CosineRestartLR', by_epoch=True, periods=[100] * 7, restart_weights=[1] * 7,
+         eta_min_ratio=0.01),
+    dict(type='LinearLR', by_epoch=False, begin=0, end=500, start_factor=0.1)]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=100)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
