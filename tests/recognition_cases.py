@@ -111,7 +111,7 @@ def shrink(cfg: Config, folder: Path, work_dir: Path, steps: int, rate: float = 
     cfg.optim_wrapper.optimizer = dict(type='AdamW', lr=rate, weight_decay=0.05)
     cfg.param_scheduler = []
     cfg.train_cfg.update(max_epochs=steps, val_begin=1, val_interval=steps)
-    cfg.default_hooks.checkpoint.update(interval=steps, max_keep_ckpts=1, save_best=None)
+    cfg.default_hooks.checkpoint.update(interval=steps, save_optimizer=False, save_best=None)
     cfg.randomness = dict(seed=0)
     return cfg
 
