@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sbp_tad.models.clip_features import split_clips
 from sbp_tad.models.detector import TemporalDetector
-from sbp_tad.models.sbp_backbone import split_clips
 from sbp_tad.sbp.clipwise import feature_products
 from sbp_tad.sbp.config import GRADIENT_SAMPLER, SBPError
 from sbp_tad.sbp.sampling import (draw_kept_clips, gradient_spread, inclusion_probabilities,
@@ -93,7 +93,7 @@ def clip_gradients(model: TemporalDetector, inputs: Tensor, samples: list[TADDat
     backbone = model.backbone
     if getattr(backbone, 'clip_len', None) is None:
         raise SBPError('expected a detector whose backbone is an SBPBackbone with clip_len.')
-    clips = split_clips(inputs, backbone.clip_len)  # (K, C, L, H, W)
+    clips = split_clips(inputs, backbone.clip_len, backbone.context_frames)  # (K, C, L, H, W)
     with torch.no_grad():
         features = torch.cat([backbone._encode_clips(clip) for clip in clips.split(1)])
     features.requires_grad_()  # (K, C', t)

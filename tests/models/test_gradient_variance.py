@@ -2,9 +2,9 @@
 import pytest
 import torch
 
+from sbp_tad.models.clip_features import split_clips
 from sbp_tad.models.gradient_variance import (ORACLES, ClipGradients, chances_of, clip_gradients,
                                               draw_weights, estimate_error)
-from sbp_tad.models.sbp_backbone import split_clips
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SBPError
 from sbp_tad.sbp.sampling import draw_by_gradient, inclusion_probabilities
