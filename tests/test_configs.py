@@ -130,7 +130,7 @@ def test_config_trains_and_validates(path, data_root, tmp_path, monkeypatch):
 
 
 def test_daotad_warms_up_and_restarts(monkeypatch):
-    """Schedulers multiply into each other: in the wrong order the warm-up ends six times too high."""
+    """Schedulers multiply into each other: in the wrong order the warm-up ends far too high."""
     monkeypatch.chdir(ROOT)
     path = next(path for path in CONFIGS if 'daotad_i3d-r50_full' in path)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.01)
