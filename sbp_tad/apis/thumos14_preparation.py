@@ -1,0 +1,88 @@
+"""Bring THUMOS'14 into its folder: make the annotation, convert videos, check the files."""
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sbp_tad.annotations import AnnotationError, VideoAnnotation
+from sbp_tad.apis.dataset_check import DatasetReport
+from sbp_tad.datasets.dataset_check import Expectations
+from sbp_tad.datasets.ffmpeg import Conversion, convert_all
+from sbp_tad.datasets.file_check import check_files, find_files, unlisted_files
+from sbp_tad.datasets.findings import Finding
+from sbp_tad.datasets.thumos14_annotation import IGNORED_LABEL, convert_official_annotation
+
+EXTRA_FILE = 'unlisted-file'
+
+
+def make_annotation(target: Path, official: Path, info_files: Sequence[Path]) -> None:
+    """Write the annotation from the published files, see :func:`convert_official_annotation`.
+
+    Raises:
+        AnnotationError: ``target`` is there already, or cannot be written.
+    """
+    if target.exists():
+        raise AnnotationError(f'{target} is there already; move it away to make it anew.')
+    content = convert_official_annotation(official, info_files)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+    except OSError as error:
+        raise AnnotationError(f'{target}: cannot be written ({error.strerror}).') from error
+
+
+def check_videos(videos: Mapping[str, VideoAnnotation], folder: Path, fps: float | None = None
+                 ) -> DatasetReport:
+    """Hold the files of a folder against the annotation: missing, unreadable, off or extra.
+
+    Args:
+        videos: the annotation.
+        folder: of the video files.
+        fps: that all files were converted to; None for those of the annotation.
+
+    Raises:
+        DatasetCheckError: there is no such folder.
+    """
+    expected = Expectations(ignored_labels=(IGNORED_LABEL,), out_of_range='clip')
+    if fps is not None:
+        videos = {name: replace(video, fps=fps) for name, video in videos.items()}
+    files = find_files(folder, videos)
+    findings = [*check_files(videos, files, expected), *unlisted_files(files.values())]
+    numbers, segments = Counter(), Counter()
+    for video in videos.values():
+        numbers[video.subset] += 1
+        segments[video.subset] += len(video.without(expected.ignored_labels))
+    return DatasetReport({subset: (numbers[subset], segments[subset]) for subset in numbers},
+                         findings)
+
+
+def convert_videos(convert: Callable[[Path, Path, Conversion], bool],
+                   videos: Mapping[str, VideoAnnotation], folder: Path, target: Path, suffix: str,
+                   conversion: Conversion, jobs: int) -> list[Finding]:
+    """Convert the file of every video that has one; what is done already stays.
+
+    Args:
+        convert: :func:`reencode` or :func:`extract_frames`.
+        videos: the annotation.
+        folder: of the video files.
+        target: folder that gets one file, or folder of frames, a video.
+        suffix: of the names there.
+        conversion: of all of them.
+        jobs: processes of ffmpeg at a time.
+
+    Returns:
+        What could not be converted.
+
+    Raises:
+        FFmpegError: ffmpeg is absent.
+        DatasetCheckError: there is no such folder.
+    """
+    files = {name: path for name, path in find_files(folder, videos).items() if path.is_file()}
+    failures = convert_all(convert, {path: target / f'{name}{suffix}'
+                                     for name, path in files.items()}, conversion, jobs)
+    names = {path: name for name, path in files.items()}
+    return [Finding('unreadable-file', names[path], sentence)
+            for path, sentence in failures.items()]

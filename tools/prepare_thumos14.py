@@ -1,0 +1,94 @@
+#!/usr/bin/env python
+"""Prepare THUMOS'14: make its annotation, re-encode videos, extract frames, check the files.
+
+Exit status: 0 clean, 1 missing, unreadable, other or extra files, 2 it could not be done.
+data/README.md shows the folder.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from sbp_tad.annotations import read_annotations
+from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.dataset_check import DatasetReport
+from sbp_tad.apis.dataset_report import print_report, report_to_json
+from sbp_tad.apis.thumos14_preparation import (EXTRA_FILE, check_videos, convert_videos,
+                                               make_annotation)
+from sbp_tad.datasets.ffmpeg import Conversion, extract_frames, reencode
+from sbp_tad.datasets.findings import DatasetCheckError, is_clean
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; ``--help`` explains every option."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data-root', type=Path, default=Path('data/thumos14'), metavar='DIR',
+                        help='holds annotations/thumos14.json and videos/ (default: %(default)s)')
+    parser.add_argument('--videos', type=Path, metavar='DIR', help='videos elsewhere')
+    making = parser.add_argument_group('annotation')
+    making.add_argument('--official', type=Path, metavar='DIR',
+                        help='make the annotation from the published files, such as '
+                             'Diving_val.txt, below this folder')
+    making.add_argument('--info', type=Path, nargs='+', default=[], metavar='CSV',
+                        help='with --official: video, fps and count (frames) of each video')
+    converting = parser.add_argument_group('conversion with ffmpeg; goes on where it stopped')
+    converting.add_argument('--reencode', type=Path, metavar='DIR',
+                            help='write H.264 copies here, which are then checked and used')
+    converting.add_argument('--extract-frames', type=Path, metavar='DIR',
+                            help='write a folder of img_00001.jpg ... a video here')
+    converting.add_argument('--fps', type=float, help='convert to this rate (default: keep it)')
+    converting.add_argument('--short-side', type=int, metavar='PIXELS',
+                            help='convert to this size (default: keep it)')
+    converting.add_argument('--jobs', type=int, default=2, help='at a time (default: %(default)s)')
+    parser.add_argument('--allow-extra', action='store_true',
+                        help='videos that are not in the annotation are fine')
+    parser.add_argument('--json', type=Path, metavar='OUT', help='also write the report here')
+    return parser.parse_args(argv)
+
+
+def prepare(arguments: argparse.Namespace) -> DatasetReport:
+    """Make, convert and check, as far as it is asked for."""
+    annotation = arguments.data_root / 'annotations' / 'thumos14.json'
+    if arguments.official is not None:
+        make_annotation(annotation, arguments.official, arguments.info)
+    videos = read_annotations(annotation)
+    folder = arguments.videos or arguments.data_root / 'videos'
+    conversion = Conversion(arguments.fps, arguments.short_side)
+    failures, fps = [], None
+    if arguments.reencode is not None:
+        failures += convert_videos(reencode, videos, folder, arguments.reencode, '.mp4',
+                                   conversion, arguments.jobs)
+        folder, fps = arguments.reencode, arguments.fps
+    if arguments.extract_frames is not None:
+        failures += convert_videos(extract_frames, videos, folder, arguments.extract_frames, '',
+                                   conversion, arguments.jobs)
+    report = check_videos(videos, folder, fps)
+    report.findings[:0] = failures
+    if arguments.allow_extra:
+        report.findings[:] = [found for found in report.findings if found.kind != EXTRA_FILE]
+    return report
+
+
+def write_json(report: DatasetReport, path: Path) -> None:
+    """Write the report as JSON."""
+    content = report_to_json(report, is_clean(report.findings, strict=True))
+    try:
+        path.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+    except OSError as error:
+        raise DatasetCheckError(f'Cannot write the report to {path}: {error.strerror}.') from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the report, write it where asked; 0 if the files are those of the annotation."""
+    arguments = parse_arguments(argv)
+    report = prepare(arguments)
+    print_report(report)
+    if arguments.json is not None:
+        write_json(report, arguments.json)
+    return 0 if is_clean(report.findings, strict=True) else 1
+
+
+if __name__ == '__main__':
+    run_main(main)
