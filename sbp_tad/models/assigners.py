@@ -84,7 +84,7 @@ def assign_anchors(anchors: Tensor, real: Tensor, segments_grid: Tensor, labels:
     if not len(labels):
         return (*(anchors.new_zeros(len(anchors), width) for width in (num_classes, 2)), real)
     segments = segments_grid.to(anchors)
-    shared, union = overlap_and_union(anchors[:, None], segments)  # (P, N)
+    shared, union = overlap_and_union(anchors[:, None].unbind(2), segments.unbind(1))  # (P, N)
     iou = (shared / union.clamp(min=torch.finfo(shared.dtype).tiny)).masked_fill(~real[:, None], -1)
     overlap, index = iou.max(dim=1)  # (P,)
     most = iou.max(dim=0).values  # (N,)

@@ -57,7 +57,7 @@ def aligned_diou_loss(predicted: Tensor, target: Tensor, eps: float = 1e-8) -> T
     target = target.to(predicted.dtype)
     start, end = predicted.unbind(1)
     target_start, target_end = target.unbind(1)
-    shared, union = overlap_and_union(predicted, target)
+    shared, union = overlap_and_union((start, end), (target_start, target_end))
     hull = torch.maximum(end, target_end) - torch.minimum(start, target_start)
     distance = 0.5 * ((start + end) - (target_start + target_end))
     return 1 - _ratio(shared, union, eps) + _ratio(distance, hull, eps) ** 2

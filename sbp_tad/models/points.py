@@ -103,8 +103,9 @@ def decode_anchors(anchors: Tensor, offsets: Tensor) -> Tensor:
     return torch.stack((centre - half, centre + half), dim=-1)
 
 
-def overlap_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Lengths that segments (..., 2) share, and that they cover; leading shapes broadcast."""
-    shared = torch.minimum(a[..., 1], b[..., 1]) - torch.maximum(a[..., 0], b[..., 0])
-    shared = shared.clamp(min=0)
-    return shared, (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - shared
+def overlap_and_union(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]
+                      ) -> tuple[Tensor, Tensor]:
+    """Lengths that segments, each given as starts and ends, share and cover; shapes broadcast."""
+    (start, end), (other_start, other_end) = a, b
+    shared = (torch.minimum(end, other_end) - torch.maximum(start, other_start)).clamp(min=0)
+    return shared, (end - start) + (other_end - other_start) - shared
