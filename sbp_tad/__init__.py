@@ -19,7 +19,8 @@ and results, in grid units inside a head, and the name says which
 Importing the package is light: it looks at the installed versions without
 importing them. ``custom_imports = dict(imports=['sbp_tad'])`` in any mmaction
 config makes ``sbp_tad.X`` resolve, because mmengine imports
-``sbp_tad.registry`` when it first meets the scope.
+``sbp_tad.registry`` when it first meets the scope. After ``import sbp_tad``
+configs can inherit from ``sbp_tad::toy/actionformer_r3d10_sbp-r4_toy.py``.
 """
 from sbp_tad import compat, versions
 
@@ -27,3 +28,4 @@ __version__ = '0.1.0'
 
 versions.check_versions()
 compat.provide_missing_drn()
+compat.offer_configs()

@@ -3,7 +3,8 @@
 OpenMMLab's last releases are older than the torch, numpy and setuptools of
 today. Each function is named by the break it cures, quotes the error that a
 user meets without it, and changes nothing where the break is absent.
-:func:`prepare_stack` applies those that every process needs;
+:func:`prepare_stack` applies those that every process needs, ``import sbp_tad``
+the two that must come before mmengine and mmaction2 are imported;
 :func:`use_gloo_without_cuda` and :func:`use_plain_collate` are for the tools.
 
 Only the standard library is imported above the functions, so that the
@@ -15,6 +16,7 @@ import functools
 import importlib.abc
 import importlib.metadata
 import importlib.util
+import os
 import sys
 import types
 import warnings
@@ -91,6 +93,42 @@ def provide_missing_drn() -> None:
     """
     if not any(isinstance(finder, _DRNFinder) for finder in sys.meta_path):
         sys.meta_path.append(_DRNFinder())
+
+
+class _ConfigFinder(importlib.abc.MetaPathFinder):
+    """Makes ``sbp_tad::`` known once mmengine's configs are imported, if they ever are."""
+
+    module = 'mmengine.config.config'
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """The specification of mmengine's own module, with an addition to its execution."""
+        if name != self.module:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+
+        def execute_and_add(module: types.ModuleType) -> None:
+            execute(module)
+            _add_own_configs(module)
+
+        spec.loader.exec_module = execute_and_add
+        return spec
+
+
+def offer_configs() -> None:
+    """Cure for ``mmengine does not support to load sbp_tad config``.
+
+    mmengine resolves ``package::path`` in ``_base_`` for a fixed list of
+    packages, and looks in the wrong folder for one that is installed in
+    editable form. ``import sbp_tad`` must not import mmengine, so where it is
+    not there yet a finder waits for it.
+    """
+    loaded = sys.modules.get(_ConfigFinder.module)
+    if loaded is not None:
+        _add_own_configs(loaded)
+    elif not any(isinstance(finder, _ConfigFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _ConfigFinder())
 
 
 def allow_mmengine_checkpoints() -> None:
@@ -232,6 +270,17 @@ def use_plain_collate(cfg: Any) -> None:
         collate = (cfg.get(f'{phase}_dataloader') or {}).get('collate_fn')
         if isinstance(collate, dict):
             collate.pop('_scope_', None)
+
+
+def _add_own_configs(config: types.ModuleType) -> None:
+    """Name this package among those whose configs ``mmengine.config.config`` finds."""
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    own, find = __package__, config.get_installed_path
+    if own not in MODULE2PACKAGE:
+        MODULE2PACKAGE[own] = own
+        config.get_installed_path = functools.wraps(find)(
+            lambda package: os.path.dirname(__file__) if package == own else find(package))
 
 
 @functools.lru_cache(maxsize=None)

@@ -21,6 +21,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from sbp_tad import compat
 
 REPOSITORY = Path(__file__).parents[1]
+OWN = 'toy/actionformer_r3d10_sbp-r4_toy.py'
 TSN = 'recognition/tsn/tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb.py'
 
 
@@ -67,6 +68,54 @@ def test_drn_finder_answers_for_its_two_names_only():
     assert importlib.util.module_from_spec(inner).__name__ == inner.name
     assert finder.find_spec('mmaction.models.localizers.bmn') is None
     assert finder.find_spec('drn') is None
+
+
+# ---------------------------------------------------------------- sbp_tad::
+@pytest.mark.parametrize('first, second', [
+    ('import sbp_tad', 'from mmengine.config import Config'),
+    ('from mmengine.config import Config', 'import sbp_tad')])
+def test_own_configs_are_found_from_anywhere(first, second, tmp_path):
+    """In either order, from another folder, of a package installed in editable form too."""
+    (tmp_path / 'mine.py').write_text(f'_base_ = "sbp_tad::{OWN}"\ncustom = "mine"\n')
+    program = f'{first}\n{second}\n' + (
+        'import sys; assert "mmaction" not in sys.modules\n'
+        'cfg = Config.fromfile("mine.py"); print(cfg.custom, cfg.model.head.type)')
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', program], cwd=tmp_path,
+                          capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ['mine', 'AnchorFreeHead'], done.stderr
+
+
+def test_own_configs_need_the_import(tmp_path):
+    """The break: without the package mmengine refuses its name."""
+    (tmp_path / 'mine.py').write_text(f'_base_ = "sbp_tad::{OWN}"\n')
+    program = 'from mmengine.config import Config; Config.fromfile("mine.py")'
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', program], cwd=tmp_path,
+                          capture_output=True, text=True, check=False)
+    assert 'mmengine does not support to load sbp_tad config' in done.stderr
+
+
+def test_configs_are_offered_once_and_others_are_found_as_before(monkeypatch):
+    import mmaction
+    from mmengine.config import config
+
+    compat.offer_configs()
+    find = config.get_installed_path
+    compat.offer_configs()
+    assert config.get_installed_path is find
+    assert find('sbp_tad') == str(REPOSITORY / 'sbp_tad')
+    assert find('mmaction2') == str(Path(mmaction.__file__).parent)
+    with pytest.raises(FileNotFoundError, match='absent.py'):
+        Config._get_cfg_path('sbp_tad::toy/absent.py', '')
+
+
+def test_finder_waits_once_where_mmengine_is_absent(monkeypatch):
+    monkeypatch.delitem(sys.modules, compat._ConfigFinder.module)
+    monkeypatch.setattr(sys, 'meta_path', list(sys.meta_path))
+    compat.offer_configs()
+    compat.offer_configs()
+    finders = [finder for finder in sys.meta_path if isinstance(finder, compat._ConfigFinder)]
+    assert len(finders) == 1
+    assert finders[0].find_spec('mmengine.config') is None
 
 
 # ---------------------------------------------------------------- checkpoints

@@ -68,6 +68,12 @@ def test_your_own_videos(config_file, tmp_path, write_video):
         assert dataset[0]['inputs'].shape == (3, 128, 112, 112)
 
 
+def test_inheriting_by_the_name_of_the_package(config_file):
+    cfg = launch.load_config(config_file(block_with('sbp_tad::')))
+    assert cfg.train_dataloader.batch_size == 1
+    assert cfg.train_dataloader.dataset.type == 'THUMOS14Dataset'
+
+
 def test_sbp_in_an_mmaction_config(config_file, tmp_path, write_video):
     """mmaction's TSN recipe with the two lines: a training epoch runs, its metric too."""
     cfg = Config.fromfile(config_file(block_with('mmaction::')))
