@@ -5,8 +5,11 @@ from sbp_tad.models.anchor_free_head import AnchorFreeHead
 from sbp_tad.models.data_preprocessor import TADDataPreprocessor
 from sbp_tad.models.detector import TemporalDetector
 from sbp_tad.models.fpn_neck import DaoTADNeck
+from sbp_tad.models.gru_head import GRUHead
 from sbp_tad.models.image_backbones import ConvNeXt, ImageViT
 from sbp_tad.models.losses import AlignedDIoULoss, SigmoidFocalLoss
+from sbp_tad.models.lstr_head import LSTRHead
+from sbp_tad.models.online_detector import OnlineActionDetector
 from sbp_tad.models.pyramid_neck import ActionFormerNeck
 from sbp_tad.models.retina_head import RetinaHead1d
 from sbp_tad.models.sbp_backbone import SBPBackbone
@@ -14,6 +17,6 @@ from sbp_tad.models.segmentation_head import SegmentationHead
 
 __all__ = [
     'ActionFormerNeck', 'AlignedDIoULoss', 'AnchorFreeHead', 'ConvNeXt', 'DaoTADNeck',
-    'ImageViT', 'RetinaHead1d', 'SBPBackbone', 'SegmentationHead', 'SigmoidFocalLoss',
-    'TADDataPreprocessor', 'TemporalDetector'
+    'GRUHead', 'ImageViT', 'LSTRHead', 'OnlineActionDetector', 'RetinaHead1d', 'SBPBackbone',
+    'SegmentationHead', 'SigmoidFocalLoss', 'TADDataPreprocessor', 'TemporalDetector'
 ]

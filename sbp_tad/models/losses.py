@@ -37,6 +37,28 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25,
     return loss
 
 
+def frame_cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """Cross-entropy of the classes of a frame, averaged over the valid frames.
+
+    A frame of several classes shares its weight out among them:
+    ``-sum_c t_c / sum(t) * log softmax(logits)_c``, which is least where the
+    scores are equal shares.
+
+    Args:
+        logits: (..., 1 + C), column 0 background.
+        targets: of the same shape, multi-hot; rows that are not valid may hold anything.
+        valid: (...) bool, True = counts.
+
+    Returns:
+        Scalar, float32 at least; 0 with gradients of 0 if no frame is valid.
+    """
+    logits, targets = logits[valid], targets[valid]  # (P, 1 + C)
+    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    shares = targets.to(logits.dtype)
+    shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1)
+    return -(shares * logits.log_softmax(dim=1)).sum() / max(len(logits), 1)
+
+
 def aligned_diou_loss(predicted: Tensor, target: Tensor, eps: float = 1e-8) -> Tensor:
     """Distance-IoU loss in one dimension, row by row (Zheng et al., AAAI 2020, eq. 7).
 

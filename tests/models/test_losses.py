@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.graph import saved_tensors_hooks
 
-from sbp_tad.models.losses import aligned_diou_loss, sigmoid_focal_loss
+from sbp_tad.models.losses import aligned_diou_loss, frame_cross_entropy, sigmoid_focal_loss
 from sbp_tad.registry import MODELS
 
 
@@ -108,3 +108,34 @@ def test_no_rows_give_zero_with_a_gradient():
     loss = MODELS.build(dict(type='AlignedDIoULoss'))(predicted, torch.empty(0, 2))
     loss.backward()
     assert loss.item() == 0
+
+
+def test_frame_cross_entropy_of_single_classes_is_torch_s():
+    logits, labels, valid = torch.randn(2, 5, 4), torch.randint(4, (2, 5)), torch.rand(2, 5) < 0.6
+    found = frame_cross_entropy(logits, torch.eye(4)[labels], valid)
+    torch.testing.assert_close(found, F.cross_entropy(logits[valid], labels[valid]))
+
+
+def test_frame_cross_entropy_shares_a_frame_among_its_classes():
+    logits = torch.tensor([[1., 2., 3.]])
+    targets, valid = torch.tensor([[0, 1, 1]]), torch.tensor([True])
+    alone = [frame_cross_entropy(logits, torch.eye(3)[[label]], valid) for label in (1, 2)]
+    torch.testing.assert_close(frame_cross_entropy(logits, targets, valid), sum(alone) / 2)
+
+
+def test_frames_that_do_not_count_reach_neither_loss_nor_gradient():
+    logits = torch.tensor([[0.3, 0.1], [float('nan'), 1.]], requires_grad=True)
+    targets = torch.tensor([[0., 1.], [-1., float('nan')]])
+    frame_cross_entropy(logits, targets, torch.tensor([True, False])).backward()
+    assert logits.grad[0].isfinite().all() and (logits.grad[1] == 0).all()
+    logits.grad = None
+    loss = frame_cross_entropy(logits, targets, torch.tensor([False, False]))
+    loss.backward()
+    assert loss == 0 and (logits.grad == 0).all()
+
+
+def test_frame_cross_entropy_of_bfloat16_is_computed_in_float32():
+    logits = torch.randn(3, 4).bfloat16()
+    targets, valid = torch.eye(4)[:3], torch.ones(3, dtype=torch.bool)
+    loss = frame_cross_entropy(logits, targets, valid)
+    assert torch.equal(loss, frame_cross_entropy(logits.float(), targets, valid))
