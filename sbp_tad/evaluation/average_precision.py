@@ -22,7 +22,8 @@ class Comparison:
     """What a protocol scores: N detections against M ground-truth segments.
 
     Args:
-        num_classes: C; classes are 0..C-1, each with ground truth.
+        num_classes: C; classes are 0..C-1, each with ground truth unless only a
+            part of it is looked at.
         ground_truth: M rows, in file order inside a video.
         detections: N rows, in file order.
         scores: (N,) float64, finite.
@@ -42,9 +43,15 @@ class Comparison:
         return Comparison(self.num_classes, self.ground_truth, self.detections.take(order),
                           self.scores[order], self.ambiguous)
 
+    def class_ranges(self) -> list[slice]:
+        """Where the ranked detections of each class lie."""
+        classes = np.arange(self.num_classes + 1)
+        borders = np.searchsorted(self.detections.class_index, classes).tolist()
+        return [slice(start, end) for start, end in zip(borders, borders[1:])]
+
 
 def average_precision(true_positive: np.ndarray, num_ground_truth: int,
-                      interpolated: bool = True) -> float:
+                      interpolated: bool = True, hit_weight: float = 1.0) -> float:
     """Area under the precision-recall curve of one class.
 
     Args:
@@ -53,16 +60,31 @@ def average_precision(true_positive: np.ndarray, num_ground_truth: int,
         interpolated: replace each precision by the largest at the same or a
             higher recall (ActivityNet, all points); otherwise sum the
             precision at every hit as it is (THUMOS'14).
+        hit_weight: see ``precision_at_hits``.
 
     Returns:
         A fraction in [0, 1]; 0 without detections.
     """
     assert num_ground_truth > 0
-    hits = np.flatnonzero(true_positive)
-    precision = np.arange(1, hits.size + 1) / (hits + 1)  # recall grows only at hits
+    precision = precision_at_hits(true_positive, hit_weight)  # recall grows only at hits
     if interpolated:
         precision = np.maximum.accumulate(precision[::-1])[::-1]
     return float(precision.sum() / num_ground_truth)
+
+
+def precision_at_hits(true_positive: np.ndarray, hit_weight: float = 1.0) -> np.ndarray:
+    """Precision at the rank of each true positive, by decreasing score.
+
+    Args:
+        true_positive: (N,) bool, detections by decreasing score.
+        hit_weight: true positives that one counts for. With N' / N it is the
+            normalised precision of a class of N instances as if it had N'
+            (Hoiem et al., ECCV 2012), so that classes or parts of them
+            compare whatever their size.
+    """
+    ranks = np.flatnonzero(true_positive)
+    hits = np.arange(1, ranks.size + 1)
+    return hit_weight * hits / (hit_weight * hits + (ranks + 1 - hits))
 
 
 def activitynet_average_precision(comparison: Comparison, tiou_thresholds: Sequence[float]
@@ -74,44 +96,58 @@ def activitynet_average_precision(comparison: Comparison, tiou_thresholds: Seque
     threshold; otherwise it is a false positive.
     """
     ranked = comparison.ranked()
+    found = activitynet_matches(ranked, tiou_thresholds)
+    return average_precision_per_class(ranked, [truth >= 0 for truth in found])
+
+
+def activitynet_matches(ranked: Comparison, tiou_thresholds: Sequence[float]) -> list[np.ndarray]:
+    """Per threshold the row of the ground truth that each ranked detection finds, (N,); -1: none.
+
+    Args:
+        ranked: what ``Comparison.ranked`` returned.
+        tiou_thresholds: above 0.
+    """
     pairs = candidate_pairs(ranked.detections, ranked.ground_truth, temporal_iou_of_pairs,
                             min(tiou_thresholds))
     gap = np.abs(ranked.detections.segments_seconds[pairs.detection]
                  - ranked.ground_truth.segments_seconds[pairs.ground_truth]).min(axis=1)
     pairs = pairs.take(np.lexsort((pairs.ground_truth, gap, -pairs.tiou, pairs.detection)))
-    hits = [_is_hit(pairs.take(pairs.tiou >= threshold), len(ranked.scores))
+    return [_found_ground_truth(pairs.take(pairs.tiou >= threshold), len(ranked.scores))
             for threshold in tiou_thresholds]
-    return average_precision_per_class(ranked, hits)
 
 
 def average_precision_per_class(ranked: Comparison, hits: Sequence[np.ndarray],
                                 counted: Sequence[np.ndarray] | None = None,
-                                interpolated: bool = True) -> np.ndarray:
+                                interpolated: bool = True, normal_count: float | None = None
+                                ) -> np.ndarray:
     """AP per class and threshold, (C, T), from the hits among ranked detections.
 
     Args:
-        ranked: what ``Comparison.ranked`` returned.
+        ranked: what ``Comparison.ranked`` returned. Where its ground truth is
+            a part of the whole, classes that have none there get NaN.
         hits: T arrays (N,) bool: the detection is a true positive.
         counted: T arrays (N,) bool, containing the hits: what is neither
             right nor wrong is False; all count where it is left out.
         interpolated: see ``average_precision``.
+        normal_count: every class is scored as if it had this many instances,
+            see ``precision_at_hits``; as many as it has where left out.
     """
-    classes = np.arange(ranked.num_classes)
-    starts = np.searchsorted(ranked.detections.class_index, classes, side='left')
-    ends = np.searchsorted(ranked.detections.class_index, classes, side='right')
     num_ground_truth = np.bincount(ranked.ground_truth.class_index, minlength=ranked.num_classes)
-    result = np.empty((ranked.num_classes, len(hits)))
+    result = np.full((ranked.num_classes, len(hits)), np.nan)
+    rows = [(row, part, number) for row, (part, number) in enumerate(
+        zip(ranked.class_ranges(), num_ground_truth.tolist())) if number]
     for column, hit in enumerate(hits):
-        for row, (start, end) in enumerate(zip(starts, ends)):
-            ranks = hit[start:end]
+        for row, part, number in rows:
+            ranks = hit[part]
             if counted is not None:
-                ranks = ranks[counted[column][start:end]]
-            result[row, column] = average_precision(ranks, num_ground_truth[row], interpolated)
+                ranks = ranks[counted[column][part]]
+            weight = 1.0 if normal_count is None else normal_count / number
+            result[row, column] = average_precision(ranks, number, interpolated, weight)
     return result
 
 
-def _is_hit(pairs: CandidatePairs, num_detections: int) -> np.ndarray:
+def _found_ground_truth(pairs: CandidatePairs, num_detections: int) -> np.ndarray:
     matched = match_in_turn(pairs.detection, pairs.ground_truth)
-    hit = np.zeros(num_detections, dtype=bool)
-    hit[pairs.detection[matched]] = True
-    return hit
+    found = np.full(num_detections, -1)
+    found[pairs.detection[matched]] = pairs.ground_truth[matched]
+    return found

@@ -71,6 +71,25 @@ class EvaluationResult:
                 'options': asdict(self.options)}
 
 
+@dataclass(frozen=True, eq=False)
+class EvaluationCase:
+    """Ground truth and detections as the rules leave them, ready for a protocol.
+
+    Args:
+        truth: the videos of the ground truth.
+        class_names: C names, sorted.
+        video_names: every video of either side, sorted; the tables number them so.
+        comparison: the numbers; ground truth in the order of ``truth``.
+        rule_counts: see ``EvaluationResult``.
+    """
+
+    truth: dict[str, VideoAnnotation]
+    class_names: tuple[str, ...]
+    video_names: tuple[str, ...]
+    comparison: Comparison
+    rule_counts: dict[str, int]
+
+
 def evaluate_detections(annotations: Mapping[str, VideoAnnotation], detections: Detections,
                         options: EvaluationOptions | None = None, subset: str = ''
                         ) -> EvaluationResult:
@@ -88,6 +107,16 @@ def evaluate_detections(annotations: Mapping[str, VideoAnnotation], detections: 
             set to ``'error'`` applies.
     """
     options = options or EvaluationOptions()
+    case = prepare_case(annotations, detections, options, subset)
+    ap = _PROTOCOL_FUNCTIONS[options.protocol](case.comparison, options.tiou_thresholds)
+    return EvaluationResult(options, subset, case.class_names, ap, len(case.truth),
+                            len(case.comparison.ground_truth), len(case.comparison.detections),
+                            case.rule_counts)
+
+
+def prepare_case(annotations: Mapping[str, VideoAnnotation], detections: Detections,
+                 options: EvaluationOptions, subset: str = '') -> EvaluationCase:
+    """Apply the rules of ``options`` and turn names into numbers; arguments and errors as above."""
     truth = select_ground_truth(annotations, options)
     class_names = tuple(sorted({label for video in truth.values() for label in video.labels}
                                - set(options.ignored_labels)))
@@ -97,10 +126,9 @@ def evaluate_detections(annotations: Mapping[str, VideoAnnotation], detections: 
             'an instance of a class. Check the subset, the excluded videos and the ignored '
             'labels.')
     keep, rule_counts = _apply_rules(truth, detections, class_names, options)
-    comparison = _compare(truth, detections, keep, class_names)
-    ap = _PROTOCOL_FUNCTIONS[options.protocol](comparison, options.tiou_thresholds)
-    return EvaluationResult(options, subset, class_names, ap, len(truth),
-                            len(comparison.ground_truth), int(keep.sum()), rule_counts)
+    video_names = tuple(sorted({*truth, *detections.video_ids}))
+    comparison = _compare(truth, detections, keep, class_names, video_names)
+    return EvaluationCase(truth, class_names, video_names, comparison, rule_counts)
 
 
 def _apply_rules(truth: Mapping[str, VideoAnnotation], detections: Detections,
@@ -144,9 +172,9 @@ def _name_in(names: tuple[str, ...], chosen: Any) -> np.ndarray:
 
 
 def _compare(truth: Mapping[str, VideoAnnotation], detections: Detections, keep: np.ndarray,
-             class_names: tuple[str, ...]) -> Comparison:
-    """Names to numbers; videos are numbered in sorted order, ambiguous segments get class C."""
-    videos = {name: i for i, name in enumerate(sorted({*truth, *detections.video_ids}))}
+             class_names: tuple[str, ...], video_names: tuple[str, ...]) -> Comparison:
+    """Names to numbers; ambiguous segments get class C."""
+    videos = {name: i for i, name in enumerate(video_names)}
     classes = {name: i for i, name in enumerate(class_names)}
     ambiguous_class = len(classes)
     rows = [(videos[name], classes.get(label, ambiguous_class))

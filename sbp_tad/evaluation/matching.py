@@ -1,7 +1,7 @@
 """Which detection finds which ground truth: candidate pairs and one-to-one matching."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,19 +62,44 @@ def candidate_pairs(detections: SegmentTable, ground_truth: SegmentTable,
     detections x ground truth.
     """
     num_classes = 1 + max(table.class_index.max(initial=0) for table in (detections, ground_truth))
-    block = ground_truth.video_index * num_classes + ground_truth.class_index
-    order = np.argsort(block, kind='stable')  # ground truth of a block lies together
-    wanted = detections.video_index * num_classes + detections.class_index
-    first = np.searchsorted(block[order], wanted, side='left')
-    count = np.searchsorted(block[order], wanted, side='right') - first
     parts = []
-    for detection, place in pairs_in_chunks(first, count):
-        truth = order[place]
+    for detection, truth in _rows_of_equal_block(
+            *(table.video_index * num_classes + table.class_index
+              for table in (detections, ground_truth))):
         tiou = temporal_iou(detections.segments_seconds[detection],
                             ground_truth.segments_seconds[truth])
         parts.append(CandidatePairs(detection, truth, tiou).take(tiou >= min_tiou))
     return CandidatePairs(*(np.concatenate([getattr(part, name) for part in parts])
                             for name in ('detection', 'ground_truth', 'tiou')))
+
+
+def best_overlaps(detections: SegmentTable, ground_truth: SegmentTable,
+                  temporal_iou: PairwiseTIoU) -> tuple[np.ndarray, np.ndarray]:
+    """Largest tIoU of each detection with the ground truth of its video, in linear memory.
+
+    Returns:
+        With ground truth of any class (N,), and with that of its own (N,); 0
+        where there is none.
+    """
+    of_any, of_own = np.zeros(len(detections)), np.zeros(len(detections))
+    for detection, truth in _rows_of_equal_block(detections.video_index, ground_truth.video_index):
+        tiou = temporal_iou(detections.segments_seconds[detection],
+                            ground_truth.segments_seconds[truth])
+        own = detections.class_index[detection] == ground_truth.class_index[truth]
+        starts = np.flatnonzero(np.diff(detection, prepend=-1))
+        of_any[detection[starts]] = np.maximum.reduceat(tiou, starts)
+        of_own[detection[starts]] = np.maximum.reduceat(tiou * own, starts)
+    return of_any, of_own
+
+
+def _rows_of_equal_block(wanted: np.ndarray, block: np.ndarray
+                         ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows of ``wanted`` (ascending) and of ``block`` with equal values, a chunk at a time."""
+    order = np.argsort(block, kind='stable')  # rows of a block lie together
+    first = np.searchsorted(block[order], wanted, side='left')
+    count = np.searchsorted(block[order], wanted, side='right') - first
+    for row, place in pairs_in_chunks(first, count):
+        yield row, order[place]
 
 
 def match_in_turn(chooser: np.ndarray, option: np.ndarray) -> np.ndarray:

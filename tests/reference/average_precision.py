@@ -22,25 +22,39 @@ def thumos14_tiou(first, second):
     return shared / (max(first[1], second[1]) - min(first[0], second[0])) if shared else 0.0
 
 
-def activitynet_ap(instances, detections, label, tiou):
-    """AP of one class at one threshold."""
-    free = [x for x in instances if x[1] == label]
-    num_instances = len(free)
-    hits = []
-    for video, _, *segment, _ in sorted([x for x in detections if x[1] == label],
-                                        key=lambda x: -x[4]):
+def activitynet_matches(instances, detections, label, tiou):
+    """Detections of a class, best first, each with the number of the instance it finds or None."""
+    free = [i for i, x in enumerate(instances) if x[1] == label]
+    matches = []
+    for detection in sorted([x for x in detections if x[1] == label], key=lambda x: -x[4]):
+        video, _, *segment, _ = detection
         best = None
-        for candidate in free:
+        for i in free:
+            candidate = instances[i]
             overlap = activitynet_tiou(segment, candidate[2:])
             if candidate[0] == video and overlap >= tiou:
                 gap = min(abs(segment[0] - candidate[2]), abs(segment[1] - candidate[3]))
                 if best is None or (overlap, -gap) > best[0]:
-                    best = ((overlap, -gap), candidate)
-        hits.append(best is not None)
+                    best = ((overlap, -gap), i)
+        matches.append((detection, best and best[1]))
         if best:
             free.remove(best[1])
-    precisions = [sum(hits[:i + 1]) / (i + 1) for i in range(len(hits))]
+    return matches
+
+
+def interpolated_ap(hits, num_instances, weight=1):
+    """Area under the interpolated curve; a true positive counts ``weight`` in the precision."""
+    precisions = [weight * sum(hits[:i + 1]) / (weight * sum(hits[:i + 1])
+                                                + hits[:i + 1].count(False))
+                  for i in range(len(hits))]
     return sum(max(precisions[i:]) for i, hit in enumerate(hits) if hit) / num_instances
+
+
+def activitynet_ap(instances, detections, label, tiou):
+    """AP of one class at one threshold."""
+    matches = activitynet_matches(instances, detections, label, tiou)
+    return interpolated_ap([found is not None for _, found in matches],
+                           sum(x[1] == label for x in instances))
 
 
 def thumos14_ap(instances, detections, label, tiou, ambiguous='Ambiguous'):
