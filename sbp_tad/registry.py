@@ -22,7 +22,7 @@ def _child(name: str, *locations: str) -> Registry:
 MODELS = _child('MODELS', 'sbp_tad.models')
 DATASETS = _child('DATASETS', 'sbp_tad.datasets')
 TRANSFORMS = _child('TRANSFORMS', 'sbp_tad.datasets')
-METRICS = _child('METRICS', 'sbp_tad.evaluation.metrics')
+METRICS = _child('METRICS', 'sbp_tad.evaluation.metrics', 'sbp_tad.evaluation.online_metric')
 HOOKS = _child('HOOKS', 'sbp_tad.engine')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'sbp_tad.engine')
 

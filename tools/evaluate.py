@@ -1,10 +1,13 @@
 #!/usr/bin/env python
-"""Score a file of temporal detections: AP per class and mAP per tIoU threshold."""
+"""Score a file of temporal detections: AP per class and mAP per tIoU threshold.
+
+With --online, score a file of frame scores: AP and calibrated AP per class.
+"""
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,13 @@ from sbp_tad.annotations import read_annotations
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.evaluation.evaluate import EvaluationResult, evaluate_detections
+from sbp_tad.evaluation.frame_evaluation import FrameResult, evaluate_frames
+from sbp_tad.evaluation.frame_scores import read_frame_scores
 from sbp_tad.evaluation.options import (EMPTY_DETECTION_RULES, GROUND_TRUTH_RULES,
                                         OUTSIDE_VIDEO_RULES, PROTOCOLS, UNKNOWN_LABEL_RULES,
                                         EvaluationError, EvaluationOptions, dataset_rules,
                                         parse_tiou_thresholds)
-from sbp_tad.evaluation.report import print_result
+from sbp_tad.evaluation.report import print_frame_result, print_result
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -24,9 +29,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     # what is not given stays absent, so that the rules of --dataset hold there
     parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
     default = EvaluationOptions()
-    parser.add_argument('--ground-truth', required=True, type=Path, metavar='GT.json',
+    parser.add_argument('--ground-truth', type=Path, metavar='GT.json',
                         help='annotations in the ActivityNet form, .json or .json.gz')
-    parser.add_argument('--predictions', required=True, type=Path, metavar='PRED.json',
+    parser.add_argument('--predictions', type=Path, metavar='PRED.json',
                         help='{"results": {video: [{segment, label, score}]}} or {video: [...]}, '
                              'segments in seconds, .json or .json.gz')
     parser.add_argument('--dataset', metavar='TYPE', default=None,
@@ -40,8 +45,21 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--protocol', choices=PROTOCOLS, help=f'default: {default.protocol}')
     parser.add_argument('--json', type=Path, metavar='OUT', default=None,
                         help='also write the result here')
+    add_online_arguments(parser.add_argument_group('online action detection'))
     add_rule_arguments(parser.add_argument_group('rules where evaluators differ'))
     return parser.parse_args(argv)
+
+
+def add_online_arguments(group: argparse._ArgumentGroup) -> None:
+    """The options that score frames instead of segments."""
+    group.add_argument('--online', type=Path, metavar='FILE.npz', default=None,
+                       help='scores and targets (frames, background + classes + ambiguous), '
+                            'video_names and video_lengths; of the other options only --json and '
+                            '--dataset go with it, which names the classes of a file without '
+                            'class_names (THUMOS14Dataset where it has 20)')
+    group.add_argument('--smooth', action='store_true', default=False,
+                       help='with --online: largest score of 5 frames around each, which looks '
+                            'two frames ahead; published results may have it')
 
 
 def add_rule_arguments(group: argparse._ArgumentGroup) -> None:
@@ -65,8 +83,43 @@ def add_rule_arguments(group: argparse._ArgumentGroup) -> None:
                            help=f'{what}; default: {default}')
 
 
+def evaluate_online(arguments: argparse.Namespace) -> FrameResult:
+    """Read the file of frame scores and score it.
+
+    Raises:
+        EvaluationError: options of segments are given too, or the classes of
+            ``--dataset`` are not those of the file.
+    """
+    others = {name for name, value in vars(arguments).items() if value is not None}
+    others -= {'online', 'smooth', 'json', 'dataset'}
+    if others:
+        raise EvaluationError(
+            'Only --smooth, --json and --dataset go with --online, got also '
+            f'{", ".join(sorted(others))}: frames are scored without segments.')
+    frames = read_frame_scores(arguments.online)
+    names = frames.class_names
+    if names is None or arguments.dataset is not None:
+        num_classes = frames.scores.shape[1] - 2
+        names = read_metainfo(arguments.dataset or 'THUMOS14Dataset', '').get('classes', ())
+        if len(names) != num_classes and arguments.dataset is None:
+            names = None  # classes are numbered then
+        elif len(names) != num_classes:
+            raise EvaluationError(
+                f'{arguments.online} has {num_classes} classes between background and ambiguous, '
+                f'{arguments.dataset} has {len(names)}. Name the dataset of this file.')
+    return evaluate_frames(replace(frames, class_names=names), arguments.smooth)
+
+
 def evaluate_files(arguments: argparse.Namespace) -> EvaluationResult:
-    """Read both files and score them."""
+    """Read both files and score them.
+
+    Raises:
+        EvaluationError: files or videos are not named.
+    """
+    missing = {'ground_truth', 'predictions'} - set(vars(arguments))
+    if missing or arguments.smooth:
+        raise EvaluationError('Give --ground-truth and --predictions to score segments, or '
+                              '--online to score frames; --smooth goes with --online.')
     declared = {} if arguments.dataset is None else \
         read_metainfo(arguments.dataset, arguments.ground_truth)
     if arguments.subset is None and not declared:
@@ -82,7 +135,7 @@ def evaluate_files(arguments: argparse.Namespace) -> EvaluationResult:
                                ','.join(subsets))
 
 
-def read_metainfo(dataset: str, ground_truth: Path) -> dict[str, Any]:
+def read_metainfo(dataset: str, ground_truth: str | Path) -> dict[str, Any]:
     """What a dataset of this type declares when it tests on this annotation.
 
     Raises:
@@ -96,7 +149,7 @@ def read_metainfo(dataset: str, ground_truth: Path) -> dict[str, Any]:
                                stride_frames=1, test_mode=True, lazy_init=True)).metainfo
 
 
-def write_json(result: EvaluationResult, path: Path) -> None:
+def write_json(result: EvaluationResult | FrameResult, path: Path) -> None:
     """Write the result, fractions in full precision."""
     try:
         path.write_text(json.dumps(result.to_json(), indent=2) + '\n', encoding='utf8')
@@ -107,8 +160,12 @@ def write_json(result: EvaluationResult, path: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Evaluate, print, and write where asked."""
     arguments = parse_arguments(argv)
-    result = evaluate_files(arguments)
-    print_result(result)
+    if arguments.online is not None:
+        result = evaluate_online(arguments)
+        print_frame_result(result)
+    else:
+        result = evaluate_files(arguments)
+        print_result(result)
     if arguments.json:
         write_json(result, arguments.json)
     return 0

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,13 @@ class WindowResult:
     start_frame: float
     predictions: VideoColumns
     error: str | None
+
+
+def window_columns(found: Any) -> VideoColumns:
+    """The predictions of a window (``InstanceData``, or a dict of its tensors) as arrays."""
+    segments, scores = (found[name].cpu().double().numpy()
+                        for name in ('segments_seconds', 'scores'))
+    return segments, scores, found['labels'].cpu().numpy()
 
 
 @METRICS.register_module()
@@ -69,25 +76,19 @@ class TADMetric(BaseMetric):
                  out_file: str | None = None, unreadable: str = 'raise',
                  collect_device: str = 'cpu') -> None:
         super().__init__(collect_device=collect_device)
-        if unreadable not in UNREADABLE_RULES:
-            raise EvaluationError(
-                f'unreadable must be one of {UNREADABLE_RULES}, got {unreadable!r}.')
         self.tiou_thresholds = None if tiou_thresholds is None else tuple(tiou_thresholds)
         self.rules = PostProcessing(**(post_processing or {}))
         self.evaluation = dict(evaluation or {})
         self.out_file = out_file
-        self.unreadable = unreadable
+        self.unreadable = check_unreadable_rule(unreadable)
         self.result: EvaluationResult | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Collect the predictions of each window of a batch."""
         for sample in data_samples:
             window, found = sample['window'], sample['pred_instances']
-            columns = tuple(found[name].cpu().double().numpy()
-                            for name in ('segments_seconds', 'scores'))
-            labels = found['labels'].cpu().numpy()
             start = -1.0 if window is None else window.start_frame
-            self.results.append(WindowResult(sample['video_id'], start, (*columns, labels),
+            self.results.append(WindowResult(sample['video_id'], start, window_columns(found),
                                              sample['error']))
 
     def compute_metrics(self, results: list[WindowResult]) -> dict[str, float]:
@@ -100,7 +101,8 @@ class TADMetric(BaseMetric):
         if self.out_file is not None:
             Path(self.out_file).parent.mkdir(parents=True, exist_ok=True)
             write_detections(self.out_file, detections)
-        self._report_unreadable(results)
+        report_unreadable({result.video_id: result.error for result in results if result.error},
+                          self.unreadable, self.out_file, 'their actions count as missed')
         self.result = self._evaluate(detections)
         names = [threshold_name(tiou) for tiou in self.result.options.tiou_thresholds]
         scores = {f'mAP@{name}': float(value)
@@ -123,16 +125,37 @@ class TADMetric(BaseMetric):
         options = EvaluationOptions(**{**dataset_rules(meta), **chosen, **self.evaluation})
         return evaluate_detections(annotations, detections, options, ','.join(meta['subsets']))
 
-    def _report_unreadable(self, results: Sequence[WindowResult]) -> None:
-        errors = {result.video_id: result.error for result in results if result.error}
-        if not errors:
-            return
-        listing = ''.join(f'\n  {video_id}: {error}' for video_id, error in errors.items())
-        summary = f'{len(errors)} test videos could not be read:{listing}\n'
-        if self.unreadable == 'raise':
-            written = '' if self.out_file is None else \
-                f'The detections of the others are in {self.out_file}. '
-            raise UnreadableVideoError(
-                f"{summary}{written}Mend the files, or set unreadable='report' in the metric to "
-                'score without them (their actions count as missed).')
-        print_log(f'{summary}Their actions count as missed.', 'current', logging.WARNING)
+
+def report_unreadable(errors: Mapping[str, str], rule: str, out_file: str | None,
+                      consequence: str) -> None:
+    """Raise or log, by one of ``UNREADABLE_RULES``, that test videos could not be read.
+
+    Args:
+        errors: the sentence of each such video.
+        out_file: where the results of the others were written, None for nowhere.
+        consequence: what the score makes of these videos.
+
+    Raises:
+        UnreadableVideoError: the rule is ``'raise'`` and there is one.
+    """
+    if not errors:
+        return
+    listing = ''.join(f'\n  {video_id}: {error}' for video_id, error in errors.items())
+    summary = f'{len(errors)} test videos could not be read:{listing}\n'
+    if rule == 'raise':
+        written = '' if out_file is None else f'The results of the others are in {out_file}. '
+        raise UnreadableVideoError(
+            f"{summary}{written}Mend the files, or set unreadable='report' in the metric to "
+            f'score without them ({consequence}).')
+    print_log(f'{summary}Then {consequence}.', 'current', logging.WARNING)
+
+
+def check_unreadable_rule(rule: str) -> str:
+    """The rule, if it is one of ``UNREADABLE_RULES``.
+
+    Raises:
+        EvaluationError: it is not.
+    """
+    if rule not in UNREADABLE_RULES:
+        raise EvaluationError(f'unreadable must be one of {UNREADABLE_RULES}, got {rule!r}.')
+    return rule

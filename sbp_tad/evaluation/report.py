@@ -11,19 +11,40 @@ from rich.table import Table
 from rich.text import Text
 
 from sbp_tad.evaluation.evaluate import EvaluationResult
+from sbp_tad.evaluation.frame_evaluation import FrameResult
 from sbp_tad.evaluation.options import threshold_name
 
 
 def print_result(result: EvaluationResult, file: TextIO | None = None) -> None:
     """Print AP per class, mAP per threshold, and what the rules did."""
-    console = Console(file=file or sys.stdout)
-    tables = [class_table(result), mean_table(result)]
-    if not console.is_terminal:  # a file or a pipe has no width: never wrap or cut
-        unbounded = Console(width=10_000)
-        console.width = max(80, *(unbounded.measure(table).maximum for table in tables))
-    for table in tables:
-        console.print(table)
-    console.print(summary(result), markup=False, highlight=False, soft_wrap=True)
+    _print([class_table(result), mean_table(result)], summary(result), file)
+
+
+def print_frame_result(result: FrameResult, file: TextIO | None = None) -> None:
+    """Print AP and calibrated AP per class, their means, and which frames counted."""
+    table = Table(title='Average precision of frames (%)', title_justify='left')
+    table.add_column('class', no_wrap=True)
+    for name in ('AP', 'calibrated AP'):
+        table.add_column(name, justify='right', no_wrap=True)
+    columns = result.average_precision, result.calibrated_average_precision
+    for name, *row in zip(result.class_names, *columns):
+        table.add_row(Text(name), *map(_cell, row))
+    table.add_section()
+    table.add_row(f'mean of {len(result.class_names)} classes', *map(_cell, (
+        result.mean_average_precision, result.mean_calibrated_average_precision)), style='bold')
+    _print([table], frame_summary(result), file)
+
+
+def frame_summary(result: FrameResult) -> str:
+    """One line on the frames that counted, and one on the classes that none shows."""
+    lines = [f'{result.num_frames} frames of {result.num_videos} videos, '
+             f'{result.num_ambiguous_frames} ambiguous ones left out.']
+    if result.smoothed:
+        lines.append('Scores were smoothed, which looks ahead: this is no online result.')
+    if result.absent_classes:
+        lines.append('No frame shows these classes, whose AP is 0 and whose calibrated AP is '
+                     f'undefined: {", ".join(result.absent_classes)}.')
+    return '\n'.join(lines)
 
 
 def class_table(result: EvaluationResult) -> Table:
@@ -55,6 +76,16 @@ def summary(result: EvaluationResult) -> str:
     return '\n'.join(lines)
 
 
+def _print(tables: Sequence[Table], text: str, file: TextIO | None) -> None:
+    console = Console(file=file or sys.stdout)
+    if not console.is_terminal:  # a file or a pipe has no width: never wrap or cut
+        unbounded = Console(width=10_000)
+        console.width = max(80, *(unbounded.measure(table).maximum for table in tables))
+    for table in tables:
+        console.print(table)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def _table(title: str, result: EvaluationResult, corner: str) -> Table:
     table = Table(title=title, title_justify='left')
     table.add_column(corner, no_wrap=True)
@@ -65,4 +96,8 @@ def _table(title: str, result: EvaluationResult, corner: str) -> Table:
 
 
 def _percent(fractions: np.ndarray | Sequence[float]) -> list[str]:
-    return [f'{100 * value:.2f}' for value in (*fractions, np.mean(fractions))]
+    return [_cell(value) for value in (*fractions, np.mean(fractions))]
+
+
+def _cell(fraction: float) -> str:
+    return '-' if np.isnan(fraction) else f'{100 * fraction:.2f}'

@@ -102,7 +102,7 @@ def test_unreadable_videos_end_the_run_after_the_others_are_written(dataset_meta
     metric = TADMetric(out_file=str(out_file))
     with pytest.raises(UnreadableVideoError,
                        match='1 test videos could not be read:\n  b: b.mp4: cannot be decoded\n'
-                             "The detections of the others are in .*unreadable='report'"):
+                             "The results of the others are in .*unreadable='report'"):
         evaluate(metric, samples, dataset_meta)
     assert len(read_detections(out_file)) == 2
 

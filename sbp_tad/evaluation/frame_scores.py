@@ -1,0 +1,152 @@
+"""Scores and targets of every frame of a test set, and the file that holds them.
+
+The file is an ``.npz`` of ``scores`` and ``targets`` (N, 1 + C + 1): column 0
+is background, then C actions, then the ambiguous frames, which do not count;
+``video_names`` (V,) and ``video_lengths`` (V,), the frames of each video, which
+follow each other in this order; and, if the classes shall have names,
+``class_names`` (1 + C + 1,).
+"""
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sbp_tad.errors import UserError
+from sbp_tad.evaluation.frame_average_precision import smooth_scores
+
+BACKGROUND, AMBIGUOUS = 'Background', 'Ambiguous'
+_REQUIRED = ('scores', 'targets', 'video_names', 'video_lengths')
+_OPTIONAL = ('class_names',)
+
+
+class FrameScoreError(UserError, ValueError):
+    """A file of frame scores is not what it must be."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameScores:
+    """N frames of V videos, one video after the other.
+
+    Args:
+        scores: (N, 2 + C) finite: background, C actions, ambiguous.
+        targets: (N, 2 + C) bool, which of them a frame shows.
+        video_names: V different names.
+        video_lengths: (V,) int64, frames of each; their sum is N.
+        class_names: C names of the actions, or None where unknown.
+
+    Raises:
+        FrameScoreError: the parts do not fit together.
+    """
+
+    scores: np.ndarray
+    targets: np.ndarray
+    video_names: tuple[str, ...]
+    video_lengths: np.ndarray
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.scores.shape
+        if self.targets.shape != shape or len(shape) != 2 or shape[1] < 3:
+            raise FrameScoreError(
+                'scores and targets must both be (frames, background + classes + ambiguous), got '
+                f'{shape} and {self.targets.shape}.')
+        lengths = self.video_lengths
+        if lengths.shape != (len(self.video_names), ) or (lengths < 0).any() \
+                or lengths.sum() != shape[0] or len(set(self.video_names)) < lengths.size:
+            raise FrameScoreError(
+                f'video_lengths must give each of the {len(self.video_names)} video_names, all '
+                f'different, its frames, {shape[0]} in all, got {lengths.size} lengths with the '
+                f'sum {lengths.sum()}.')
+        finite = np.isfinite(self.scores).all(axis=1)
+        if not finite.all():
+            raise FrameScoreError(f'Scores must be finite; those of frame {np.argmin(finite)} '
+                                  f'are {self.scores[np.argmin(finite)].tolist()}.')
+        if self.class_names is not None and len(self.class_names) != shape[1] - 2:
+            raise FrameScoreError(f'{shape[1]} columns are background, {shape[1] - 2} classes and '
+                                  f'ambiguous; got {len(self.class_names)} class names.')
+
+    def smoothed(self) -> FrameScores:
+        """The same with the scores of each video smoothed in time."""
+        ends = np.cumsum(self.video_lengths)[:-1]
+        scores = [smooth_scores(part) if len(part) else part
+                  for part in np.split(self.scores, ends)]
+        return FrameScores(np.concatenate(scores), self.targets, self.video_names,
+                           self.video_lengths, self.class_names)
+
+
+def read_frame_scores(path: str | Path) -> FrameScores:
+    """Read an ``.npz`` file of frame scores; pickled objects in it are never loaded.
+
+    Raises:
+        FrameScoreError: the file is missing or is not of the form above.
+    """
+    arrays = _read_arrays(Path(path))
+    try:
+        return _frame_scores(arrays)
+    except FrameScoreError as error:
+        raise FrameScoreError(f'{path}: {error}') from error
+
+
+def write_frame_scores(path: str | Path, frames: FrameScores) -> None:
+    """Write what ``read_frame_scores`` reads.
+
+    Raises:
+        FrameScoreError: the file cannot be written.
+    """
+    names = {} if frames.class_names is None else dict(
+        class_names=np.array([BACKGROUND, *frames.class_names, AMBIGUOUS]))
+    try:
+        with open(path, 'wb') as file:  # savez would add .npz to another name
+            np.savez_compressed(
+                file, scores=frames.scores, targets=frames.targets.astype(np.uint8),
+                video_names=np.array(frames.video_names, dtype=np.str_),
+                video_lengths=frames.video_lengths, **names)
+    except OSError as error:
+        raise FrameScoreError(
+            f'Cannot write the frame scores to {path}: {error.strerror}.') from error
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with open(path, 'rb') as stream:
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise FrameScoreError(f'{path} holds a single array, expected an .npz file with '
+                                      f'{", ".join(_REQUIRED)}.')
+            missing = [name for name in _REQUIRED if name not in file]
+            if missing:
+                raise FrameScoreError(f'{path}: expected the arrays {", ".join(_REQUIRED)}, '
+                                      f'{", ".join(missing)} missing among {sorted(file)}.')
+            return {name: file[name] for name in (*_REQUIRED, *_OPTIONAL) if name in file}
+    except FileNotFoundError as error:
+        raise FrameScoreError(f'There is no file {path} of frame scores.') from error
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise FrameScoreError(f'{path} cannot be read as .npz file: {error}.') from error
+    except ValueError as error:
+        if isinstance(error, FrameScoreError):
+            raise
+        raise FrameScoreError(
+            f'{path} is no .npz file of plain arrays; pickled objects are not loaded. Write '
+            'numbers and strings with numpy.savez.') from error
+
+
+def _frame_scores(arrays: dict[str, np.ndarray]) -> FrameScores:
+    for name, kinds in dict(scores='iuf', targets='biuf', video_names='U', video_lengths='iu',
+                            class_names='U').items():
+        if name in arrays and arrays[name].dtype.kind not in kinds:
+            raise FrameScoreError(f'{name} cannot be of type {arrays[name].dtype}.')
+    for name in {'video_names', 'class_names'} & set(arrays):
+        if arrays[name].ndim != 1:
+            raise FrameScoreError(f'{name} must be a list, got shape {arrays[name].shape}.')
+    targets = arrays['targets']
+    if not ((targets == 0) | (targets == 1)).all():
+        raise FrameScoreError('targets must be 0 or 1: a frame shows a class or does not.')
+    names = tuple(arrays['class_names'].tolist()[1:-1]) if 'class_names' in arrays else None
+    return FrameScores(arrays['scores'], targets.astype(bool),
+                       tuple(arrays['video_names'].tolist()),
+                       arrays['video_lengths'].astype(np.int64),
+                       names)
