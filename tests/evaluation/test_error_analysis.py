@@ -210,7 +210,7 @@ def test_real_results():
     """The parts agree with each other and with the score on published detections."""
     annotations = read_annotations(SHARED / 'eval' / 'stpn_gt_210.json', ['test'])
     detections = read_detections(SHARED / 'eval' / 'stpn_reproduced.json.gz')
-    evaluation = EvaluationOptions(tiou_thresholds=(0.1, 0.5))
+    evaluation = EvaluationOptions(tiou_thresholds=(0.3, 0.5))
     found = analyze_errors(detections, annotations, ErrorAnalysisOptions(
         evaluation, num_multiples=100))
     score = evaluate_detections(annotations, detections, evaluation)
