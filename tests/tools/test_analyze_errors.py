@@ -1,0 +1,55 @@
+"""``tools/analyze_errors.py`` as it is called."""
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from sbp_tad.apis.command_line import run_main
+
+ROOT = Path(__file__).parents[2]
+FIXTURE = str(ROOT / 'tests' / 'data' / 'evaluation' / 'mmaction2_eval_localization')
+FILES = ['--ground-truth', FIXTURE + '_gt.json', '--predictions', FIXTURE + '.json.gz']
+
+
+@pytest.fixture
+def run(capsys):
+    main = runpy.run_path(str(ROOT / 'tools' / 'analyze_errors.py'))['main']
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            run_main(main, list(map(str, arguments)))
+        return (caught.value.code, *capsys.readouterr())
+    return call
+
+
+def test_json_and_plots_are_written(run, tmp_path):
+    status, printed, errors = run(*FILES, '--subset', 'validation', '--out', tmp_path, '--tiou',
+                                  '0.5,0.75', '--buckets', 'activitynet')
+    assert (status, errors) == (0, '')
+    assert 'average mAP' in printed and 'localization' in printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        'error_analysis.json', 'false_negatives.png', 'false_positives.png', 'sensitivity.png']
+    content = json.loads((tmp_path / 'error_analysis.json').read_text())
+    assert content['tiou_thresholds'] == [0.5, 0.75]
+    assert content['subset'] == 'validation'
+    assert content['buckets']['length']['XS']['up_to'] == 30
+    assert content['num_predictions'] == 14
+
+
+@pytest.mark.parametrize('change, message', [
+    (['--subset', 'other'], 'no video is in subset'),
+    (['--background-tiou', '0.5'], 'not above the lowest tIoU threshold 0.3, got 0.5'),
+    (['--exclude-video', 'bYUmtLBL7W4', 'hDPLy21Yyuk'], 'no ground truth to find'),
+    (['--out', FIXTURE + '.json.gz'], 'Cannot write the plots to')])
+def test_bad_input_is_a_sentence_and_status_2(run, tmp_path, change, message):
+    status, _, errors = run(*FILES, '--subset', 'validation', '--out', tmp_path, *change)
+    assert status == 2
+    assert message in errors
+
+
+def test_an_unwritable_json_is_named(run, tmp_path):
+    (tmp_path / 'error_analysis.json').mkdir()
+    status, _, errors = run(*FILES, '--subset', 'validation', '--out', tmp_path)
+    assert status == 2
+    assert 'Cannot write' in errors and 'error_analysis.json' in errors

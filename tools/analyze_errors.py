@@ -1,0 +1,75 @@
+#!/usr/bin/env python
+"""Say where the mAP of a result file is lost: JSON and plots of the error analysis."""
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from sbp_tad.annotations import read_annotations
+from sbp_tad.apis.command_line import run_main
+from sbp_tad.evaluation.detections import read_detections
+from sbp_tad.evaluation.error_analysis import ErrorAnalysis, ErrorAnalysisOptions, analyze_errors
+from sbp_tad.evaluation.instance_characteristics import BUCKET_BORDERS
+from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions, parse_tiou_thresholds
+from sbp_tad.visualization.error_plots import write_error_plots
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; ``--help`` explains every option."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--ground-truth', required=True, type=Path, metavar='GT.json')
+    parser.add_argument('--predictions', required=True, type=Path, metavar='PRED.json')
+    parser.add_argument('--out', required=True, type=Path, metavar='DIR',
+                        help='error_analysis.json and three plots are written here')
+    parser.add_argument('--subset', required=True, help='subset to look at; several: a,b')
+    parser.add_argument('--tiou', default='0.3:0.7:0.1', metavar='T',
+                        help='average over these thresholds, start:end:step or a list a,b,c '
+                             '(default: %(default)s)')
+    parser.add_argument('--buckets', choices=list(BUCKET_BORDERS), default='thumos14',
+                        help='whose borders of length, coverage and number of instances '
+                             '(default: %(default)s)')
+    parser.add_argument('--background-tiou', type=float, default=0.1, metavar='TIOU',
+                        help='less overlap than this is background (default: %(default)s)')
+    parser.add_argument('--exclude-video', nargs='+', default=(), metavar='ID',
+                        help='videos to leave out, with their detections')
+    return parser.parse_args(argv)
+
+
+def analyze_files(arguments: argparse.Namespace) -> ErrorAnalysis:
+    """Read both files and diagnose the detections."""
+    evaluation = EvaluationOptions(excluded_videos=arguments.exclude_video,
+                                   tiou_thresholds=parse_tiou_thresholds(arguments.tiou))
+    options = ErrorAnalysisOptions(evaluation, arguments.buckets, arguments.background_tiou)
+    subsets = arguments.subset.split(',')
+    return analyze_errors(read_detections(arguments.predictions),
+                          read_annotations(arguments.ground_truth, subsets), options,
+                          arguments.subset)
+
+
+def summary(analysis: ErrorAnalysis) -> str:
+    """What to look at first, in percent."""
+    gains = sorted(analysis.map_gain.items(), key=lambda item: -item[1])
+    lines = [f'average mAP {100 * analysis.average_map:.2f}, '
+             f'{100 * analysis.false_negative_rate:.1f} % of the instances missed',
+             'gain of average mAP without a kind of false positive:']
+    return '\n'.join(lines + [f'  {name:<16} +{100 * gain:.2f}' for name, gain in gains])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Analyse, write, say what was found."""
+    arguments = parse_arguments(argv)
+    analysis = analyze_files(arguments)
+    paths = write_error_plots(arguments.out, analysis)
+    paths.append(arguments.out / 'error_analysis.json')
+    try:
+        paths[-1].write_text(json.dumps(analysis.to_json(), indent=2) + '\n', encoding='utf8')
+    except OSError as error:
+        raise EvaluationError(f'Cannot write {paths[-1]}: {error.strerror}.') from error
+    print(summary(analysis))
+    print('written: ' + ', '.join(map(str, paths)))
+    return 0
+
+
+if __name__ == '__main__':
+    run_main(main)
