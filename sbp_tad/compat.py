@@ -20,6 +20,7 @@ import os
 import sys
 import types
 import warnings
+from datetime import timedelta
 from pickle import UnpicklingError
 from typing import Any, Callable
 
@@ -252,7 +253,9 @@ def use_gloo_without_cuda(cfg: Any) -> None:
             f'launcher {launcher!r} needs CUDA; without it start with torchrun and '
             "--launcher pytorch")
     if not distributed.is_initialized():
-        distributed.init_process_group('gloo')
+        seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+        timeout = {} if seconds is None else dict(timeout=timedelta(seconds=seconds))
+        distributed.init_process_group('gloo', **timeout)
     wrapper = dict(
         type='MMDistributedDataParallel', broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False))

@@ -12,17 +12,15 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import all_gather_object, get_rank, get_world_size, init_dist
+from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
-from mmengine.runner.checkpoint import _load_checkpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from sbp_tad import compat
+from sbp_tad.apis.checkpoints import file_sha256, load_weights, read_checkpoint
 from sbp_tad.apis.clip_plan import ClipPlan, make_plan
-from sbp_tad.apis.launch import ConfigError, config_faults
+from sbp_tad.apis.launch import config_faults, start_processes
 from sbp_tad.datasets import FeatureGrid, TemporalDetectionDataset
 from sbp_tad.datasets.feature_files import (WRITERS, import_h5py, read_sidecar, write_features,
                                             write_sidecar)
@@ -32,7 +30,6 @@ from sbp_tad.registry import DATASETS, MODELS
 from sbp_tad.structures import Window
 
 FORMATS = tuple(suffix[1:] for suffix in WRITERS)
-HASH_BLOCK_BYTES = 1 << 20
 
 
 class ExtractionError(UserError, ValueError):
@@ -122,8 +119,9 @@ def extract_features(cfg: Config, checkpoint: str, options: ExtractionOptions,
     be read is reported and the others are finished.
 
     Raises:
-        ExtractionError: a model without backbone, a checkpoint without its
-            weights, or files in the folder that come from something else.
+        ExtractionError: a model without backbone, or files in the folder that
+            come from something else.
+        CheckpointError: a checkpoint without its weights.
         ConfigError: a config that cannot be built.
     """
     start_processes(cfg, launcher)
@@ -206,14 +204,6 @@ def encode_clips(model: TemporalDetector, packed: Mapping[str, Any], plan: ClipP
     return features.float().cpu()
 
 
-def start_processes(cfg: Config, launcher: str) -> None:
-    """Join the other processes of a launcher, on gloo without CUDA."""
-    cfg.launcher = launcher
-    compat.use_gloo_without_cuda(cfg)
-    if launcher != 'none' and torch.cuda.is_available():
-        init_dist(launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
-
-
 def build_dataset(cfg: Config, subsets: Sequence[str] | None) -> TemporalDetectionDataset:
     """The config's test set, of other subsets if given.
 
@@ -235,24 +225,16 @@ def build_model(cfg: Config, checkpoint: str) -> TemporalDetector:
     """The config's detector with the weights of a checkpoint, evaluating.
 
     Raises:
-        ExtractionError: no detector with a backbone, or weights missing.
+        ExtractionError: no detector with a backbone.
+        CheckpointError: weights missing.
         ConfigError: no such file.
     """
-    if not Path(checkpoint).is_file():
-        raise ConfigError(f'there is no checkpoint {checkpoint}; give a local file.')
+    weights = read_checkpoint(checkpoint)
     model = MODELS.build(cfg.model)
     if not isinstance(model, TemporalDetector) or isinstance(model.backbone, nn.Identity):
         raise ExtractionError(f'features need a TemporalDetector with a backbone, the config has '
                               f'{type(model).__name__}, backbone={cfg.model.get("backbone")}.')
-    loaded = _load_checkpoint(checkpoint, map_location='cpu')
-    names = {name.removeprefix('module.') for name in loaded.get('state_dict', loaded)}
-    weights = model.backbone.state_dict(prefix='backbone.', keep_vars=True)
-    missing = sorted(name for name, value in weights.items()
-                     if isinstance(value, nn.Parameter) and name not in names)
-    if missing:
-        raise ExtractionError(f'{checkpoint} lacks {len(missing)} weights of the backbone, the '
-                              f'first is {missing[0]}. Give a checkpoint of this config.')
-    load_checkpoint(model, checkpoint, map_location='cpu')
+    load_weights(model, weights, checkpoint, part='backbone.')
     return model.to(get_device()).eval()
 
 
@@ -262,11 +244,8 @@ def describe(cfg: Config, checkpoint: str, options: ExtractionOptions, plan: Cli
     model, dataset = cfg.model, cfg.test_dataloader.dataset
     settings = [model.get('backbone'), model.get('data_preprocessor'), dataset.get('pipeline'),
                 asdict(plan)]
-    digest = hashlib.sha256()
-    with open(checkpoint, 'rb') as file:
-        while block := file.read(HASH_BLOCK_BYTES):
-            digest.update(block)
-    return dict(config=Path(cfg.filename or 'config').stem, checkpoint_sha256=digest.hexdigest(),
+    return dict(config=Path(cfg.filename or 'config').stem,
+                checkpoint_sha256=file_sha256(checkpoint),
                 settings_sha256=hashlib.sha256(json.dumps(
                     settings, sort_keys=True, default=str).encode()).hexdigest(),
                 format=options.file_format)

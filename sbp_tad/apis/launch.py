@@ -5,11 +5,13 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.dist import init_dist, is_distributed
 from mmengine.runner import Runner
 
 from sbp_tad import compat
@@ -18,6 +20,7 @@ from sbp_tad.registry import RUNNERS
 
 AMP_WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper', 'CpuAmpOptimWrapper',
                 'sbp_tad.CpuAmpOptimWrapper')
+WAIT_SECONDS = 7 * 24 * 3600
 
 
 class ConfigError(UserError, ValueError):
@@ -35,6 +38,12 @@ def config_parser(description: str) -> argparse.ArgumentParser:
     """The options of every tool that runs a config's model."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file of this project or of mmaction')
+    add_config_options(parser)
+    return parser
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Overrides of the config, and the launcher."""
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
                         help='key=value pairs that override the config, such as '
                              'model.backbone.keep_ratio=0.5')
@@ -42,7 +51,6 @@ def config_parser(description: str) -> argparse.ArgumentParser:
                         help='how several processes are started')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help=argparse.SUPPRESS)
-    return parser
 
 
 def read_config(arguments: argparse.Namespace) -> Config:
@@ -73,6 +81,34 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     if not isinstance(cfg.get('model'), dict):
         raise ConfigError(f'config {path} defines no model; expected model = dict(type=...).')
     return cfg
+
+
+def find_config(config_or_name: str | Path) -> str:
+    """The path of a config: the path itself, or of the recipe of that name.
+
+    A recipe's name is the stem of its file, looked for in the source tree and
+    in the installed package.
+
+    Raises:
+        ConfigError: no recipe, or several, are called so.
+    """
+    name = str(config_or_name)
+    if name.endswith('.py') or Path(name).is_file():
+        return name
+    package = Path(__file__).parents[1]
+    recipes: dict[str, set[Path]] = {}
+    for folder in (package.parent / 'configs', package / '.mim/configs'):
+        for path in folder.glob('[!_]*/*.py'):
+            recipes.setdefault(path.stem, set()).add(path.resolve())
+    found = sorted(recipes.get(name, ()))
+    if len(found) > 1:
+        raise ConfigError(f'several configs are called {name!r}: {", ".join(map(str, found))}. '
+                          'Give the path of one.')
+    if not found:
+        similar = get_close_matches(name, recipes, n=3, cutoff=0.3) or sorted(recipes)[:3]
+        raise ConfigError(f'no config is called {name!r}. Give the path of a config, or the name '
+                          f'of a recipe, such as {", ".join(similar)}.')
+    return str(found[0])
 
 
 def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
@@ -209,6 +245,21 @@ def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
     use_cpu_amp_without_cuda(cfg)
     with config_faults():
         return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def start_processes(cfg: Config, launcher: str) -> None:
+    """Join the other processes of a launcher, on gloo without CUDA.
+
+    They share nothing but their reports in the end, for which the first to
+    finish waits as long as the config's ``dist_cfg.timeout`` says, a week by
+    default.
+    """
+    cfg.launcher = launcher
+    options = {'timeout': WAIT_SECONDS, **cfg.get('env_cfg', {}).get('dist_cfg', {})}
+    cfg.env_cfg = {**cfg.get('env_cfg', {}), 'dist_cfg': options}
+    compat.use_gloo_without_cuda(cfg)
+    if launcher != 'none' and torch.cuda.is_available() and not is_distributed():
+        init_dist(launcher, **options)
 
 
 @contextmanager

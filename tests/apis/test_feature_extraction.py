@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbp_tad.apis import launch
+from sbp_tad.apis.checkpoints import CheckpointError
 from sbp_tad.apis.clip_plan import ClipPlan, make_plan
 from sbp_tad.apis.feature_extraction import (ExtractionError, ExtractionOptions, build_model,
                                              extract_features)
@@ -179,7 +180,7 @@ def test_what_cannot_be_extracted(config, checkpoint, toy):
     state = torch.load(checkpoint)['state_dict']
     torch.save({name: value for name, value in state.items() if 'conv1' not in name},
                toy / 'part.pth')
-    with pytest.raises(ExtractionError, match=r'part.pth lacks \d+ weights of the backbone, the '
+    with pytest.raises(CheckpointError, match=r'part.pth lacks \d+ weights of the backbone, the '
                                               r'first is backbone\.\S*conv1'):
         extract_features(config, str(toy / 'part.pth'), options)
     features = launch.load_config('configs/toy/actionformer_r3d10-features_toy.py')

@@ -1,0 +1,90 @@
+"""Weights from files: read safely, found complete, known by their bytes."""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from torch import nn
+
+from sbp_tad.apis.launch import ConfigError
+from sbp_tad.errors import UserError
+
+HASH_BLOCK_BYTES = 1 << 20
+
+
+class CheckpointError(UserError, ValueError):
+    """A checkpoint is no checkpoint, or not one of this model."""
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A local checkpoint on the CPU, from which no code is run.
+
+    torch before 2.4 cannot be told that mmengine's history objects are
+    harmless; there the file is trusted, as mmengine trusts it.
+
+    Raises:
+        ConfigError: there is no such file.
+        CheckpointError: it is no checkpoint, or holds more than weights and numbers.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f'there is no checkpoint {path}; give a local file that training wrote, '
+                          'such as work_dirs/.../best_*.pth.')
+    restricted = hasattr(torch.serialization, 'add_safe_globals')
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=restricted)
+    except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        reason = str(error).strip().split('\n')[0][:200]
+        raise CheckpointError(f'{path}: not a readable checkpoint ({reason}). Give one that '
+                              'tools/train.py wrote.') from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f'{path}: expected a checkpoint with a state_dict, got '
+                              f'{type(content).__name__}. Give one that tools/train.py wrote.')
+    return content
+
+
+def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | Path,
+                 part: str = '') -> None:
+    """Load a checkpoint into a model, of which nothing may stay as it was drawn.
+
+    Args:
+        model: takes the weights.
+        checkpoint: of :func:`read_checkpoint`.
+        path: of the checkpoint, for the message.
+        part: name of the submodule whose parameters must be there; all by default.
+
+    Raises:
+        CheckpointError: a parameter is missing or has another shape.
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    shapes = {name.removeprefix('module.'): getattr(value, 'shape', None)
+              for name, value in state.items()}
+    # state_dict, because a wrapper may name its parameters otherwise than its modules
+    wanted = {name: value.shape for name, value in model.state_dict(keep_vars=True).items()
+              if isinstance(value, nn.Parameter) and name.startswith(part)}
+    whose = part.rstrip('.') or 'model'
+    missing = sorted(name for name in wanted if name not in shapes)
+    if missing:
+        raise CheckpointError(f'{path} lacks {len(missing)} weights of the {whose}, the first is '
+                              f'{missing[0]}. Give a checkpoint of this config.')
+    other = sorted(name for name, shape in wanted.items() if shapes[name] != shape)
+    if other:
+        first = other[0]
+        raise CheckpointError(
+            f'{path} holds {len(other)} weights of the {whose} in another shape, the first is '
+            f'{first}: {tuple(shapes[first])} and not {tuple(wanted[first])}. Give a checkpoint '
+            'of this config.')
+    _load_checkpoint_to_model(model, dict(checkpoint))
+
+
+def file_sha256(path: str | Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
