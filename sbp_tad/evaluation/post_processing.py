@@ -81,6 +81,25 @@ def merge_windows(windows: Sequence[VideoColumns], rules: PostProcessing) -> Vid
     Raises:
         EvaluationError: a score or a time is NaN or infinite.
     """
+    segments, scores, labels = best_candidates(windows, rules)
+    groups = np.zeros_like(labels) if rules.class_agnostic else labels
+    index, kept_scores, kept = _suppress(segments, scores, groups, rules)
+    if rules.voting_iou is not None:
+        kept = vote_segments(kept, groups[index], segments, scores, groups,
+                             iou_threshold=rules.voting_iou, weight=rules.voting_weight)
+    return kept, kept_scores, labels[index]
+
+
+def best_candidates(windows: Sequence[VideoColumns], rules: PostProcessing) -> VideoColumns:
+    """The predictions of some windows that may enter the suppression, best score first.
+
+    Those of several windows may be joined in steps, ``best_candidates([best
+    of the earlier ones, next one], rules)``, with the same result: so a video
+    of any length needs the memory of ``max_candidates`` predictions.
+
+    Raises:
+        EvaluationError: a score or a time is NaN or infinite.
+    """
     columns = list(zip(*windows)) or [(), (), ()]
     segments = np.concatenate([np.empty((0, 2)), *columns[0]])
     scores = np.concatenate([np.empty(0), *columns[1]])
@@ -91,13 +110,7 @@ def merge_windows(windows: Sequence[VideoColumns], rules: PostProcessing) -> Vid
     long_enough = segments[:, 1] - segments[:, 0] >= rules.min_duration_seconds
     usable = np.flatnonzero(long_enough & (scores >= rules.min_score))
     best = usable[np.argsort(-scores[usable], kind='stable')[:rules.max_candidates]]
-    segments, scores, labels = segments[best], scores[best], labels[best]
-    groups = np.zeros_like(labels) if rules.class_agnostic else labels
-    index, kept_scores, kept = _suppress(segments, scores, groups, rules)
-    if rules.voting_iou is not None:
-        kept = vote_segments(kept, groups[index], segments, scores, groups,
-                             iou_threshold=rules.voting_iou, weight=rules.voting_weight)
-    return kept, kept_scores, labels[index]
+    return segments[best], scores[best], labels[best]
 
 
 def _suppress(segments: np.ndarray, scores: np.ndarray, groups: np.ndarray,
