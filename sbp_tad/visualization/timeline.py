@@ -77,7 +77,7 @@ class ScoredSegments:
 
 
 def draw_timeline(path: str | Path, title: str, duration_seconds: float,
-                  ground_truth: VideoAnnotation, predictions: ScoredSegments,
+                  ground_truth: VideoAnnotation | None, predictions: ScoredSegments,
                   class_names: Sequence[str], score_threshold: float = 0.2,
                   thumbnails: Sequence[np.ndarray] = ()) -> None:
     """Write a PNG: frames, annotated actions, detected actions, over one time axis.
@@ -90,7 +90,8 @@ def draw_timeline(path: str | Path, title: str, duration_seconds: float,
         path: file to write; its folder is created.
         title: headline, such as the name of the video.
         duration_seconds: end of the time axis.
-        ground_truth: annotated segments; labels that are no class are grey.
+        ground_truth: annotated segments; labels that are no class are grey. None where
+            nothing is annotated, which leaves out their row.
         predictions: detected segments.
         class_names: every class in order, which fixes the colours.
         score_threshold: leave out detections below it.
@@ -104,6 +105,9 @@ def draw_timeline(path: str | Path, title: str, duration_seconds: float,
         raise TimelineError('Timeline: expected a positive duration in seconds, '
                             f'got {duration_seconds}.')
     shown = predictions.best_first(score_threshold)
+    is_annotated = ground_truth is not None
+    if ground_truth is None:
+        ground_truth = _nothing_annotated()
     palette = _palette(class_names, [*ground_truth.labels, *shown.labels])
     rows = {name: int(assign_lanes(_of_label(shown, name)).max(initial=0)) + 1 for name in palette}
     lanes = assign_lanes(ground_truth.segments_seconds)
@@ -111,17 +115,18 @@ def draw_timeline(path: str | Path, title: str, duration_seconds: float,
     sheet = _Sheet(left, WIDTH_INCHES - left - RIGHT_INCHES, duration_seconds)
     strip = sheet.width * thumbnails[0].shape[0] / (
         len(thumbnails) * thumbnails[0].shape[1]) if len(thumbnails) else 0.0
-    heights = [strip, LANE_INCHES * 1.3 * (lanes.max(initial=0) + 1),
+    heights = [strip, LANE_INCHES * 1.3 * (lanes.max(initial=0) + 1) * is_annotated,
                min(LANE_INCHES * max(sum(rows.values()), 1), MAX_PANEL_INCHES)]
     frames, upper, lower = sheet.panels(heights)
     _draw_thumbnails(frames, thumbnails, duration_seconds)
-    _draw_ground_truth(upper, ground_truth, lanes, palette)
+    if is_annotated:
+        _draw_ground_truth(upper, ground_truth, lanes, palette)
     _draw_predictions(lower, shown, ground_truth, rows, palette)
     lower.set_xlabel('time in seconds', color=FAINT_INK)
     hidden = len(predictions.scores) - len(shown.scores)
     sheet.write_head(title, f'{len(shown.scores)} detections shown, {hidden} more score below '
                             f'{score_threshold:g}')
-    sheet.draw_legend(score_threshold)
+    sheet.draw_legend(score_threshold, is_annotated)
     sheet.save(path)
 
 
@@ -169,9 +174,10 @@ class _Sheet:
         self.figure.text(1 - RIGHT_INCHES / WIDTH_INCHES, line, note, size=9, color=FAINT_INK,
                          ha='right')
 
-    def draw_legend(self, score_threshold: float) -> None:
+    def draw_legend(self, score_threshold: float, is_annotated: bool) -> None:
         """What the boxes and their shades mean; colours are named beside the rows."""
-        keys = [Patch(facecolor=shade(INK, 0.1), linewidth=0, label='annotated span of the class')]
+        keys = [Patch(facecolor=shade(INK, 0.1), linewidth=0,
+                      label='annotated span of the class')] * is_annotated
         for score in np.linspace(score_threshold, 1, 4):
             keys.append(Patch(facecolor=shade(INK, score), edgecolor=INK,
                               label=f'detected, score {score:.2f}'))
@@ -181,6 +187,10 @@ class _Sheet:
     def save(self, path: str | Path) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         FigureCanvasAgg(self.figure).print_png(str(path))
+
+
+def _nothing_annotated() -> VideoAnnotation:
+    return VideoAnnotation('', '', None, None, None, np.empty((0, 2)), ())
 
 
 def _palette(class_names: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
