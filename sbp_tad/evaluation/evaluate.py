@@ -15,8 +15,9 @@ from sbp_tad.evaluation.matching import SegmentTable
 from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions, threshold_name
 from sbp_tad.evaluation.thumos14_official import thumos14_official_average_precision
 
-_PROTOCOL_FUNCTIONS = {'activitynet': activitynet_average_precision,
-                       'thumos14-official': thumos14_official_average_precision}
+# Comparison, thresholds -> AP per class and threshold (C, T)
+PROTOCOL_FUNCTIONS = {'activitynet': activitynet_average_precision,
+                      'thumos14-official': thumos14_official_average_precision}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,8 @@ class EvaluationCase:
     """Ground truth and detections as the rules leave them, ready for a protocol.
 
     Args:
+        options: the rules.
+        subset: its name, for the record.
         truth: the videos of the ground truth.
         class_names: C names, sorted.
         video_names: every video of either side, sorted; the tables number them so.
@@ -83,6 +86,8 @@ class EvaluationCase:
         rule_counts: see ``EvaluationResult``.
     """
 
+    options: EvaluationOptions
+    subset: str
     truth: dict[str, VideoAnnotation]
     class_names: tuple[str, ...]
     video_names: tuple[str, ...]
@@ -106,17 +111,21 @@ def evaluate_detections(annotations: Mapping[str, VideoAnnotation], detections: 
         EvaluationError: no ground truth is left to find, or a rule that is
             set to ``'error'`` applies.
     """
-    options = options or EvaluationOptions()
-    case = prepare_case(annotations, detections, options, subset)
-    ap = _PROTOCOL_FUNCTIONS[options.protocol](case.comparison, options.tiou_thresholds)
-    return EvaluationResult(options, subset, case.class_names, ap, len(case.truth),
+    return evaluate_case(prepare_case(annotations, detections, options, subset))
+
+
+def evaluate_case(case: EvaluationCase) -> EvaluationResult:
+    """Score what ``prepare_case`` returned."""
+    ap = PROTOCOL_FUNCTIONS[case.options.protocol](case.comparison, case.options.tiou_thresholds)
+    return EvaluationResult(case.options, case.subset, case.class_names, ap, len(case.truth),
                             len(case.comparison.ground_truth), len(case.comparison.detections),
                             case.rule_counts)
 
 
 def prepare_case(annotations: Mapping[str, VideoAnnotation], detections: Detections,
-                 options: EvaluationOptions, subset: str = '') -> EvaluationCase:
-    """Apply the rules of ``options`` and turn names into numbers; arguments and errors as above."""
+                 options: EvaluationOptions | None = None, subset: str = '') -> EvaluationCase:
+    """Apply the rules and turn names into numbers; as ``evaluate_detections`` but for the score."""
+    options = options or EvaluationOptions()
     truth = select_ground_truth(annotations, options)
     class_names = tuple(sorted({label for video in truth.values() for label in video.labels}
                                - set(options.ignored_labels)))
@@ -128,7 +137,8 @@ def prepare_case(annotations: Mapping[str, VideoAnnotation], detections: Detecti
     keep, rule_counts = _apply_rules(truth, detections, class_names, options)
     video_names = tuple(sorted({*truth, *detections.video_ids}))
     comparison = _compare(truth, detections, keep, class_names, video_names)
-    return EvaluationCase(truth, class_names, video_names, comparison, rule_counts)
+    return EvaluationCase(options, subset, truth, class_names, video_names, comparison,
+                          rule_counts)
 
 
 def _apply_rules(truth: Mapping[str, VideoAnnotation], detections: Detections,
