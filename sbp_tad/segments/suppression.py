@@ -6,14 +6,10 @@ from typing import Callable
 
 import numpy as np
 
-from sbp_tad.segments.overlap import SegmentError, checked_detections
-
-# rescores (classes, width) in place, given the overlaps of the same shape
-Decay = Callable[[np.ndarray, np.ndarray], None]
+from sbp_tad.segments.candidates import Candidates, Clusters, Decay
+from sbp_tad.segments.overlap import SegmentError, checked_detections, temporal_iou_of_pairs
 
 METHODS = ('gaussian', 'linear', 'hard')
-_GONE = 0.0  # the score of a picked, suppressed or padded entry
-_STEPS_BETWEEN_CLEANUPS = 16
 
 
 def soft_nms(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray, *,
@@ -46,9 +42,8 @@ def soft_nms(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray, *,
         SegmentError: shapes that do not fit, numbers that are not finite,
             an end before its start, a negative score or an unknown method.
     """
-    indices, values = _pick_all(_Candidates, _decay_rule(method, sigma, iou_threshold),
-                                (segments, scores, labels), min_score, max_segments)
-    return indices, values
+    return _pick_all(Candidates, _decay_rule(method, sigma, iou_threshold),
+                     checked_detections(segments, scores, labels), min_score, max_segments)
 
 
 def non_maximum_weighted(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray, *,
@@ -77,119 +72,42 @@ def non_maximum_weighted(segments: np.ndarray, scores: np.ndarray, labels: np.nd
         SegmentError: shapes that do not fit, numbers that are not finite,
             an end before its start or a negative score.
     """
-    indices, values, sums = _pick_all(
-        partial(_Clusters, iou_threshold), _decay_rule('hard', 1.0, iou_threshold),
+    segments, scores, labels = checked_detections(segments, scores, labels)
+    owner = np.full(len(scores), -1, dtype=np.int64)
+    indices, values = _pick_all(
+        partial(Clusters, owner), _decay_rule('hard', 1.0, iou_threshold),
         (segments, scores, labels), min_score, max_segments)
-    return indices, values, sums[:, 1:] / sums[:, :1]
+    return indices, values, _weighted_means(segments, scores, indices, owner)
 
 
-def _pick_all(candidates: Callable[..., _Candidates], decay: Decay,
+def _pick_all(candidates: Callable[..., Candidates], decay: Decay,
               detections: tuple[np.ndarray, np.ndarray, np.ndarray], min_score: float,
-              max_segments: int | None) -> list[np.ndarray]:
-    """Columns (K,) of the picks of all classes, best first: index, score and what else comes."""
-    segments, scores, labels = checked_detections(*detections)
+              max_segments: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Index and score (K,) of the picks of all classes, best first."""
+    segments, scores, labels = detections
     limit = len(scores) if max_segments is None else max_segments
     alive = np.flatnonzero((scores >= min_score) & (scores > 0))
     picks = [
         candidates(segments, scores, alive[table], table >= 0).suppress(decay, min_score, limit)
         for table in _class_tables(labels[alive])]
-    indices, *columns = (np.concatenate(parts) for parts in zip(*picks))
-    order = np.lexsort((indices, -columns[0]))[:limit]
-    return [column[order] for column in (indices, *columns)]
+    indices, values = (np.concatenate(parts) for parts in zip(*picks))
+    order = np.lexsort((indices, -values))[:limit]
+    return indices[order], values[order]
 
 
-class _Candidates:
-    """Remaining detections, one row a class, so that a step serves all classes.
-
-    Rows keep the order of the input: ``argmax`` then takes the first of
-    equals.
-    """
-
-    _columns = ('index', 'score', 'start', 'end', 'length', 'zero')
-
-    def __init__(self, segments: np.ndarray, scores: np.ndarray, index: np.ndarray,
-                 real: np.ndarray) -> None:
-        self.index = index  # (classes, width) into the input
-        self.score = np.where(real, scores[index], _GONE)
-        self.start = segments[index, 0]
-        self.end = segments[index, 1]
-        # no real length is as short, so two empty segments overlap by 0 / tiny = 0
-        self.length = np.maximum(self.end - self.start, np.finfo(float).tiny)
-        self.zero = np.zeros_like(self.score)  # NumPy clips three times faster against an array
-
-    def suppress(self, decay: Decay, min_score: float, limit: int) -> list[np.ndarray]:
-        """Pick until nothing above ``min_score`` or no better than ``limit`` picks is left.
-
-        Returns columns: indices, scores and what :meth:`_describe` adds.
-        """
-        picks = []
-        while True:
-            for _ in range(_STEPS_BETWEEN_CLEANUPS):
-                picks.append(self._pick(decay, min_score))
-            self._clean_up(min_score)
-            best_left = self.score.max(initial=_GONE)
-            values = np.concatenate([pick[1] for pick in picks])
-            if not self.score.size or np.count_nonzero(values > best_left) >= limit:
-                return [np.concatenate(column) for column in zip(*picks)]
-
-    def _pick(self, decay: Decay, min_score: float) -> list[np.ndarray]:
-        """Take the best of every row and rescore what overlaps it."""
-        rows = np.arange(len(self.score))
-        best = rows, self.score.argmax(axis=1)
-        value, index = self.score[best], self.index[best]
-        self.score[best] = _GONE
-        overlap = self._overlap(best)
-        columns = (index, value, *self._describe(best, value, overlap))
-        decay(self.score, overlap)
-        found = (value > 0) & (value >= min_score)
-        return [column[found] for column in columns]
-
-    def _describe(self, best: tuple[np.ndarray, np.ndarray], value: np.ndarray,
-                  overlap: np.ndarray) -> tuple[np.ndarray, ...]:
-        """What else is known of the picks, (classes,) each."""
-        return ()
-
-    def _overlap(self, best: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """Temporal IoU (classes, width) of every entry with the pick of its row."""
-        shared = np.minimum(self.end, self.end[best][:, None])
-        shared -= np.maximum(self.start, self.start[best][:, None])
-        np.maximum(shared, self.zero, out=shared)
-        union = self.length + self.length[best][:, None]
-        union -= shared
-        shared /= union
-        return shared
-
-    def _clean_up(self, min_score: float) -> None:
-        """Drop finished rows and, once it pays, the entries that are gone."""
-        alive = (self.score > 0) & (self.score >= min_score)
-        counts = alive.sum(axis=1)
-        width = counts.max(initial=0)
-        if width > 0.9 * alive.shape[1] and counts.all():
-            return
-        rows = np.flatnonzero(counts)[:, None]
-        columns = np.argsort(~alive[rows[:, 0]], axis=1, kind='stable')[:, :width]
-        for name in self._columns:
-            setattr(self, name, getattr(self, name)[rows, columns])
-
-
-class _Clusters(_Candidates):
-    """Candidates of which a pick takes the suppressed ones in."""
-
-    _columns = (*_Candidates._columns, 'moments')
-
-    def __init__(self, iou_threshold: float, *candidates: np.ndarray) -> None:
-        super().__init__(*candidates)
-        self.iou_threshold = iou_threshold
-        # of a weighted sum, in one product: (classes, width, 3)
-        self.moments = np.stack([np.ones_like(self.start), self.start, self.end], axis=2)
-
-    def _describe(self, best: tuple[np.ndarray, np.ndarray], value: np.ndarray,
-                  overlap: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Sums over each pick and what joins it, of weight and of weighted start and end."""
-        weight = self.score * overlap
-        weight *= overlap >= self.iou_threshold
-        weight[best] = value  # also a segment without length overlaps itself
-        return (weight[:, None] @ self.moments)[:, 0],
+def _weighted_means(segments: np.ndarray, scores: np.ndarray, picks: np.ndarray,
+                    owner: np.ndarray) -> np.ndarray:
+    """Mean (K, 2) of each pick and of what it owns, by score times temporal IoU with the pick."""
+    place = np.full(len(scores) + 1, -1)  # the last one is that of an owner -1
+    place[picks] = np.arange(len(picks))
+    member = np.flatnonzero(place[owner] >= 0)
+    weight = scores[member] * temporal_iou_of_pairs(segments[member], segments[owner[member]])
+    # a pick stands for itself in full, also without a length
+    cluster = np.concatenate([place[owner[member]], np.arange(len(picks))])
+    weight, member = np.concatenate([weight, scores[picks]]), np.concatenate([member, picks])
+    total, *sums = (np.bincount(cluster, column, minlength=len(picks)) for column in (
+        weight, weight * segments[member, 0], weight * segments[member, 1]))
+    return np.stack(sums, axis=1) / total[:, None]
 
 
 def _decay_rule(method: str, sigma: float, iou_threshold: float) -> Decay:
@@ -199,7 +117,7 @@ def _decay_rule(method: str, sigma: float, iou_threshold: float) -> Decay:
         score *= np.exp(overlap, out=overlap)
 
     def linear(score: np.ndarray, overlap: np.ndarray) -> None:
-        np.multiply(score, 1.0 - overlap, out=score, where=overlap >= iou_threshold)
+        score *= np.where(overlap >= iou_threshold, 1.0 - overlap, 1.0)
 
     def hard(score: np.ndarray, overlap: np.ndarray) -> None:
         score *= overlap < iou_threshold

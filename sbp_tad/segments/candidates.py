@@ -1,0 +1,133 @@
+"""The loop of class-wise suppression: one pick a class and step, in rows that shrink."""
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+
+# rescores in place, given the overlaps of the same shape
+Decay = Callable[[np.ndarray, np.ndarray], None]
+
+_GONE = 0.0  # the score of a picked, suppressed or padded entry
+_STEPS_BETWEEN_CLEANUPS = 16
+_CROWDED_SHARE = 0.2  # of entries that meet a pick, from which on gathering them costs more
+
+
+class Candidates:
+    """Remaining detections, one row a class, so that a step serves all classes.
+
+    Rows keep the order of the input: ``argmax`` then takes the first of
+    equals. Few entries meet the pick of their row, as a rule; a step looks for
+    these by their ticks, a coarse time in few bytes, and computes on no others.
+    """
+
+    def __init__(self, segments: np.ndarray, scores: np.ndarray, index: np.ndarray,
+                 real: np.ndarray) -> None:
+        self.index = index  # (classes, width) into the input
+        self.score = np.where(real, scores[index], _GONE)
+        # no real length is as short, so two empty segments overlap by 0 / tiny = 0
+        length = np.maximum(segments[:, 1] - segments[:, 0], np.finfo(float).tiny)
+        columns = np.stack([*segments.T, length])
+        # taken, not indexed: that keeps the rows contiguous
+        self.segment = columns.take(index, axis=1)  # start, end and length (3, classes, width)
+        self.tick = _ticks(segments).take(index, axis=1)  # start and end (2, classes, width)
+        self._is_crowded = False
+
+    def suppress(self, decay: Decay, min_score: float, limit: int
+                 ) -> tuple[np.ndarray, np.ndarray]:
+        """Pick until nothing above ``min_score`` or no better than ``limit`` picks is left.
+
+        Returns indices (K,) int64 into the input and scores (K,) of the picks.
+        """
+        picks = []
+        while True:
+            first = np.arange(len(self.score)) * self.score.shape[1]  # flat place of each row
+            steps = [self._pick(first, decay) for _ in range(_STEPS_BETWEEN_CLEANUPS)]
+            picks.append([np.concatenate(column) for column in zip(*steps)])
+            self._clean_up(min_score)
+            index, value = (np.concatenate(column) for column in zip(*picks))
+            best_left = self.score.max(initial=_GONE)
+            if not self.score.size or np.count_nonzero(value > best_left) >= limit:
+                found = (value > 0) & (value >= min_score)
+                return index[found], value[found]
+
+    def _pick(self, first: np.ndarray, decay: Decay) -> tuple[np.ndarray, np.ndarray]:
+        """Take the best of every row and rescore what overlaps it."""
+        best = first + self.score.argmax(axis=1)
+        index, value = self.index.take(best), self.score.take(best)
+        flat = self.score.reshape(-1)
+        flat[best] = _GONE
+        near, overlap = self._overlap(best)
+        score = flat[near]
+        self._rescore(decay, score, near, overlap, index)
+        flat[near] = score
+        return index, value
+
+    def _rescore(self, decay: Decay, score: np.ndarray, near: np.ndarray | slice,
+                 overlap: np.ndarray, picks: np.ndarray) -> None:
+        """Rescore in place the entries at the flat places ``near``."""
+        decay(score, overlap)
+
+    def _overlap(self, best: np.ndarray) -> tuple[np.ndarray | slice, np.ndarray]:
+        """Flat places that hold all entries that meet the pick of their row; their overlap."""
+        segment = self.segment.reshape(3, -1)
+        pick, near = segment.take(best, axis=1), slice(None)
+        if self._is_crowded:
+            segment, pick = self.segment, pick[..., None]
+        else:
+            near, row = self._neighbours(best)
+            segment, pick = segment.take(near, axis=1), pick.take(row, axis=1)
+        shared = np.minimum(segment[1], pick[1])
+        shared -= np.maximum(segment[0], pick[0])
+        np.maximum(shared, 0.0, out=shared)
+        union = segment[2] + pick[2]
+        union -= shared
+        shared /= union
+        return near, shared.reshape(-1)
+
+    def _neighbours(self, best: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Flat place and row of every entry that may meet the pick of its row."""
+        start, end = self.tick.reshape(2, -1).take(best, axis=1)[..., None]
+        meets = self.tick[0] <= end
+        meets &= self.tick[1] >= start
+        near = np.flatnonzero(meets)
+        return near, near // meets.shape[1]
+
+    def _clean_up(self, min_score: float) -> None:
+        """Drop finished rows and, once it pays, the entries that are gone."""
+        alive = (self.score > 0) & (self.score >= min_score)
+        counts = np.count_nonzero(alive, axis=1)
+        width = counts.max(initial=0)
+        if width > 0.9 * alive.shape[1] and counts.all():
+            return
+        rows = np.flatnonzero(counts)[:, None]
+        columns = np.argsort(~alive[rows[:, 0]], axis=1, kind='stable')[:, :width]
+        places = rows * alive.shape[1] + columns
+        self.index, self.score = self.index.take(places), self.score.take(places)
+        self.segment = self.segment.reshape(3, -1).take(places, axis=1)
+        self.tick = self.tick.reshape(2, -1).take(places, axis=1)
+        near, _ = self._neighbours(np.arange(len(rows)) * width)
+        self._is_crowded = len(near) > _CROWDED_SHARE * self.score.size
+
+
+class Clusters(Candidates):
+    """Candidates that remember which pick took their score."""
+
+    def __init__(self, owner: np.ndarray, *candidates: np.ndarray) -> None:
+        super().__init__(*candidates)
+        self.owner = owner  # (N,) of the input: index of the pick, left as it was for others
+
+    def _rescore(self, decay: Decay, score: np.ndarray, near: np.ndarray | slice,
+                 overlap: np.ndarray, picks: np.ndarray) -> None:
+        before = score > 0
+        decay(score, overlap)
+        lost = np.flatnonzero(before & (score == _GONE))
+        lost = lost if isinstance(near, slice) else near[lost]
+        self.owner[self.index.take(lost)] = picks[lost // self.score.shape[1]]
+
+
+def _ticks(segments: np.ndarray) -> np.ndarray:
+    """Starts and ends (2, N) in 65,536ths of the span of all: in order, if not told apart."""
+    lowest = segments.min(initial=np.inf)
+    span = max(segments.max(initial=-np.inf) - lowest, np.finfo(float).tiny)
+    return ((segments.T - lowest) / span * np.iinfo(np.uint16).max).astype(np.uint16)
