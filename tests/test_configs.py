@@ -18,7 +18,7 @@ CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('config
                  if path.parent.name != 'recognition')
 DATASET_TYPES = [kind for kind in map(datasets.__dict__.get, datasets.__all__)
                  if isinstance(kind, type) and issubclass(kind, TemporalDetectionDataset)
-                 and kind is not TemporalDetectionDataset]
+                 and kind.TRAIN_SUBSETS]  # the others are no set of their own
 SECONDS = 4
 
 
@@ -85,9 +85,10 @@ def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
         loader.dataset.update(data_root=str(data_root), num_frames=num_frames)
         if loader.dataset.get('stride_frames'):
             loader.dataset.stride_frames = 1
+        if loader.dataset.get('overlap'):
+            loader.dataset.overlap = 0.0
         if 'features' in loader.dataset.get('data_prefix', ()):
             write_features_of(loader.dataset, data_root)
-    cfg.val_dataloader.dataset.overlap = cfg.test_dataloader.dataset.overlap = 0.0
     cfg.train_dataloader.dataset.indices = 1
     cfg.train_dataloader.dataset.windows_per_video = 1
     cfg.train_cfg.update(max_epochs=1, val_interval=1)

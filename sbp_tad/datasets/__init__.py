@@ -11,6 +11,8 @@ from sbp_tad.datasets.feature_files import FeatureError
 from sbp_tad.datasets.features import FeatureFiles, FeatureGrid, LoadFeatures
 from sbp_tad.datasets.fineaction import FineActionDataset
 from sbp_tad.datasets.multithumos import MultiTHUMOSDataset
+from sbp_tad.datasets.online import (OnlineDetectionDataset, PackOnlineInputs, SampleOnlineWindow,
+                                     THUMOS14OnlineDataset, ToyOnlineDataset)
 from sbp_tad.datasets.sources import FrameFolderError, FrameFolders, SourceError, VideoFiles
 from sbp_tad.datasets.thumos14 import THUMOS14_CLASSES, THUMOS14_EXCLUDED_VIDEOS, THUMOS14Dataset
 from sbp_tad.datasets.toy import ToyDataset
@@ -21,8 +23,9 @@ __all__ = [
     'ActivityNetDataset', 'DatasetError', 'Ego4DMQDataset', 'EpicKitchens100NounDataset',
     'EpicKitchens100VerbDataset', 'FeatureError', 'FeatureFiles', 'FeatureGrid',
     'FineActionDataset', 'FrameFolderError', 'FrameFolders', 'HACSDataset', 'LoadFeatures',
-    'MultiTHUMOSDataset', 'PackTADInputs', 'RandomRotation', 'SampleWindow', 'SourceError',
-    'THUMOS14Dataset', 'THUMOS14_CLASSES', 'THUMOS14_EXCLUDED_VIDEOS',
-    'TemporalDetectionDataset', 'ToyDataset', 'VideoFiles', 'VideoReadError', 'build_pipeline',
-    'pack_failure', 'probe_video',
+    'MultiTHUMOSDataset', 'OnlineDetectionDataset', 'PackOnlineInputs', 'PackTADInputs',
+    'RandomRotation', 'SampleOnlineWindow', 'SampleWindow', 'SourceError',
+    'THUMOS14Dataset', 'THUMOS14OnlineDataset', 'THUMOS14_CLASSES', 'THUMOS14_EXCLUDED_VIDEOS',
+    'TemporalDetectionDataset', 'ToyDataset', 'ToyOnlineDataset', 'VideoFiles', 'VideoReadError',
+    'build_pipeline', 'pack_failure', 'probe_video',
 ]

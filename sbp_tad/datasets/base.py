@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
+from mmengine.structures import BaseDataElement
 
 from sbp_tad.annotations import (VideoAnnotation, check_annotation, num_out_of_range,
                                  read_annotations)
@@ -20,6 +21,7 @@ from sbp_tad.datasets.video_header import DECODER_ERRORS, VideoHeader, VideoRead
 from sbp_tad.datasets.windows import sliding_window_starts
 from sbp_tad.errors import UserError
 from sbp_tad.registry import DATASETS
+from sbp_tad.structures import TADDataSample
 
 # Differences between annotation and file below these are not worth a word.
 FPS_TOLERANCE = 0.01  # relative
@@ -52,7 +54,8 @@ class TemporalDetectionDataset(BaseDataset):
         subsets: subsets to use; ``None`` takes the declared ones.
         num_frames, stride_frames, target_fps: see :class:`WindowSize`; of
             features ``num_frames`` counts steps and the other two are absent.
-        overlap: share in [0, 1) that neighbouring test windows have in common.
+        overlap: share in [0, 1) that neighbouring test windows have in common;
+            None for windows that tile the video, the last one padded.
         windows_per_video: how often an epoch of training visits a video.
         ignored_labels: labels that are no class, taken out.
         excluded_videos: videos of the subsets that are left out.
@@ -74,6 +77,7 @@ class TemporalDetectionDataset(BaseDataset):
     """
 
     METAINFO: dict = dict(dataset_type='temporal_action_detection')
+    sample_type: type[BaseDataElement] = TADDataSample
     protocol: int | None = None
     TRAIN_SUBSETS: tuple[str, ...] = ()
     TEST_SUBSETS: tuple[str, ...] = ()
@@ -81,7 +85,7 @@ class TemporalDetectionDataset(BaseDataset):
 
     def __init__(self, ann_file: str, *, num_frames: int, stride_frames: float | None = None,
                  target_fps: float | None = None, subsets: Sequence[str] | str | None = None,
-                 overlap: float = 0.5, windows_per_video: int = 1,
+                 overlap: float | None = 0.5, windows_per_video: int = 1,
                  ignored_labels: Collection[str] | None = None,
                  excluded_videos: Collection[str] = (), out_of_range: str = 'error',
                  tolerance_seconds: float = 0.1, on_bad_video: str = 'raise',
@@ -91,7 +95,8 @@ class TemporalDetectionDataset(BaseDataset):
         data_prefix = dict(video='videos') if data_prefix is None else data_prefix
         self.source = _build_source(data_prefix, source)
         self.window_size = self.source.window_size(num_frames, stride_frames, target_fps)
-        sliding_window_starts(1, 1, overlap)  # a wrong overlap is refused here, not by an epoch
+        if overlap is not None:
+            sliding_window_starts(1, 1, overlap)  # a wrong overlap is refused here, not by an epoch
         declared = self.TEST_SUBSETS if test_mode else self.TRAIN_SUBSETS
         self.subsets = (subsets,) if isinstance(subsets, str) else tuple(subsets or declared)
         self.overlap = overlap
@@ -163,7 +168,7 @@ class TemporalDetectionDataset(BaseDataset):
             self._report_bad(info['video_id'], str(error))
             if self.test_mode:
                 return pack_failure(info['video_id'], info['window'], info['filename'],
-                                    str(error))
+                                    str(error), self.sample_type)
             return None
 
     def _rand_another(self) -> int:

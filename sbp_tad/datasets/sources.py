@@ -46,8 +46,8 @@ class VideoFiles:
         """The size of the dataset's windows."""
         return WindowSize(num_frames, stride_frames, target_fps)
 
-    def windows(self, filename: str, video: VideoAnnotation, size: WindowSize, overlap: float
-                ) -> tuple[VideoAnnotation, list[Window]]:
+    def windows(self, filename: str, video: VideoAnnotation, size: WindowSize,
+                overlap: float | None) -> tuple[VideoAnnotation, list[Window]]:
         """Test windows that cover a video, and its annotation with fps and duration filled in.
 
         The file is opened only where the annotation lacks one of the two.

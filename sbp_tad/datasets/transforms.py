@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from mmengine.structures import InstanceData
+from mmengine.structures import BaseDataElement, InstanceData
 from torch.utils.data import get_worker_info
 
 from sbp_tad.annotations import VideoAnnotation
@@ -80,8 +80,7 @@ class SampleWindow(BaseTransform):
         """A random window on the part of the video that file and annotation share."""
         annotation: VideoAnnotation = results['annotation']
         size: WindowSize = results['window_size']
-        fps = annotation.fps or file_fps
-        seconds = min(file_frames / file_fps, annotation.duration_seconds or np.inf)
+        fps, seconds = shared_timing(annotation, file_frames, file_fps)
         actions, _ = clip_segments(annotation.segments_seconds, 0.0, seconds, 0.0)
         if len(annotation) and not len(actions):
             raise VideoReadError(
@@ -124,6 +123,13 @@ def decodable_frames(results: dict[str, Any]) -> tuple[int, float]:
     return max(1, min(frames, claimed)), fps
 
 
+def shared_timing(annotation: VideoAnnotation, file_frames: int, file_fps: float
+                  ) -> tuple[float, float]:
+    """Frames a second to count in, and the seconds that annotation and file have in common."""
+    return (annotation.fps or file_fps,
+            min(file_frames / file_fps, annotation.duration_seconds or np.inf))
+
+
 def window_generator() -> np.random.Generator:
     """A generator that follows the seed and differs between items and epochs.
 
@@ -150,7 +156,7 @@ class PackTADInputs(BaseTransform):
         """Pack frames or features, window and ground truth."""
         window: Window = results['window']
         inputs = results['features'] if 'features' in results else \
-            _window_frames(results['imgs'], window.num_frames)
+            window_frames(results['imgs'], window.num_frames)
         sample = TADDataSample(metainfo=dict(
             window=window, video_id=window.video_id, filename=results.get('filename'),
             error=None))
@@ -161,12 +167,16 @@ class PackTADInputs(BaseTransform):
         return dict(inputs=torch.from_numpy(np.ascontiguousarray(inputs)), data_samples=sample)
 
 
-def _window_frames(imgs: np.ndarray, num_frames: int) -> np.ndarray:
-    """The one crop (C, T, H, W) of what FormatShape made."""
+def window_frames(imgs: np.ndarray, num_frames: int) -> np.ndarray:
+    """The one crop (C, T, H, W) of what FormatShape made.
+
+    Raises:
+        PackError: ``imgs`` is not (1, C, T, H, W).
+    """
     frames = imgs[0] if imgs.ndim == 5 and len(imgs) == 1 else imgs
     if frames.ndim != 4 or frames.shape[1] != num_frames:
         raise PackError(
-            f'PackTADInputs expects frames (1, C, {num_frames}, H, W), got {imgs.shape}. Put '
+            f'Packing expects frames (1, C, {num_frames}, H, W), got {imgs.shape}. Put '
             "FormatShape(input_format='NCTHW') before it and use a single crop.")
     return frames
 
@@ -181,9 +191,9 @@ def build_pipeline(pipeline: Sequence[dict | Callable]) -> list[Callable]:
             if isinstance(transform, dict) else transform for transform in pipeline]
 
 
-def pack_failure(video_id: str, window: Window | None, filename: str, error: str
-                 ) -> dict[str, Any]:
+def pack_failure(video_id: str, window: Window | None, filename: str, error: str,
+                 sample_type: type[BaseDataElement] = TADDataSample) -> dict[str, Any]:
     """What stands for a window that could not be read: no input, a sentence."""
-    sample = TADDataSample(metainfo=dict(
+    sample = sample_type(metainfo=dict(
         window=window, video_id=video_id, filename=filename, error=error))
     return dict(inputs=None, data_samples=sample)

@@ -65,8 +65,13 @@ class WindowSize:
 def num_valid_frames(start_frame: float, num_frames: int, stride_frames: float,
                      video_frames: float) -> int:
     """How many sampled frames of a window begin inside the video, 0 to T."""
-    valid = np.ceil((video_frames - start_frame) / stride_frames - _ROUNDING_FRAMES)
-    return int(np.clip(valid, 0, num_frames))
+    sampled = num_sampled_frames(video_frames - start_frame, stride_frames)
+    return int(np.clip(sampled, 0, num_frames))
+
+
+def num_sampled_frames(video_frames: float, stride_frames: float) -> int:
+    """How many frames are sampled from so many of the video: one each stride that begins."""
+    return int(np.ceil(video_frames / stride_frames - _ROUNDING_FRAMES))
 
 
 def sliding_window_starts(num_frames: float, span_frames: float, overlap: float) -> np.ndarray:
@@ -98,11 +103,19 @@ def sliding_window_starts(num_frames: float, span_frames: float, overlap: float)
 
 
 def sliding_windows(video_id: str, size: WindowSize, fps: float, video_frames: float,
-                    overlap: float) -> list[Window]:
-    """Windows that together cover a video, see :func:`sliding_window_starts`."""
+                    overlap: float | None) -> list[Window]:
+    """Windows that together cover a video, see :func:`sliding_window_starts`.
+
+    Without an ``overlap`` they tile it: each begins where the one before
+    ends, every sampled frame is in one of them, and the last is padded.
+    """
     span = size.num_frames * size.stride_at(fps)
-    return [size.window(video_id, start, fps, video_frames)
-            for start in sliding_window_starts(video_frames, span, overlap)]
+    if overlap is None:
+        num_frames = num_sampled_frames(video_frames, size.stride_at(fps))
+        starts = span * np.arange(max(1, -(-num_frames // size.num_frames)))
+    else:
+        starts = sliding_window_starts(video_frames, span, overlap)
+    return [size.window(video_id, start, fps, video_frames) for start in starts]
 
 
 def inside_share(segments: np.ndarray, start: float, end: float) -> np.ndarray:
@@ -168,7 +181,8 @@ def draw_window_start(rng: np.random.Generator, segments_frames: np.ndarray,
     return float(rng.uniform(first, last))
 
 
-def frame_indices(window: Window, file_frames: int, file_fps: float) -> np.ndarray:
+def frame_indices(window: Window, file_frames: int, file_fps: float,
+                  steps: np.ndarray | None = None) -> np.ndarray:
     """Frames of the file that a window samples.
 
     Sampled frame ``i`` shows the middle of the time it stands for. Time goes
@@ -178,11 +192,14 @@ def frame_indices(window: Window, file_frames: int, file_fps: float) -> np.ndarr
     Args:
         file_frames: frames that the file really holds.
         file_fps: frames a second of the file.
+        steps: sampled frames counted from the start of the window, negative
+            before it; those of the window where left out.
 
     Returns:
-        (T,) int64 in [0, ``file_frames`` - 1].
+        (T,), or as many as ``steps``, int64 in [0, ``file_frames`` - 1].
     """
-    middles = window.start_frame + (np.arange(window.num_frames) + 0.5) * window.stride_frames
+    steps = np.arange(window.num_frames) if steps is None else steps
+    middles = window.start_frame + (steps + 0.5) * window.stride_frames
     return np.floor(middles * (file_fps / window.fps)).clip(0, file_frames - 1).astype(np.int64)
 
 
