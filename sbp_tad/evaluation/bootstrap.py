@@ -3,7 +3,8 @@
 The bootstrap (Efron, 1979) draws as many videos as there are, with
 replacement, and scores the draw. A video that is drawn twice stands there
 twice, with detections of its own, so matches inside a video stay what they
-are and a draw only weights them: nothing is matched again.
+are and a draw only weights them: nothing is matched again. Draws score a
+little above the whole set, because the hits of a repeated video come together.
 """
 from __future__ import annotations
 

@@ -10,14 +10,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sbp_tad.evaluation.average_recall import AverageRecall
+from sbp_tad.evaluation.bootstrap import ConfidenceIntervals
 from sbp_tad.evaluation.evaluate import EvaluationResult
 from sbp_tad.evaluation.frame_evaluation import FrameResult
 from sbp_tad.evaluation.options import threshold_name
+from sbp_tad.evaluation.per_video import VideoScores
+
+SHOWN_NUMBERS = (1, 5, 10, 50, 100)  # of proposals
 
 
-def print_result(result: EvaluationResult, file: TextIO | None = None) -> None:
-    """Print AP per class, mAP per threshold, and what the rules did."""
-    _print([class_table(result), mean_table(result)], summary(result), file)
+def print_result(result: EvaluationResult, file: TextIO | None = None,
+                 bootstrap: ConfidenceIntervals | None = None,
+                 average_recall: AverageRecall | None = None,
+                 per_video: VideoScores | None = None) -> None:
+    """Print AP per class, mAP per threshold, details where given, and what the rules did."""
+    tables = [class_table(result), mean_table(result, bootstrap)]
+    if average_recall is not None:
+        tables.insert(1, recall_table(average_recall))
+    if per_video is not None:
+        tables.insert(0, video_table(result, per_video))
+    _print(tables, summary(result), file)
 
 
 def print_frame_result(result: FrameResult, file: TextIO | None = None) -> None:
@@ -55,11 +68,43 @@ def class_table(result: EvaluationResult) -> Table:
     return table
 
 
-def mean_table(result: EvaluationResult) -> Table:
-    """mAP (%) at each tIoU threshold and their average."""
+def mean_table(result: EvaluationResult, bootstrap: ConfidenceIntervals | None = None) -> Table:
+    """mAP (%) at each tIoU threshold and their average, with intervals where given."""
     table = _table('Mean average precision (%)', result, 'tIoU')
     table.add_row(f'mAP of {len(result.class_names)} classes',
                   *_percent(result.mean_average_precision), style='bold')
+    if bootstrap is not None:
+        ends = zip(('lower', 'upper'), bootstrap.mean_average_precision,
+                   bootstrap.average_mean_average_precision)
+        for end, row, average in ends:
+            table.add_row(f'{100 * bootstrap.confidence:g} % {end}, {bootstrap.num_samples} draws',
+                          *map(_cell, (*row, average)))
+    return table
+
+
+def recall_table(recall: AverageRecall) -> Table:
+    """AR (%) at some average numbers of proposals, and the area under the curve."""
+    low, high = recall.tiou_thresholds[0], recall.tiou_thresholds[-1]
+    table = Table(title=f'Average recall, tIoU {low:g} to {high:g} (%)',
+                  title_justify='left')
+    for number in SHOWN_NUMBERS:
+        table.add_column(f'AR@{number}', justify='right', no_wrap=True)
+    table.add_column('AUC', justify='right', no_wrap=True)
+    table.add_row(*(_cell(recall.average_recall[number - 1]) for number in SHOWN_NUMBERS),
+                  _cell(recall.area_under_curve))
+    return table
+
+
+def video_table(result: EvaluationResult, videos: VideoScores) -> Table:
+    """mAP (%) of each video by itself, the worst first, and what it holds."""
+    table = _table('Mean average precision per video (%)', result, 'video')
+    for name in ('instances', 'detections'):
+        table.add_column(name, justify='right', no_wrap=True)
+    averages = videos.mean_average_precision.mean(axis=1)
+    for row in np.argsort(averages, kind='stable'):
+        table.add_row(Text(videos.video_names[row]),
+                      *_percent(videos.mean_average_precision[row]),
+                      str(videos.num_ground_truth[row]), str(videos.num_predictions[row]))
     return table
 
 

@@ -130,6 +130,30 @@ def test_bad_input_is_a_sentence_and_status_2(run, tmp_path, monkeypatch, change
     assert len(errors.splitlines()) == 1 or 'usage:' in errors
 
 
+def test_details_are_printed_and_in_the_json(run, tmp_path):
+    status, printed, errors = run(*FILES, '--subset', 'validation', '--bootstrap', 50, '--seed', 3,
+                                  '--average-recall', '--per-video', '--json', tmp_path / 'x.json')
+    assert (status, errors) == (0, '')
+    for text in ('95 % lower, 50 draws', 'AR@100', 'Average recall, tIoU 0.5 to 0.95',
+                 'Mean average precision per video', 'hDPLy21Yyuk'):
+        assert text in printed
+    result = json.loads((tmp_path / 'x.json').read_text())
+    assert (result['bootstrap']['num_samples'], result['bootstrap']['seed']) == (50, 3)
+    low, high = result['bootstrap']['average_mAP']
+    assert 0 <= low <= result['average_mAP'] <= high <= 1
+    assert 0 < result['average_recall']['AUC'] <= result['average_recall']['AR@100'] <= 1
+    assert sum(video['num_ground_truth'] for video in result['per_video'].values()) == 4
+
+
+@pytest.mark.parametrize('options, message', [
+    (['--seed', 1], '--seed is that of a bootstrap; give --bootstrap N too'),
+    (['--bootstrap', 0], 'at least 1 sample, got 0'),
+    (['--bootstrap', 9, '--protocol', 'thumos14-official'], 'drawn in the activitynet protocol')])
+def test_a_bootstrap_that_cannot_be_is_refused(run, options, message):
+    status, _, errors = run(*FILES, '--subset', 'validation', *options)
+    assert status == 2 and message in errors
+
+
 def test_nan_score_is_named(run, tmp_path):
     path = tmp_path / 'nan.json'
     path.write_text('{"v": [{"segment": [0, 1], "label": "Wakeboarding", "score": NaN}]}')
