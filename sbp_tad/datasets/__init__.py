@@ -17,6 +17,7 @@ from sbp_tad.datasets.sources import FrameFolderError, FrameFolders, SourceError
 from sbp_tad.datasets.thumos14 import THUMOS14_CLASSES, THUMOS14_EXCLUDED_VIDEOS, THUMOS14Dataset
 from sbp_tad.datasets.toy import ToyDataset
 from sbp_tad.datasets.transforms import PackTADInputs, SampleWindow, build_pipeline, pack_failure
+from sbp_tad.datasets.video_decoding import PyAVSeekDecode
 from sbp_tad.datasets.video_header import VideoReadError, probe_video
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
     'EpicKitchens100VerbDataset', 'FeatureError', 'FeatureFiles', 'FeatureGrid',
     'FineActionDataset', 'FrameFolderError', 'FrameFolders', 'HACSDataset', 'LoadFeatures',
     'MultiTHUMOSDataset', 'OnlineDetectionDataset', 'PackOnlineInputs', 'PackTADInputs',
-    'RandomRotation', 'SampleOnlineWindow', 'SampleWindow', 'SourceError',
+    'PyAVSeekDecode', 'RandomRotation', 'SampleOnlineWindow', 'SampleWindow', 'SourceError',
     'THUMOS14Dataset', 'THUMOS14OnlineDataset', 'THUMOS14_CLASSES', 'THUMOS14_EXCLUDED_VIDEOS',
     'TemporalDetectionDataset', 'ToyDataset', 'ToyOnlineDataset', 'VideoFiles', 'VideoReadError',
     'build_pipeline', 'pack_failure', 'probe_video',

@@ -1,9 +1,10 @@
 """The two transforms that mmaction2 lacks: draw a window, pack a window.
 
-They stand around mmaction2's own: ``DecordInit, SampleWindow, DecordDecode,
-Resize, ..., FormatShape(input_format='NCTHW'), PackTADInputs``; for folders of
-frames ``SampleWindow, RawFrameDecode, Resize, ...``; for features ``LoadFeatures,
-PackTADInputs``.
+They stand around mmaction2's own: ``SampleWindow, PyAVSeekDecode, Resize, ...,
+FormatShape(input_format='NCTHW'), PackTADInputs``, the decoder being of
+:mod:`sbp_tad.datasets.video_decoding`; with those of mmaction2 ``DecordInit,
+SampleWindow, DecordDecode, Resize, ...``; for folders of frames ``SampleWindow,
+RawFrameDecode, Resize, ...``; for features ``LoadFeatures, PackTADInputs``.
 """
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ class PackError(WindowError):
 class SampleWindow(BaseTransform):
     """Choose the frames of a window; draw the window first where none is set.
 
-    Stands between a video's ``...Init`` and ``...Decode``. Reads
+    Stands before ``...Decode``, after the decoder's ``...Init`` if it has one. Reads
     ``filename``, ``total_frames``, ``avg_fps`` (where the decoder gives it),
     ``annotation`` and either ``window`` (testing) or ``window_size``
     (training). Sets ``window``, ``frame_inds`` (T,) int64, ``clip_len``,

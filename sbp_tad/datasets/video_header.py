@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import av
 import cv2
+import numpy as np
 
 from sbp_tad.errors import UserError
 
@@ -28,15 +29,34 @@ class VideoReadError(UserError, OSError):
 
 
 @dataclass(frozen=True)
+class FrameTimes:
+    """When each frame of a video stream is shown, in the stream's time base.
+
+    Args:
+        timestamps: (n,) int64, increasing: a frame's place is its number.
+        key_frames: (n,) bool, where decoding can begin.
+    """
+
+    timestamps: np.ndarray
+    key_frames: np.ndarray
+
+    def key_frame_before(self, index: int) -> int | None:
+        """Time stamp of the last key frame up to a frame; None: only the start of the file."""
+        places = np.flatnonzero(self.key_frames[:index + 1])
+        return int(self.timestamps[places[-1]]) if len(places) else None
+
+
+@dataclass(frozen=True)
 class VideoHeader:
     """Length and rate of the first video stream of a file.
 
     ``num_frames`` counts the frames that decoding will show, not those the
-    container claims.
+    container claims. ``times`` is None where the file does not tell them.
     """
 
     num_frames: int
     fps: float
+    times: FrameTimes | None = field(default=None, repr=False, compare=False)
 
     @property
     def duration_seconds(self) -> float:
@@ -71,8 +91,9 @@ def _probe(filename: str, num_bytes: int, _mtime: int) -> VideoHeader:
             rate = stream.average_rate or stream.guessed_rate
             # An edit list marks packets that no decoder shows; the frame
             # count of the container includes them (or is 0, as in mkv).
-            num_frames = sum(packet.size > 0 and not packet.is_discard
-                             for packet in container.demux(stream))
+            packets = [(packet.pts, packet.is_keyframe) for packet in container.demux(stream)
+                       if packet.size > 0 and not packet.is_discard]
+            times = None if _hides_times(container, stream) else _frame_times(packets)
         # OpenCV searches for ever in a file of which no frame can be decoded.
         with av.open(filename) as container:
             next(container.decode(video=0), None)
@@ -81,9 +102,27 @@ def _probe(filename: str, num_bytes: int, _mtime: int) -> VideoHeader:
             raise
         raise VideoReadError(f'{filename}: not a readable video ({error}). Replace the '
                              'file, or remove the video from the annotation.') from error
-    if not num_frames or not rate:
+    if not packets or not rate:
         raise VideoReadError(f'{filename}: the video has no frames or no frame rate.')
-    return VideoHeader(num_frames, float(rate))
+    return VideoHeader(len(packets), float(rate), times)
+
+
+def _hides_times(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
+    """AVI knows the order of decoding only, which is not that of showing with B-frames."""
+    return container.format.name == 'avi' and stream.codec_context.has_b_frames
+
+
+def _frame_times(packets: list[tuple[int | None, bool]]) -> FrameTimes | None:
+    """Times of the frames in the order in which they are shown, if every frame has its own.
+
+    Args:
+        packets: time stamp and whether it is a key frame, of each packet.
+    """
+    timestamps = {timestamp for timestamp, _ in packets}
+    if not packets or None in timestamps or len(timestamps) < len(packets):
+        return None
+    shown = np.array(sorted(packets), dtype=np.int64)
+    return FrameTimes(shown[:, 0], shown[:, 1].astype(bool))
 
 
 def _refuse_cut_avi(filename: str, num_bytes: int) -> None:

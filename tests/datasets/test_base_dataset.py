@@ -24,7 +24,8 @@ CLASSES = ['jump', 'throw']
 
 
 def pipeline(decoder: str = 'Decord') -> list[dict]:
-    return [dict(type=f'{decoder}Init'), dict(type='SampleWindow'), dict(type=f'{decoder}Decode'),
+    init = [] if decoder == 'PyAVSeek' else [dict(type=f'{decoder}Init')]
+    return [*init, dict(type='SampleWindow'), dict(type=f'{decoder}Decode'),
             dict(type='FormatShape', input_format='NCTHW'), dict(type='PackTADInputs')]
 
 
@@ -195,7 +196,7 @@ BROKEN = {'missing': 'no such video file', 'empty': 'not a readable video',
 
 
 @pytest.mark.parametrize('kind', BROKEN)
-@pytest.mark.parametrize('decoder', ['Decord', 'PyAV', 'OpenCV'])
+@pytest.mark.parametrize('decoder', ['Decord', 'PyAV', 'OpenCV', 'PyAVSeek'])
 def test_every_bad_file_is_named(tmp_path, small_video, make, kind, decoder):
     path = broken_files(tmp_path, small_video)[kind]
     database = {'bad': entry((1, 2, 'jump')), 'good': entry((1, 2, 'jump'))}
@@ -219,7 +220,7 @@ def damaged(path: Path, good: Path, first: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize('decoder', ['Decord', 'PyAV', 'OpenCV'])
+@pytest.mark.parametrize('decoder', ['Decord', 'PyAV', 'OpenCV', 'PyAVSeek'])
 def test_a_file_without_one_good_frame_is_refused(tmp_path, small_video, make, decoder):
     """OpenCV alone would look for its first frame for ever."""
     (tmp_path / 'videos').mkdir()
@@ -229,7 +230,7 @@ def test_a_file_without_one_good_frame_is_refused(tmp_path, small_video, make, d
         dataset[0]
 
 
-@pytest.mark.parametrize('decoder', ['Decord', 'PyAV'])
+@pytest.mark.parametrize('decoder', ['Decord', 'PyAV', 'PyAVSeek'])
 def test_damaged_frames_are_an_error_of_the_video(tmp_path, small_video, make, decoder):
     (tmp_path / 'videos').mkdir()
     damaged(tmp_path / 'videos' / 'noise.mp4', small_video, first=12)

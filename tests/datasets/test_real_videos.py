@@ -11,7 +11,10 @@ from sbp_tad.datasets import build_pipeline, probe_video
 from sbp_tad.datasets.windows import WindowSize, sliding_window_starts
 from sbp_tad.registry import DATASETS
 
-DECODERS = ('Decord', 'PyAV', 'OpenCV')
+DECODERS = {'Decord': ['DecordInit', 'SampleWindow', 'DecordDecode'],
+            'PyAV': ['PyAVInit', 'SampleWindow', 'PyAVDecode'],
+            'OpenCV': ['OpenCVInit', 'SampleWindow', 'OpenCVDecode'],
+            'PyAVSeek': ['SampleWindow', 'PyAVSeekDecode']}
 # File, frames that decode, fps of the first video stream.
 VIDEOS = [
     ('caffe3d_UCF-101_Rowing_g16_c03.avi', 135, 25.0),
@@ -27,7 +30,7 @@ VIDEOS = [
 
 def read(path: Path, window, decoder: str) -> dict:
     pipeline = Compose(build_pipeline([
-        dict(type=f'{decoder}Init'), dict(type='SampleWindow'), dict(type=f'{decoder}Decode'),
+        *(dict(type=name) for name in DECODERS[decoder]),
         dict(type='Resize', scale=(-1, 64)), dict(type='CenterCrop', crop_size=56),
         dict(type='FormatShape', input_format='NCTHW'), dict(type='PackTADInputs')]))
     return pipeline(dict(filename=str(path), window=window, modality='RGB', start_index=0))
@@ -53,6 +56,7 @@ def test_decoders_agree_on_the_last_window(shared_data, name):
         assert sample['data_samples'].window == window
     frames = [sample['inputs'].numpy().astype(int) for sample in packed]
     np.testing.assert_array_equal(frames[1], frames[2])
+    np.testing.assert_array_equal(frames[1], frames[3])
     if 'nasa' not in name:  # of its two video streams decord takes the larger
         np.testing.assert_array_equal(frames[0], frames[1])
 
@@ -65,9 +69,8 @@ def test_dataset_over_real_videos(shared_data, write_annotation, decoder):
         type='sbp_tad.TemporalDetectionDataset', ann_file=str(write_annotation(database)),
         data_root=str(shared_data), filename_template='{video_id}', subsets='all',
         metainfo=dict(classes=['x']), num_frames=16, target_fps=5,
-        pipeline=[dict(type=f'{decoder}Init'), dict(type='SampleWindow'),
-                  dict(type=f'{decoder}Decode'), dict(type='Resize', scale=(32, 32),
-                                                      keep_ratio=False),
+        pipeline=[*(dict(type=name) for name in DECODERS[decoder]),
+                  dict(type='Resize', scale=(32, 32), keep_ratio=False),
                   dict(type='FormatShape', input_format='NCTHW'), dict(type='PackTADInputs')])
     training = DATASETS.build(common)
     for index in range(len(VIDEOS)):

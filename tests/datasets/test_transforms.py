@@ -137,14 +137,15 @@ PIPELINES = {
     'decord': ('DecordInit', 'DecordDecode'),
     'pyav': ('PyAVInit', 'PyAVDecode'),
     'opencv': ('OpenCVInit', 'OpenCVDecode'),
+    'ours': ('PyAVSeekDecode', ),
 }
 
 
 @pytest.mark.parametrize('decoder', PIPELINES)
 def test_every_decoder_shows_the_frames_asked_for(decoder, small_video, read_frame_numbers):
-    init, decode = PIPELINES[decoder]
+    *init, decode = PIPELINES[decoder]
     pipeline = Compose(build_pipeline([
-        dict(type=init), SampleWindow(), dict(type=decode),
+        *(dict(type=name) for name in init), SampleWindow(), dict(type=decode),
         dict(type='FormatShape', input_format='NCTHW'), PackTADInputs()]))
     window = Window('v', 5, 12, 3, 10.0, 12)
     info = results(annotation((0.6, 3.0, 'jump')), window=window)

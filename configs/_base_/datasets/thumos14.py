@@ -3,9 +3,8 @@
 data_root = 'data/thumos14'
 
 train_pipeline = [
-    dict(type='DecordInit'),
     dict(type='SampleWindow'),
-    dict(type='DecordDecode'),
+    dict(type='PyAVSeekDecode'),
     dict(type='Resize', scale=(-1, 128)),
     dict(type='RandomResizedCrop', area_range=(0.6, 1.0), aspect_ratio_range=(0.9, 1.1)),
     dict(type='Resize', scale=(112, 112), keep_ratio=False),
@@ -15,9 +14,8 @@ train_pipeline = [
     dict(type='PackTADInputs'),
 ]
 test_pipeline = [
-    dict(type='DecordInit'),
     dict(type='SampleWindow'),
-    dict(type='DecordDecode'),
+    dict(type='PyAVSeekDecode'),
     dict(type='Resize', scale=(-1, 112)),
     dict(type='CenterCrop', crop_size=112),
     dict(type='FormatShape', input_format='NCTHW'),

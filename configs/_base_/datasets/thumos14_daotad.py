@@ -3,9 +3,8 @@
 _base_ = 'thumos14.py'
 
 train_pipeline = [
-    dict(type='DecordInit'),
     dict(type='SampleWindow'),
-    dict(type='DecordDecode'),
+    dict(type='PyAVSeekDecode'),
     dict(type='Resize', scale=(128, 128), keep_ratio=False),
     dict(type='RandomCrop', size=112),
     dict(type='RandomApply', prob=0.5, transforms=[
@@ -16,7 +15,7 @@ train_pipeline = [
     dict(type='PackTADInputs'),
 ]
 test_pipeline = _base_.test_pipeline
-test_pipeline[3].update(scale=(128, 128), keep_ratio=False)
+test_pipeline[2].update(scale=(128, 128), keep_ratio=False)
 
 _windows = dict(num_frames=768, stride_frames=None, target_fps=25)
 train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline, **_windows))

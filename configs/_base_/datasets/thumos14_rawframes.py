@@ -3,8 +3,8 @@
 _base_ = 'thumos14.py'
 
 _read_frames = [dict(type='SampleWindow'), dict(type='RawFrameDecode')]
-train_pipeline = _read_frames + _base_.train_pipeline[3:]
-test_pipeline = _read_frames + _base_.test_pipeline[3:]
+train_pipeline = _read_frames + _base_.train_pipeline[2:]
+test_pipeline = _read_frames + _base_.test_pipeline[2:]
 
 _frames = dict(data_prefix=dict(frames='frames'), source=dict(filename_tmpl='img_{:05d}.jpg'))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **_frames))

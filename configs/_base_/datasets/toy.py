@@ -5,9 +5,8 @@ stride_frames = 2
 frame_size = 48
 
 train_pipeline = [
-    dict(type='DecordInit'),
     dict(type='SampleWindow'),
-    dict(type='DecordDecode'),
+    dict(type='PyAVSeekDecode'),
     dict(type='Resize', scale=(frame_size, frame_size), keep_ratio=False),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackTADInputs'),
