@@ -1,8 +1,5 @@
 # LSTR (Xu et al., NeurIPS 2021) on ResNet-50 frame by frame, as the SBP paper trains it end to end
 # on THUMOS'14: a fifth of the backward kept, 128 s of memory at 1 fps, windows of 8 s at 4 fps.
-num_frames = 32
-memory_frames = 128
-memory_stride = 4
 
 model = dict(
     type='OnlineActionDetector',
@@ -14,5 +11,4 @@ model = dict(
     head=dict(
         type='LSTRHead', num_classes=20, in_channels=2048, channels=1024, num_heads=16,
         feedforward_channels=1024, dropout=0.2, num_queries=(16, 32), num_encoder_layers=(1, 2),
-        num_decoder_layers=2, num_frames=num_frames, memory_frames=memory_frames,
-        memory_stride=memory_stride))
+        num_decoder_layers=2, num_frames=32, memory_frames=128, memory_stride=4))
