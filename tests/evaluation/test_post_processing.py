@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbp_tad.evaluation.options import EvaluationError
-from sbp_tad.evaluation.post_processing import SUPPRESSION_METHODS, PostProcessing, merge_windows
+from sbp_tad.evaluation.post_processing import (SUPPRESSION_METHODS, PostProcessing,
+                                                best_candidates, merge_windows)
 from sbp_tad.segments import VOTE_WEIGHTS, non_maximum_weighted, soft_nms, vote_segments
 
 
@@ -115,3 +116,19 @@ def test_none_keeps_every_candidate():
 def test_wrong_rules(options, message):
     with pytest.raises(EvaluationError, match=message):
         PostProcessing(**options)
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.floats(0.1, 20), st.integers(1, 9),
+                          st.integers(0, 2)), max_size=40), st.integers(1, 12), st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_candidates_may_be_joined_in_steps(rows, max_candidates, parts):
+    """Also those of equal scores: so inference need not hold all predictions of a video."""
+    rows = [(start, start + length, score / 10, label) for start, length, score, label in rows]
+    rules = PostProcessing(max_candidates=max_candidates)
+    windows = [columns(rows[part * 5:part * 5 + 5]) for part in range(parts)]
+    joined = columns([])
+    for window in windows:
+        joined = best_candidates([joined, window], rules)
+        assert len(joined[1]) <= max_candidates
+    for stepwise, at_once in zip(merge_windows([joined], rules), merge_windows(windows, rules)):
+        np.testing.assert_array_equal(stepwise, at_once)

@@ -124,3 +124,12 @@ def test_bad_duration_is_a_sentence(tmp_path, duration):
 def test_segments_that_do_not_fit_are_a_sentence(labels, scores, message):
     with pytest.raises(TimelineError, match=message):
         found(labels=labels, scores=scores)
+
+
+def test_without_an_annotation_its_row_is_left_out(tmp_path):
+    path = tmp_path / 'timeline.png'
+    draw_timeline(path, 'video', 10.0, None, found(), CLASSES)
+    image, annotated = imread(path)[..., :3], draw(tmp_path)
+    assert len(image) < len(annotated) - 30
+    assert pixels_of(image, shade(PALETTE[0], 0.9)) == pytest.approx(
+        pixels_of(annotated, shade(PALETTE[0], 0.9)), rel=0.05)

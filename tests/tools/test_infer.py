@@ -1,0 +1,116 @@
+"""The tool as a user types it: a table, a folder of results, and each file once."""
+from __future__ import annotations
+
+import importlib.util
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sbp_tad.apis import launch
+from sbp_tad.apis.command_line import run_main
+from sbp_tad.evaluation.detections import read_detections
+from sbp_tad.registry import MODELS
+
+ROOT = Path(__file__).parents[2]
+RECIPE = 'actionformer_r3d10_sbp-r4_toy'
+
+
+@pytest.fixture(scope='module')
+def toy(tmp_path_factory, write_video):
+    """Three gray videos, and a checkpoint."""
+    folder = tmp_path_factory.mktemp('toy')
+    (folder / 'videos').mkdir()
+    for name in 'abc':
+        write_video(folder / 'videos' / f'{name}.mp4', 50)
+    torch.manual_seed(0)
+    model = MODELS.build(launch.load_config(launch.find_config(RECIPE)).model)
+    torch.save(dict(state_dict=model.state_dict()), folder / 'trained.pth')
+    return folder
+
+
+def command(toy, *inputs_and_options):
+    return [*inputs_and_options, '--config', RECIPE, '--checkpoint', toy / 'trained.pth',
+            '--workers', 0, '--cfg-options', 'test_dataloader.dataset.num_frames=24']
+
+
+def run_tool(*arguments) -> int:
+    """Run the tool's main in this process; the status it would leave with."""
+    spec = importlib.util.spec_from_file_location('infer', ROOT / 'tools/infer.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    with pytest.raises(SystemExit) as left:
+        run_main(tool.main, [str(argument) for argument in arguments])
+    return left.value.code
+
+
+def test_it_shows_the_actions_of_a_video(toy, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_tool(*command(toy, toy / 'videos' / 'a.mp4', '--vis', 'vis')) == 0
+    told = capsys.readouterr()
+    rows = [line.split('│')[1:-1] for line in told.out.splitlines() if line.startswith('│')]
+    assert len(rows) == 11 and rows[0][0].strip() == 'a' and 'that score less' in rows[-1][3]
+    starts = [float(row[1]) for row in rows[:-1]]
+    assert starts == sorted(starts) and starts[-1] < 5
+    assert '1/1 videos' in told.err
+    assert [path.as_posix() for path in Path().rglob('*.*')] == ['vis/a.png']
+    assert run_tool(*command(toy, toy / 'videos' / 'a.mp4', '--score-threshold', 0.9)) == 0
+    assert 'none' in capsys.readouterr().out
+
+
+def test_it_writes_a_folder_and_goes_on(toy, tmp_path, capsys):
+    out = tmp_path / 'out'
+    arguments = command(toy, toy / 'videos', '--out', out, '--format', 'csv', 'activitynet')
+    assert run_tool(*arguments) == 0
+    assert 'detections in 3 videos written to' in capsys.readouterr().out
+    found = read_detections(out / 'detections.json')
+    assert found.video_ids == ('a', 'b', 'c') and len(found) > 0
+    assert len((out / 'detections.csv').read_text().splitlines()) == len(found) + 1
+    before = {path: path.stat().st_mtime_ns for path in (out / 'videos').iterdir()}
+    assert run_tool(*arguments) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in (out / 'videos').iterdir()}
+    assert len(before) == 3
+
+
+def test_bad_videos_end_in_status_2_after_the_others(toy, tmp_path, capsys):
+    (tmp_path / 'bad.mp4').write_bytes(b'no video')
+    assert run_tool(*command(toy, tmp_path / 'bad.mp4', toy / 'videos' / 'c.mp4', '--out',
+                             tmp_path / 'out', '--format', 'json')) == 2
+    told = capsys.readouterr()
+    assert '1 of 2 videos could not be read' in told.err and 'bad.mp4: not a readable' in told.err
+    bad, good = json.loads((tmp_path / 'out' / 'videos.json').read_text())
+    assert 'not a readable' in bad['error'] and len(good['detections']) > 0
+    assert run_tool(*command(toy, tmp_path / 'bad.mp4')) == 2
+    assert 'unreadable' in capsys.readouterr().out
+
+
+def test_wrong_arguments_are_a_sentence(toy, tmp_path, capsys):
+    assert run_tool(tmp_path, '--config', 'no_recipe', '--checkpoint', toy / 'trained.pth') == 2
+    assert "no config is called 'no_recipe'" in capsys.readouterr().err
+    assert run_tool(*command(toy, tmp_path)) == 2
+    assert 'there is no video in this folder' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_do_each_video_once(toy, tmp_path):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--nproc_per_node=2',
+         f'--master_port={port}', 'tools/infer.py',
+         *map(str, command(toy, toy / 'videos', '--out', tmp_path / 'two', '--launcher',
+                           'pytorch'))],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.stdout.count('detections in 3 videos written to') == 1
+    assert run_tool(*command(toy, toy / 'videos', '--out', tmp_path / 'one')) == 0
+    two, one = (read_detections(tmp_path / name / 'detections.json') for name in ('two', 'one'))
+    assert two.video_ids == one.video_ids and len(two) == len(one)
+    torch.testing.assert_close(torch.tensor(two.scores), torch.tensor(one.scores), rtol=1e-4,
+                               atol=1e-5)
+    assert len(list((tmp_path / 'two' / 'videos').iterdir())) == 3

@@ -1,0 +1,102 @@
+#!/usr/bin/env python
+"""Show the actions in a video, or write those of a folder of videos."""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from rich.console import Console
+from rich.table import Table
+
+from sbp_tad.apis import launch
+from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.inference_results import FORMATS, VideoDetections, write_results
+from sbp_tad.apis.inferencer import TADInferencer
+from sbp_tad.datasets import VideoReadError
+
+NUM_SHOWN = 10
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; ``--help`` explains every option."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('input', nargs='+', help='video files, or folders of them')
+    parser.add_argument('--config', required=True, help='config of the detector, or the name of '
+                        'a recipe')
+    parser.add_argument('--checkpoint', required=True, help='its trained weights')
+    parser.add_argument('--out', type=Path, help='folder of the results; videos that an earlier '
+                        'run finished are not done again')
+    parser.add_argument('--format', nargs='+', choices=FORMATS, default=['activitynet'],
+                        help='of the file of all videos in that folder')
+    parser.add_argument('--vis', type=Path, help='folder for a picture of each timeline')
+    parser.add_argument('--score-threshold', type=float, default=0.0,
+                        help='leave out detections that score less')
+    parser.add_argument('--batch-size', type=int, help="windows at a time (default: the config's)")
+    parser.add_argument('--workers', type=int, default=1, help='processes that decode ahead')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--fps', type=float, help='of features or folders of frames that do not '
+                        'know theirs')
+    launch.add_config_options(parser)
+    return parser.parse_args(argv)
+
+
+def results_table(results: list[VideoDetections]) -> Table:
+    """The best detections of each video, in the order of time."""
+    table = Table()
+    for name in ('video', 'start s', 'end s', 'action', 'score'):
+        table.add_column(name, justify='left' if name in ('video', 'action') else 'right',
+                         overflow='fold')
+    for result in results:
+        best = sorted(result.detections[:NUM_SHOWN], key=lambda found: found.start_seconds)
+        for number, found in enumerate(best):
+            table.add_row('' if number else result.video_id, f'{found.start_seconds:.2f}',
+                          f'{found.end_seconds:.2f}', found.label, f'{found.score:.3f}')
+        if rest := len(result.detections) - len(best):
+            table.add_row('', '', '', f'and {rest} that score less', '')
+        elif not best:
+            table.add_row(result.video_id, '', '', 'unreadable' if result.error else 'none', '')
+        table.add_section()
+    return table
+
+
+def finish(results: list[VideoDetections], arguments: argparse.Namespace) -> int:
+    """Write and show the results; status 2 where videos could not be read.
+
+    Raises:
+        VideoReadError: in the main process, listing those videos.
+    """
+    failed = [result for result in results if result.error is not None]
+    if is_main_process():
+        console = Console(file=sys.stdout)
+        if arguments.out is None:
+            console.print(results_table(results))
+        else:
+            for path in write_results(arguments.out, results, arguments.format):
+                console.print(f'{sum(len(result.detections) for result in results)} detections in '
+                              f'{len(results) - len(failed)} videos written to {path}',
+                              highlight=False, soft_wrap=True, markup=False)
+        if failed:
+            listing = ''.join(f'\n  {result.video_id}: {result.error}' for result in failed)
+            raise VideoReadError(f'{len(failed)} of {len(results)} videos could not be read to '
+                                 f'the end:{listing}')
+    return 2 if failed else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Load the detector, run it on every input."""
+    arguments = parse_arguments(argv)
+    os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
+    cfg = launch.load_config(launch.find_config(arguments.config), arguments.cfg_options)
+    launch.start_processes(cfg, arguments.launcher)
+    inferencer = TADInferencer(cfg, arguments.checkpoint, arguments.device)
+    results = inferencer(arguments.input, arguments.batch_size, fps=arguments.fps,
+                         score_threshold=arguments.score_threshold, out_dir=arguments.out,
+                         vis_dir=arguments.vis, num_workers=arguments.workers)
+    return finish(results, arguments)
+
+
+if __name__ == '__main__':
+    run_main(main)
