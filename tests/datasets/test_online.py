@@ -7,16 +7,20 @@ import pickle
 import shutil
 import zipfile
 from collections import Counter
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.config import Config
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.datasets import (THUMOS14_CLASSES, DatasetError, PackOnlineInputs,
-                              THUMOS14OnlineDataset, VideoReadError)
+from sbp_tad.datasets import (THUMOS14_CLASSES, DatasetError, OnlineDetectionDataset,
+                              PackOnlineInputs, SampleOnlineWindow, THUMOS14OnlineDataset,
+                              VideoReadError)
 from sbp_tad.datasets.online import during, frame_targets, memory_steps
 from sbp_tad.datasets.transforms import PackError
 from sbp_tad.datasets.windows import WindowSize, sliding_windows
@@ -24,8 +28,10 @@ from sbp_tad.registry import DATASETS
 from sbp_tad.structures import OnlineDataSample, Window
 
 CLASSES = ['jump', 'throw']
-PIPELINE = [dict(type='DecordInit'), dict(type='SampleOnlineWindow'), dict(type='DecordDecode'),
-            dict(type='FormatShape', input_format='NCTHW'), dict(type='PackOnlineInputs')]
+ROOT = Path(__file__).parents[2]
+PACK = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackOnlineInputs')]
+PIPELINE = [dict(type='SampleOnlineWindow'), dict(type='PyAVSeekDecode'), *PACK]
+DECORD = [dict(type='DecordInit'), PIPELINE[0], dict(type='DecordDecode'), *PACK]
 
 
 def entry(*items: tuple, subset: str = 'training', **timing) -> dict:
@@ -54,8 +60,9 @@ def samples_of(dataset) -> list[OnlineDataSample]:
     return [dataset[index]['data_samples'] for index in range(len(dataset))]
 
 
-def test_a_test_item_holds_memory_then_working_frames(make, read_frame_numbers):
-    dataset = make({'a': entry((1, 2, 'throw'))}, test_mode=True)
+@pytest.mark.parametrize('pipeline', [PIPELINE, DECORD])
+def test_a_test_item_holds_memory_then_working_frames(make, read_frame_numbers, pipeline):
+    dataset = make({'a': entry((1, 2, 'throw'))}, test_mode=True, pipeline=pipeline)
     samples = [dataset[index] for index in range(len(dataset))]
     assert [s['data_samples'].window.first_index for s in samples] == [0, 6, 12, 18]
     for sample, memory in zip(samples, ([0, 0, 0], [0, 2, 4], [6, 8, 10], [12, 14, 16])):
@@ -174,22 +181,24 @@ def test_memory_at_every_place_lies_before_the_window(make):
     assert memory_steps(3, 4).tolist() == [-12, -8, -4] and memory_steps(0, 4).shape == (0,)
 
 
-def test_flip_and_crop_are_the_same_for_memory_and_window(make):
-    augment = [dict(type='RandomCrop', size=16), dict(type='Flip', flip_ratio=0.5)]
+@pytest.mark.parametrize('pipeline', [PIPELINE, DECORD])
+def test_flip_and_crop_are_the_same_for_memory_and_window(make, pipeline):
     ramp = np.arange(64, dtype=np.uint8)
 
-    def paint(results):  # a picture that shows where it was cut and whether it was flipped
-        results['imgs'] = [np.broadcast_to(ramp[None, :, None], (48, 64, 3)).copy()
-                           for _ in results['imgs']]
+    def paint(results):  # in place: frames that share memory would be flipped several times
+        for image in results['imgs']:
+            image[:] = ramp[None, :, None]
         return results
-    dataset = make({'a': entry((1, 2, 'jump'))},
-                   pipeline=[*PIPELINE[:3], paint, *augment, *PIPELINE[3:]])
+    dataset = make({'a': entry((1, 2, 'jump'))}, pipeline=[
+        *pipeline[:-2], paint, dict(type='RandomCrop', size=16),
+        dict(type='Flip', flip_ratio=0.5), *PACK])
     seen = set()
-    for _ in range(12):
-        frames = dataset[0]['inputs']
-        assert frames.shape == (3, 9, 16, 16) and (frames == frames[:, :1]).all()
-        seen.add(tuple(frames[0, 0, 0].tolist()))
-    assert len(seen) > 2
+    for _ in range(6):
+        for number in range(len(dataset)):  # the first shows one frame for all its memory
+            frames = dataset[number]['inputs']
+            assert frames.shape == (3, 9, 16, 16) and (frames == frames[:, :1]).all()
+            seen.add(bool(frames[0, 0, 0, 0] < frames[0, 0, 0, 1]))
+    assert seen == {True, False}
 
 
 def test_unreadable_videos(make):
@@ -205,14 +214,13 @@ def test_unreadable_videos(make):
 
 
 def test_frames_from_a_folder(make, tmp_path):
-    import cv2
     folder = tmp_path / 'frames' / 'a'
     folder.mkdir(parents=True)
     for number in range(1, 41):
         cv2.imwrite(str(folder / f'img_{number:05d}.png'), np.full((8, 8, 3), number, np.uint8))
     dataset = make({'a': entry((1, 2, 'jump'))}, test_mode=True, data_prefix=dict(frames='frames'),
                    source=dict(filename_tmpl='img_{:05d}.png'),
-                   pipeline=[PIPELINE[1], dict(type='RawFrameDecode'), *PIPELINE[3:]])
+                   pipeline=[PIPELINE[0], dict(type='RawFrameDecode'), *PACK])
     shown = dataset[1]['inputs'][0, :, 0, 0].tolist()
     assert shown == [2 * i + 2 for i in (0, 2, 4, 6, 7, 8, 9, 10, 11)]
 
@@ -237,6 +245,19 @@ def test_packing_asks_for_memory_and_window():
     results['imgs'] = np.zeros((1, 3, 6, 2, 2), np.uint8)
     packed = PackOnlineInputs()(results)  # a video without annotation has no targets
     assert packed['inputs'].shape == (3, 6, 2, 2) and 'frame_targets' not in packed['data_samples']
+
+
+@pytest.mark.parametrize('name, window', [('thumos14', (32, 128, 4)), ('toy', (32, 32, 2))])
+def test_fragments_of_configs_declare_online_datasets(name, window):
+    cfg = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}_online.py')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        dataset = DATASETS.build(dict(loader.dataset, lazy_init=True))
+        assert isinstance(dataset, OnlineDetectionDataset)
+        assert (dataset.window_size.num_frames, *dataset.memory) == window
+        kinds = [type(transform) for transform in dataset.pipeline.transforms]
+        assert (kinds[0], kinds[-1]) == (SampleOnlineWindow, PackOnlineInputs)
+    assert cfg.val_evaluator == cfg.test_evaluator == dict(type='OnlineMetric')
+    assert dataset.test_mode and getattr(dataset, 'protocol', None) in (None, 213)
 
 
 class ArraysOnly(pickle.Unpickler):

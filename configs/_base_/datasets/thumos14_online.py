@@ -5,9 +5,8 @@ memory_frames = 128
 memory_stride = 4
 
 train_pipeline = [
-    dict(type='DecordInit'),
     dict(type='SampleOnlineWindow'),
-    dict(type='DecordDecode'),
+    dict(type='PyAVSeekDecode'),
     dict(type='Resize', scale=(-1, 256)),
     dict(type='RandomResizedCrop', area_range=(0.6, 1.0), aspect_ratio_range=(0.9, 1.1)),
     dict(type='Resize', scale=(224, 224), keep_ratio=False),
@@ -16,9 +15,8 @@ train_pipeline = [
     dict(type='PackOnlineInputs'),
 ]
 test_pipeline = [
-    dict(type='DecordInit'),
     dict(type='SampleOnlineWindow'),
-    dict(type='DecordDecode'),
+    dict(type='PyAVSeekDecode'),
     dict(type='Resize', scale=(-1, 256)),
     dict(type='CenterCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),
