@@ -22,6 +22,8 @@ def cases(draw):
         st.lists(_instance, max_size=12))]
     detections = [(video, label, *times, score) for video, label, times, score in draw(
         st.lists(_detection, max_size=20))]
+    for rows in instances, detections:  # whole rows twice
+        rows += draw(st.lists(st.sampled_from(rows), max_size=3)) if rows else []
     return sorted(instances, key=lambda x: x[0]), detections
 
 

@@ -39,6 +39,9 @@ class Detections:
         label_index: (N,) int64, position in ``labels``.
         segments_seconds: (N, 2) float64, start and end.
         scores: (N,) float64, finite, any range.
+
+    Raises:
+        DetectionError: a label index is not the position of a label.
     """
 
     video_ids: tuple[str, ...]
@@ -47,6 +50,15 @@ class Detections:
     label_index: np.ndarray
     segments_seconds: np.ndarray
     scores: np.ndarray
+
+    def __post_init__(self) -> None:
+        faulty = (self.label_index < 0) | (self.label_index >= len(self.labels))
+        if faulty.any():
+            bad = int(np.argmax(faulty))
+            raise DetectionError(
+                f'Detection {bad}, in video {self.video_ids[self.video_index[bad]]!r}, has label '
+                f'index {self.label_index[bad]}, but there are {len(self.labels)} labels, numbered '
+                'from 0. Set num_classes of the head to the number of classes of the dataset.')
 
     def __len__(self) -> int:
         """Number of detections."""
@@ -57,7 +69,8 @@ class Detections:
         """Join per-video arrays ``(segments_seconds (K, 2), scores (K,), label_index (K,))``.
 
         Raises:
-            DetectionError: a time or a score is NaN or infinite.
+            DetectionError: a time or a score is NaN or infinite, or a label
+                index is not the position of a label.
         """
         columns = list(zip(*videos.values())) or [(), (), ()]
         segments = np.concatenate([np.empty((0, 2)), *(np.reshape(s, (-1, 2)) for s in columns[0])])

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 from evaluation_cases import cases, score
-from hypothesis import given, settings
+from hypothesis import find, given, settings
 from reference.average_precision import activitynet_ap
 
 from sbp_tad.evaluation.average_precision import average_precision
@@ -22,6 +22,18 @@ def test_equals_the_slow_reference(case):
     expected = [[activitynet_ap(instances, detections, label, tiou) for tiou in TIOU]
                 for label in result.class_names]
     np.testing.assert_allclose(result.average_precision, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize('holds', [
+    lambda truth, found: len(set(found)) < len(found),  # duplicates
+    lambda truth, found: len(set(truth)) < len(truth),
+    lambda truth, found: len({x[4] for x in found}) < len(set(found)),  # equal scores
+    lambda truth, found: {x[1] for x in found} - {x[1] for x in truth},  # no instance of a label
+    lambda truth, found: {x[1] for x in truth} - {x[1] for x in found},  # no detection of a label
+    lambda truth, found: {x[0] for x in found} - {x[0] for x in truth},  # an unknown video
+    lambda truth, found: any(x[2] == x[3] for x in truth) and any(x[2] == x[3] for x in found)])
+def test_what_is_drawn_holds_the_cases_where_evaluators_differ(holds):
+    find(cases(), lambda case: holds(*case))
 
 
 def test_interpolated_precision_is_the_best_at_the_same_or_higher_recall():

@@ -144,3 +144,12 @@ def test_missing_file_and_unwritable_folder(tmp_path):
 def test_integers_beyond_64_bits_are_numbers(tmp_path):
     path = write(tmp_path / 'p.json', {'v': [{**ENTRY, 'score': 10 ** 30}]})
     assert read_detections(path).scores.tolist() == [1e30]
+
+
+@pytest.mark.parametrize('label', [2, -1])
+def test_a_label_index_beyond_the_classes_is_named(label):
+    """A head with more classes than the dataset has."""
+    columns = np.array([[0., 1.], [2., 3.]]), np.array([.5, .4]), np.array([1, label])
+    with pytest.raises(DetectionError, match=f"Detection 1, in video 'v', has label index {label}, "
+                                             'but there are 2 labels.*Set num_classes of the head'):
+        Detections.from_videos({'v': columns}, ['jump', 'run'])

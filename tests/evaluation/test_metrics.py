@@ -8,7 +8,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.evaluation.detections import read_detections
+from sbp_tad.evaluation.detections import DetectionError, read_detections
 from sbp_tad.evaluation.evaluate import evaluate_detections
 from sbp_tad.evaluation.metrics import TADMetric, UnreadableVideoError
 from sbp_tad.evaluation.options import EvaluationError
@@ -124,6 +124,11 @@ def test_scores_that_are_not_numbers_are_refused(dataset_meta):
     samples = [sample('a', 0.0, [(1, 3, float('nan'), 0)])]
     with pytest.raises(ValueError, match='must be finite numbers, got NaN'):
         evaluate(TADMetric(), samples, dataset_meta)
+
+
+def test_a_head_with_more_classes_than_the_dataset_is_named(dataset_meta):
+    with pytest.raises(DetectionError, match="'b', has label index 2, but there are 2 labels"):
+        evaluate(TADMetric(), [*perfect()[:2], sample('b', 0.0, [(2, 4, 0.7, 2)])], dataset_meta)
 
 
 def test_wrong_rule_for_unreadable_videos():
