@@ -15,6 +15,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--dump', help='file for the detections: .json or .json.gz in ActivityNet '
                                        'form (default: detections.json in the work dir), or .pkl '
                                        'for the raw data samples')
+    parser.add_argument('--raw-dump', metavar='FILE.npz',
+                        help='also write the predictions of all windows before suppression, for '
+                             'tools/tune_nms.py')
     return parser.parse_args(argv)
 
 
@@ -24,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     cfg = launch.read_config(arguments)
     launch.set_checkpoint(cfg, arguments.checkpoint)
     launch.set_dump(cfg, arguments.dump)
+    launch.set_raw_dump(cfg, arguments.raw_dump)
     with launch.config_faults():
         launch.build_runner(cfg, arguments.launcher).test()
 

@@ -233,6 +233,25 @@ def set_dump(cfg: Config, path: str | None) -> None:
     cfg.test_evaluator = evaluators
 
 
+def set_raw_dump(cfg: Config, path: str | None) -> None:
+    """Write what the model says of each window, before suppression (``.npz``), when testing.
+
+    Raises:
+        ConfigError: another kind of file, or no metric that writes it.
+    """
+    if path is None:
+        return
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) \
+        else [cfg.test_evaluator]
+    writers = [evaluator for evaluator in evaluators
+               if evaluator['type'] in ('TADMetric', 'sbp_tad.TADMetric')]
+    if not path.endswith('.npz') or not writers:
+        raise ConfigError(f'--raw-dump writes an .npz file by TADMetric, got {path} and '
+                          f'{[evaluator["type"] for evaluator in evaluators]}.')
+    for writer in writers:
+        writer['raw_file'] = path
+
+
 def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
     """The Runner of a config, on whatever devices there are.
 

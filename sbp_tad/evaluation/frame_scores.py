@@ -8,14 +8,13 @@ follow each other in this order; and, if the classes shall have names,
 """
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sbp_tad.errors import UserError
+from sbp_tad.evaluation.array_files import read_arrays, write_arrays
 from sbp_tad.evaluation.frame_average_precision import smooth_scores
 
 BACKGROUND, AMBIGUOUS = 'Background', 'Ambiguous'
@@ -84,7 +83,7 @@ def read_frame_scores(path: str | Path) -> FrameScores:
     Raises:
         FrameScoreError: the file is missing or is not of the form above.
     """
-    arrays = _read_arrays(Path(path))
+    arrays = read_arrays(path, _REQUIRED, _OPTIONAL, 'frame scores', FrameScoreError)
     try:
         return _frame_scores(arrays)
     except FrameScoreError as error:
@@ -99,39 +98,10 @@ def write_frame_scores(path: str | Path, frames: FrameScores) -> None:
     """
     names = {} if frames.class_names is None else dict(
         class_names=np.array([BACKGROUND, *frames.class_names, AMBIGUOUS]))
-    try:
-        with open(path, 'wb') as file:  # savez would add .npz to another name
-            np.savez_compressed(
-                file, scores=frames.scores, targets=frames.targets.astype(np.uint8),
-                video_names=np.array(frames.video_names, dtype=np.str_),
-                video_lengths=frames.video_lengths, **names)
-    except OSError as error:
-        raise FrameScoreError(
-            f'Cannot write the frame scores to {path}: {error.strerror}.') from error
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with open(path, 'rb') as stream:
-            file = np.load(stream, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise FrameScoreError(f'{path} holds a single array, expected an .npz file with '
-                                      f'{", ".join(_REQUIRED)}.')
-            missing = [name for name in _REQUIRED if name not in file]
-            if missing:
-                raise FrameScoreError(f'{path}: expected the arrays {", ".join(_REQUIRED)}, '
-                                      f'{", ".join(missing)} missing among {sorted(file)}.')
-            return {name: file[name] for name in (*_REQUIRED, *_OPTIONAL) if name in file}
-    except FileNotFoundError as error:
-        raise FrameScoreError(f'There is no file {path} of frame scores.') from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise FrameScoreError(f'{path} cannot be read as .npz file: {error}.') from error
-    except ValueError as error:
-        if isinstance(error, FrameScoreError):
-            raise
-        raise FrameScoreError(
-            f'{path} is no .npz file of plain arrays; pickled objects are not loaded. Write '
-            'numbers and strings with numpy.savez.') from error
+    write_arrays(path, dict(
+        scores=frames.scores, targets=frames.targets.astype(np.uint8),
+        video_names=np.array(frames.video_names, dtype=np.str_),
+        video_lengths=frames.video_lengths, **names), 'frame scores', FrameScoreError)
 
 
 def _frame_scores(arrays: dict[str, np.ndarray]) -> FrameScores:

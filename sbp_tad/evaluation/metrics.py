@@ -15,7 +15,9 @@ from sbp_tad.evaluation.detections import Detections, VideoColumns, write_detect
 from sbp_tad.evaluation.evaluate import EvaluationResult, evaluate_detections
 from sbp_tad.evaluation.options import (EvaluationError, EvaluationOptions, dataset_rules,
                                         threshold_name)
-from sbp_tad.evaluation.post_processing import PostProcessing, merge_windows
+from sbp_tad.evaluation.post_processing import PostProcessing, merge_videos
+from sbp_tad.evaluation.raw_predictions import RawPredictions, write_raw_predictions
+from sbp_tad.evaluation.score_fusion import ScoreFusion
 from sbp_tad.registry import METRICS
 
 UNREADABLE_RULES = ('raise', 'report')
@@ -59,6 +61,11 @@ class TADMetric(BaseMetric):
         evaluation: further options of :class:`EvaluationOptions`.
         out_file: where the detections are written (ActivityNet form, ``.json``
             or ``.json.gz``); None writes none.
+        raw_file: where the predictions of all windows before suppression are
+            written (``.npz``), for ``tools/tune_nms.py``; None writes none.
+        score_fusion: options of :class:`ScoreFusion` but for the class names
+            (``path``, ``method``, ``top_k``): scores of a video-level
+            classifier for the detections; None for none.
         unreadable: ``'raise'`` ends with an error that lists the videos that
             could not be read, after the detections of the others are written;
             ``'report'`` logs the list and scores what is there, with the
@@ -73,13 +80,16 @@ class TADMetric(BaseMetric):
 
     def __init__(self, tiou_thresholds: Sequence[float] | None = None,
                  post_processing: dict | None = None, evaluation: dict | None = None,
-                 out_file: str | None = None, unreadable: str = 'raise',
+                 out_file: str | None = None, raw_file: str | None = None,
+                 score_fusion: dict | None = None, unreadable: str = 'raise',
                  collect_device: str = 'cpu') -> None:
         super().__init__(collect_device=collect_device)
         self.tiou_thresholds = None if tiou_thresholds is None else tuple(tiou_thresholds)
         self.rules = PostProcessing(**(post_processing or {}))
         self.evaluation = dict(evaluation or {})
         self.out_file = out_file
+        self.raw_file = raw_file
+        self.score_fusion = score_fusion
         self.unreadable = check_unreadable_rule(unreadable)
         self.result: EvaluationResult | None = None
 
@@ -97,9 +107,15 @@ class TADMetric(BaseMetric):
         Raises:
             UnreadableVideoError: see ``unreadable``.
         """
-        detections = self.detections(results)
+        windows = self.windows(results)
+        for path in filter(None, (self.raw_file, self.out_file)):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if self.raw_file is not None:
+            write_raw_predictions(self.raw_file, RawPredictions(
+                windows, tuple(self.dataset_meta['classes']), self.rules, self._options(),
+                tuple(self.dataset_meta['subsets'])))
+        detections = self.detections(windows)
         if self.out_file is not None:
-            Path(self.out_file).parent.mkdir(parents=True, exist_ok=True)
             write_detections(self.out_file, detections)
         report_unreadable({result.video_id: result.error for result in results if result.error},
                           self.unreadable, self.out_file, 'their actions count as missed')
@@ -109,21 +125,30 @@ class TADMetric(BaseMetric):
                   for name, value in zip(names, self.result.mean_average_precision)}
         return {**scores, 'average_mAP': self.result.average_mean_average_precision}
 
-    def detections(self, results: Sequence[WindowResult]) -> Detections:
-        """Detections of every video that has a window, each window once."""
+    def windows(self, results: Sequence[WindowResult]) -> dict[str, list[VideoColumns]]:
+        """Predictions of the windows of every video in order of time, each window once."""
         windows: dict[str, dict[float, VideoColumns]] = {}
         for result in results:
             windows.setdefault(result.video_id, {})[result.start_frame] = result.predictions
-        videos = {video_id: merge_windows([found[start] for start in sorted(found)], self.rules)
-                  for video_id, found in sorted(windows.items())}
-        return Detections.from_videos(videos, self.dataset_meta['classes'])
+        return {video_id: [found[start] for start in sorted(found)]
+                for video_id, found in sorted(windows.items())}
+
+    def detections(self, windows: Mapping[str, Sequence[VideoColumns]]) -> Detections:
+        """Detections of every video that has a window."""
+        classes = self.dataset_meta['classes']
+        fusion = None if self.score_fusion is None else \
+            ScoreFusion(class_names=classes, **self.score_fusion)
+        return merge_videos(windows, classes, self.rules, fusion)
+
+    def _options(self) -> EvaluationOptions:
+        chosen = {} if self.tiou_thresholds is None else dict(tiou_thresholds=self.tiou_thresholds)
+        return EvaluationOptions(**{**dataset_rules(self.dataset_meta), **chosen,
+                                    **self.evaluation})
 
     def _evaluate(self, detections: Detections) -> EvaluationResult:
-        meta = self.dataset_meta
-        annotations = read_annotations(meta['ann_file'], meta['subsets'])
-        chosen = {} if self.tiou_thresholds is None else dict(tiou_thresholds=self.tiou_thresholds)
-        options = EvaluationOptions(**{**dataset_rules(meta), **chosen, **self.evaluation})
-        return evaluate_detections(annotations, detections, options, ','.join(meta['subsets']))
+        subsets = self.dataset_meta['subsets']
+        annotations = read_annotations(self.dataset_meta['ann_file'], subsets)
+        return evaluate_detections(annotations, detections, self._options(), ','.join(subsets))
 
 
 def report_unreadable(errors: Mapping[str, str], rule: str, out_file: str | None,

@@ -1,13 +1,14 @@
 """From the overlapping windows of a video to its detections: one way for metric and inference."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sbp_tad.evaluation.detections import VideoColumns
+from sbp_tad.evaluation.detections import Detections, VideoColumns
 from sbp_tad.evaluation.options import EvaluationError
+from sbp_tad.evaluation.score_fusion import ScoreFusion
 from sbp_tad.segments import METHODS, VOTE_WEIGHTS, non_maximum_weighted, soft_nms, vote_segments
 
 SUPPRESSION_METHODS = (*METHODS, 'nmw', 'none')
@@ -88,6 +89,20 @@ def merge_windows(windows: Sequence[VideoColumns], rules: PostProcessing) -> Vid
         kept = vote_segments(kept, groups[index], segments, scores, groups,
                              iou_threshold=rules.voting_iou, weight=rules.voting_weight)
     return kept, kept_scores, labels[index]
+
+
+def merge_videos(windows: Mapping[str, Sequence[VideoColumns]], class_names: Sequence[str],
+                 rules: PostProcessing, fusion: ScoreFusion | None = None) -> Detections:
+    """The detections of all videos out of the predictions of their windows.
+
+    Args:
+        windows: of each video, in order of time.
+        class_names: by label.
+        rules: of :func:`merge_windows`.
+        fusion: scores of a video-level classifier, applied to what is kept.
+    """
+    videos = {video_id: merge_windows(found, rules) for video_id, found in sorted(windows.items())}
+    return Detections.from_videos(videos if fusion is None else fusion.apply(videos), class_names)
 
 
 def best_candidates(windows: Sequence[VideoColumns], rules: PostProcessing) -> VideoColumns:

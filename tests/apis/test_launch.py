@@ -143,6 +143,20 @@ def test_dump_writes_known_kinds_only():
         launch.set_dump(config(test_evaluator=dict(type='TADMetric')), 'x.csv')
 
 
+def test_raw_dump_is_an_option_of_the_metric():
+    cfg = config(test_evaluator=[dict(type='AccMetric'), dict(type='TADMetric')])
+    launch.set_raw_dump(cfg, None)
+    assert 'raw_file' not in cfg.test_evaluator[1]
+    launch.set_raw_dump(cfg, 'x.npz')
+    assert cfg.test_evaluator[1].raw_file == 'x.npz' and 'raw_file' not in cfg.test_evaluator[0]
+
+
+@pytest.mark.parametrize('path, metric', [('x.pkl', 'TADMetric'), ('x.npz', 'AccMetric')])
+def test_raw_dump_that_nothing_writes(path, metric):
+    with pytest.raises(launch.ConfigError, match='writes an .npz file by TADMetric, got x'):
+        launch.set_raw_dump(config(test_evaluator=dict(type=metric)), path)
+
+
 def runnable(model):
     return Config(dict(model=model, work_dir='unused', default_scope='sbp_tad'))
 

@@ -62,7 +62,8 @@ def test_testing_gives_the_figures_of_the_last_validation(trained, toy, tmp_path
     work_dir, output = trained
     dump = tmp_path / 'found.json.gz'
     done = run('tools/test.py', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path,
-               '--dump', dump, '--cfg-options', *SMALL, *data_options(toy))
+               '--dump', dump, '--raw-dump', tmp_path / 'raw.npz', '--cfg-options', *SMALL,
+               *data_options(toy))
     figures = [text.rsplit('tad/average_mAP: ', 1)[1].split()[0]
                for text in (output, done.stdout)]
     assert figures[0] == figures[1]
@@ -73,6 +74,14 @@ def test_testing_gives_the_figures_of_the_last_validation(trained, toy, tmp_path
     assert scored.returncode == 0
     average = json.loads((tmp_path / 'scores.json').read_text())['average_mAP']
     assert f'{average:.4f}' == figures[1]
+    run('tools/tune_nms.py', tmp_path / 'raw.npz', '--ground-truth', truth, '--grid',
+        'sigma=0.5,0.3', 'min_score=0.001,0.1', '--processes', '2', '--json',
+        tmp_path / 'tuned.json')
+    tuned = json.loads((tmp_path / 'tuned.json').read_text())
+    assert len(tuned) == 4
+    assert average in [one['average_mAP'] for one in tuned
+                       if one['post_processing']['sigma'] == 0.5
+                       and one['post_processing']['min_score'] == 0.001]
 
 
 @pytest.mark.slow

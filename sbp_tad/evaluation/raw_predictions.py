@@ -1,0 +1,113 @@
+"""Predictions of every test window before suppression, and the file that holds them.
+
+The file is an ``.npz`` without pickled objects: ``segments_seconds`` (N, 2),
+``scores`` (N,) and ``labels`` (N,) of all windows, one after the other;
+``window_lengths`` (W,), the predictions of each; ``window_videos`` (W,), its
+place in ``video_names`` (V,); ``class_names`` (C,); and ``settings``, a JSON
+text that says how the test went on from there.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sbp_tad.evaluation.array_files import read_arrays, write_arrays
+from sbp_tad.evaluation.detections import VideoColumns
+from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions
+from sbp_tad.evaluation.post_processing import PostProcessing
+
+_ARRAYS = dict(segments_seconds='f', scores='f', labels='iu', window_lengths='iu',
+               window_videos='iu', video_names='U', class_names='U', settings='U')
+
+
+class RawPredictionError(EvaluationError):
+    """A file of raw predictions is not what it must be."""
+
+
+@dataclass(frozen=True, eq=False)
+class RawPredictions:
+    """What a detector said of each window, and how a test scored it.
+
+    Args:
+        windows: predictions of the windows of each video, in order of time.
+        class_names: by label.
+        rules: the post-processing of the test.
+        options: the rules of its score.
+        subsets: the subsets it tested on.
+    """
+
+    windows: dict[str, list[VideoColumns]]
+    class_names: tuple[str, ...]
+    rules: PostProcessing
+    options: EvaluationOptions
+    subsets: tuple[str, ...]
+
+
+def write_raw_predictions(path: str | Path, raw: RawPredictions) -> None:
+    """Write what :func:`read_raw_predictions` reads, in as few bits as hold each number.
+
+    Raises:
+        RawPredictionError: the file cannot be written.
+    """
+    windows = [window for found in raw.windows.values() for window in found]
+    segments, scores, labels = (np.concatenate([empty, *column]) for empty, column in zip(
+        (np.empty((0, 2)), np.empty(0), np.empty(0, np.int64)), zip(*windows) if windows
+        else ((), (), ())))
+    settings = dict(post_processing=asdict(raw.rules), evaluation=asdict(raw.options),
+                    subsets=raw.subsets)
+    write_arrays(path, dict(
+        segments_seconds=_narrow(segments, np.float32), scores=_narrow(scores, np.float32),
+        labels=_narrow(labels, np.uint16),
+        window_lengths=np.array([len(window[1]) for window in windows], dtype=np.int64),
+        window_videos=np.repeat(np.arange(len(raw.windows)), [*map(len, raw.windows.values())]),
+        video_names=np.array(list(raw.windows), dtype=np.str_),
+        class_names=np.array(raw.class_names, dtype=np.str_),
+        settings=np.array(json.dumps(settings))), 'raw predictions', RawPredictionError)
+
+
+def read_raw_predictions(path: str | Path) -> RawPredictions:
+    """Read a file of raw predictions; pickled objects in it are never loaded.
+
+    Raises:
+        RawPredictionError: the file is missing or is not of the form above.
+    """
+    arrays = read_arrays(path, tuple(_ARRAYS), (), 'raw predictions', RawPredictionError)
+    for name, kinds in _ARRAYS.items():
+        if arrays[name].dtype.kind not in kinds:
+            raise RawPredictionError(f'{path}: {name} cannot be of type {arrays[name].dtype}.')
+    lengths, videos = arrays['window_lengths'], arrays['window_videos']
+    total = len(arrays['scores'])
+    if arrays['segments_seconds'].shape != (total, 2) or arrays['labels'].shape != (total, ) \
+            or lengths.sum() != total or lengths.shape != videos.shape:
+        raise RawPredictionError(
+            f'{path}: {total} scores need as many segments_seconds and labels, and window_lengths '
+            'that sum to it; write the file again.')
+    names = arrays['video_names'].tolist()
+    windows: dict[str, list[VideoColumns]] = {name: [] for name in names}
+    columns = (arrays['segments_seconds'].astype(np.float64), arrays['scores'].astype(np.float64),
+               arrays['labels'].astype(np.int64))
+    for video, end, length in zip(videos.tolist(), np.cumsum(lengths).tolist(), lengths.tolist()):
+        windows[names[video]].append(tuple(column[end - length:end] for column in columns))
+    return RawPredictions(windows, tuple(arrays['class_names'].tolist()),
+                          *_settings(str(arrays['settings']), path))
+
+
+def _settings(text: str, path: str | Path
+              ) -> tuple[PostProcessing, EvaluationOptions, Sequence[str]]:
+    try:
+        content = json.loads(text)
+        return (PostProcessing(**content['post_processing']),
+                EvaluationOptions(**content['evaluation']), tuple(content['subsets']))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RawPredictionError(f'{path}: the settings of the test are not those of this '
+                                 f'version: {error}. Test again.') from error
+
+
+def _narrow(values: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
+    """The values in the narrower type if it holds each of them exactly."""
+    narrow = values.astype(dtype)
+    return narrow if np.array_equal(narrow, values) else values

@@ -1,0 +1,160 @@
+"""Scores of a video-level classifier, and how they change those of detections.
+
+On ActivityNet and HACS detectors often propose segments without a class and
+an external classifier says what the video shows (CUHK's for ActivityNet; BMN,
+G-TAD, ActionFormer and OpenTAD report so). Two forms of file are read:
+
+- JSON, ``{video: {class: score}}``, where a class that is not listed scores 0,
+  or ``{"class": [...], "results": {video: [a score a class]}}``;
+- ``.npz`` with ``scores`` (N, C), ``video_names`` (N,) and ``class_names`` (C,).
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sbp_tad.evaluation.array_files import read_arrays
+from sbp_tad.evaluation.detections import VideoColumns
+from sbp_tad.evaluation.options import EvaluationError
+
+FUSION_METHODS = ('product', 'geometric_mean')
+
+
+class ScoreFusionError(EvaluationError):
+    """Scores of videos that cannot be read, or do not fit the detections."""
+
+
+def fuse_scores(detections: VideoColumns, class_scores: np.ndarray, method: str = 'product',
+                top_k: int | None = None) -> VideoColumns:
+    """Combine the scores of a video's detections with those of its classes.
+
+    Args:
+        detections: segments (N, 2), scores (N,) and labels (N,) of one video.
+        class_scores: (C,) of the video, not negative.
+        method: ``'product'``, or ``'geometric_mean'``, its square root.
+        top_k: ``None`` combines each detection with the class that it has;
+            ``k`` takes detections for proposals without a class, each of
+            which becomes one detection for each of the best k classes.
+
+    Returns:
+        The same three, best score first; with ``top_k`` N * k of them.
+
+    Raises:
+        ScoreFusionError: an unknown method, a ``top_k`` below 1 or negative scores.
+    """
+    if method not in FUSION_METHODS or (top_k is not None and top_k < 1):
+        raise ScoreFusionError(f'score fusion needs a method of {FUSION_METHODS} and a top_k of '
+                               f'at least 1 or None, got {method!r} and {top_k!r}.')
+    if not (np.isfinite(class_scores).all() and (class_scores >= 0).all()):
+        raise ScoreFusionError('video-level scores must be finite and not negative (probabilities, '
+                               f'not logits), got {np.min(class_scores)} among them.')
+    segments, scores, labels = detections
+    if top_k is not None:
+        best = np.argsort(-class_scores, kind='stable')[:top_k]
+        segments, scores = np.repeat(segments, len(best), axis=0), np.repeat(scores, len(best))
+        labels = np.tile(best, len(labels))
+    fused = scores * class_scores[labels]
+    if method == 'geometric_mean':
+        fused = np.sqrt(fused)
+    order = np.argsort(-fused, kind='stable')
+    return segments[order], fused[order], labels[order]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreFusion:
+    """:func:`fuse_scores` with the scores of a file.
+
+    Args:
+        path: the file, see the module.
+        class_names: classes of the detections, in the order of their labels.
+        method: see :func:`fuse_scores`.
+        top_k: see :func:`fuse_scores`.
+
+    Raises:
+        ScoreFusionError: the file cannot be read or names a class that is
+            not among ``class_names``.
+    """
+
+    path: str | Path
+    class_names: Sequence[str]
+    method: str = 'product'
+    top_k: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, '_scores', read_video_scores(self.path, self.class_names))
+
+    def apply(self, videos: Mapping[str, VideoColumns]) -> dict[str, VideoColumns]:
+        """Fuse the detections of each video.
+
+        Raises:
+            ScoreFusionError: a video that the file does not know.
+        """
+        missing = [video_id for video_id in videos if video_id not in self._scores]
+        if missing:
+            raise ScoreFusionError(
+                f'{self.path} has scores of {len(self._scores)} videos, but none of {len(missing)} '
+                f'that were tested: {", ".join(missing[:5])}{", ..." * (len(missing) > 5)}. Give '
+                'a file with all of them, under the names that the annotation uses.')
+        return {video_id: fuse_scores(found, self._scores[video_id], self.method, self.top_k)
+                for video_id, found in videos.items()}
+
+
+def read_video_scores(path: str | Path, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Scores (C,) of each video in a file, in the order of ``class_names``.
+
+    Raises:
+        ScoreFusionError: see :class:`ScoreFusion`.
+    """
+    if str(path).endswith('.npz'):
+        return _from_table(path, class_names)
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf8'))
+    except OSError as error:
+        raise ScoreFusionError(f'Cannot read the scores in {path}: {error.strerror}.') from error
+    except ValueError as error:
+        raise ScoreFusionError(f'{path} is not valid JSON: {error}.') from error
+    if isinstance(content, dict) and {'class', 'results'} <= content.keys():
+        content = {video: dict(zip(content['class'], row)) if isinstance(row, list)
+                   and len(row) == len(content['class']) else row
+                   for video, row in content['results'].items()}
+    if not isinstance(content, dict) or not all(map(_is_scores, content.values())):
+        raise ScoreFusionError(
+            f'{path}: expected {{video: {{class: score}}}}, or {{"class": [...], "results": '
+            '{video: [a score a class]}}, with finite numbers.')
+    _check_classes(path, {name for row in content.values() for name in row}, class_names)
+    return {video: np.array([row.get(name, 0.0) for name in class_names], dtype=np.float64)
+            for video, row in content.items()}
+
+
+def _from_table(path: str | Path, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+    names = ('scores', 'video_names', 'class_names')
+    arrays = read_arrays(path, names, (), 'video-level scores', ScoreFusionError)
+    table, videos, classes = (arrays[name] for name in names)
+    if table.shape != (videos.size, classes.size) or table.dtype.kind not in 'iuf':
+        raise ScoreFusionError(f'{path}: scores must be numbers, one row a video and one column a '
+                               f'class ({videos.size}, {classes.size}), got {table.shape}.')
+    _check_classes(path, set(classes.tolist()), class_names)
+    missing = sorted(set(class_names) - set(classes.tolist()))
+    if missing:
+        raise ScoreFusionError(f'{path} has no scores of the classes {", ".join(missing[:5])}.')
+    columns = [classes.tolist().index(name) for name in class_names]
+    return dict(zip(videos.tolist(), table[:, columns].astype(np.float64)))
+
+
+def _is_scores(row: Any) -> bool:
+    return isinstance(row, dict) and all(
+        isinstance(score, (int, float)) and np.isfinite(score) for score in row.values())
+
+
+def _check_classes(path: str | Path, found: set[str], class_names: Sequence[str]) -> None:
+    unknown = sorted(found - set(class_names))
+    if unknown:
+        raise ScoreFusionError(
+            f'{path} has scores of {len(unknown)} classes that the data set does not know: '
+            f'{", ".join(unknown[:5])}. It has {", ".join(class_names[:5])} and so on; rename '
+            'those of the file.')

@@ -1,0 +1,146 @@
+"""Post-processing swept over raw predictions: many settings, no model."""
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from multiprocessing import get_context
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.evaluation.evaluate import EvaluationResult, evaluate_detections
+from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions, threshold_name
+from sbp_tad.evaluation.post_processing import PostProcessing, merge_videos
+from sbp_tad.evaluation.raw_predictions import RawPredictions
+from sbp_tad.evaluation.score_fusion import ScoreFusion
+
+
+@dataclass(frozen=True, eq=False)
+class TunedSetting:
+    """One setting and what it scores."""
+
+    rules: PostProcessing
+    result: EvaluationResult
+
+    def to_json(self) -> dict[str, Any]:
+        """Setting, mAP at each threshold and average, as fractions."""
+        full = self.result.to_json()
+        return dict(post_processing=asdict(self.rules), mAP=full['mAP'],
+                    average_mAP=full['average_mAP'])
+
+
+def parse_grid(words: Sequence[str]) -> dict[str, list[Any]]:
+    """``['method=gaussian,hard', 'sigma=0.3,0.5']`` to the values of each option.
+
+    Raises:
+        EvaluationError: a word that is not ``option=value,value``.
+    """
+    grid: dict[str, list[Any]] = {}
+    known = [field.name for field in fields(PostProcessing)]
+    for word in words:
+        name, equals, values = word.partition('=')
+        if name not in known or not equals or not values:
+            raise EvaluationError('the grid takes words like sigma=0.3,0.5 with an option of the '
+                                  f'post-processing ({", ".join(known)}), got {word!r}.')
+        grid[name] = [_value(text) for text in values.split(',')]
+    return grid
+
+
+def grid_settings(base: PostProcessing, grid: Mapping[str, Sequence[Any]]) -> list[PostProcessing]:
+    """``base`` and every combination of the grid on top of it, each that differs in effect once."""
+    try:
+        combined = [replace(base, **dict(zip(grid, values)))
+                    for values in itertools.product(*grid.values())]
+    except TypeError as error:  # a word where a number belongs
+        raise EvaluationError(f'a value of the grid {dict(grid)} has the wrong type: '
+                              f'{error}.') from error
+    return list({_effect(rules): rules for rules in reversed([base, *combined])}.values())[::-1]
+
+
+def sweep(raw: RawPredictions, annotations: Mapping[str, VideoAnnotation],
+          settings: Sequence[PostProcessing], options: EvaluationOptions,
+          fusion: ScoreFusion | None = None, processes: int = 1) -> Iterator[TunedSetting]:
+    """Score each setting, in the order given, as a test with it would.
+
+    Args:
+        raw: predictions of every window.
+        annotations: of the subsets that are scored.
+        settings: what to try.
+        options: the rules of the score.
+        fusion: scores of a video-level classifier, applied after each.
+        processes: at work side by side.
+    """
+    score = partial(_score, raw, annotations, options, fusion)
+    if processes == 1:
+        yield from map(score, settings)
+        return
+    # Not forked: threads of the libraries that are loaded would not survive it.
+    with ProcessPoolExecutor(processes, get_context('spawn'), _keep, (score, )) as pool:
+        yield from pool.map(_score_kept, settings)
+
+
+def print_settings(found: Sequence[TunedSetting], varied: Sequence[str],
+                   file: TextIO | None = None) -> None:
+    """A table of the varied options and mAP (%), in the order given."""
+    table = Table(title='Post-processing by average mAP (%)', title_justify='left')
+    thresholds = found[0].result.options.tiou_thresholds
+    for name in varied:
+        table.add_column(name, no_wrap=True)
+    for name in (*map(threshold_name, thresholds), 'average'):
+        table.add_column(name, justify='right', no_wrap=True)
+    for one in found:
+        row = (*one.result.mean_average_precision, one.result.average_mean_average_precision)
+        table.add_row(*(str(getattr(one.rules, name)) for name in varied),
+                      *(f'{100 * value:.2f}' for value in row))
+    console = Console(file=file or sys.stdout)
+    if not console.is_terminal:  # a file or a pipe has no width: never wrap or cut
+        console.width = max(80, Console(width=10_000).measure(table).maximum)
+    console.print(table)
+
+
+def _score(raw: RawPredictions, annotations: Mapping[str, VideoAnnotation],
+           options: EvaluationOptions, fusion: ScoreFusion | None, rules: PostProcessing
+           ) -> TunedSetting:
+    detections = merge_videos(raw.windows, raw.class_names, rules, fusion)
+    return TunedSetting(rules, evaluate_detections(annotations, detections, options))
+
+
+_kept: list[partial] = []  # of a worker process, so that the predictions are sent once
+
+
+def _keep(score: partial) -> None:
+    _kept.append(score)
+
+
+def _score_kept(rules: PostProcessing) -> TunedSetting:
+    return _kept[0](rules)
+
+
+def _value(text: str) -> Any:
+    try:
+        return {'None': None, 'True': True, 'False': False}[text] \
+            if text in ('None', 'True', 'False') else json.loads(text)
+    except ValueError:
+        return text
+
+
+def _effect(rules: PostProcessing) -> PostProcessing:
+    """The same with defaults where an option does nothing: sigma of hard NMS, for one."""
+    default = PostProcessing()
+    idle = []
+    if rules.method != 'gaussian':
+        idle.append('sigma')
+    if rules.method in ('gaussian', 'none'):
+        idle.append('iou_threshold')
+    if rules.voting_iou is None:
+        idle.append('voting_weight')
+        if rules.method == 'none':
+            idle.append('class_agnostic')
+    return replace(rules, **{name: getattr(default, name) for name in idle})

@@ -1,0 +1,74 @@
+#!/usr/bin/env python
+"""Sweep post-processing over dumped raw predictions, without running the model again.
+
+The dump comes from `tools/test.py CONFIG CHECKPOINT --raw-dump FILE.npz` and knows how that
+test scored; its setting is among the results, and each equals what a test with it would give.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from sbp_tad.annotations import read_annotations
+from sbp_tad.apis.command_line import run_main
+from sbp_tad.evaluation.options import EvaluationError, parse_tiou_thresholds
+from sbp_tad.evaluation.raw_predictions import read_raw_predictions
+from sbp_tad.evaluation.score_fusion import FUSION_METHODS, ScoreFusion
+from sbp_tad.evaluation.tuning import TunedSetting, grid_settings, parse_grid, print_settings, sweep
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; ``--help`` explains every option."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('dump', metavar='DUMP.npz')
+    parser.add_argument('--ground-truth', required=True, metavar='GT.json',
+                        help='annotations in the ActivityNet form, .json or .json.gz')
+    parser.add_argument('--subset', help='subset to score; several: a,b (default: as tested)')
+    parser.add_argument('--tiou', metavar='T', help='start:end:step or a,b,c (default: as tested)')
+    parser.add_argument('--grid', nargs='+', default=[], metavar='OPTION=A,B',
+                        help='values of post-processing options, all combinations are scored: '
+                             'method=gaussian,linear sigma=0.3,0.5 voting_iou=None,0.75')
+    parser.add_argument('--video-scores', metavar='FILE',
+                        help='fuse with these scores of a video-level classifier, .json or .npz')
+    parser.add_argument('--fusion', choices=FUSION_METHODS, default='product')
+    parser.add_argument('--top-k', type=int, metavar='K',
+                        help='give every segment the best K classes of its video')
+    parser.add_argument('--processes', type=int, default=1, metavar='N')
+    parser.add_argument('--json', type=Path, metavar='OUT', help='also write the results here')
+    return parser.parse_args(argv)
+
+
+def tune(arguments: argparse.Namespace) -> list[TunedSetting]:
+    """Every setting with its score, best average mAP first."""
+    if arguments.processes < 1:
+        raise EvaluationError(f'--processes must be at least 1, got {arguments.processes}.')
+    raw = read_raw_predictions(arguments.dump)
+    options = raw.options if arguments.tiou is None else replace(
+        raw.options, tiou_thresholds=parse_tiou_thresholds(arguments.tiou))
+    subsets = arguments.subset.split(',') if arguments.subset else raw.subsets
+    fusion = None if arguments.video_scores is None else ScoreFusion(
+        arguments.video_scores, raw.class_names, arguments.fusion, arguments.top_k)
+    found = sweep(raw, read_annotations(arguments.ground_truth, subsets),
+                  grid_settings(raw.rules, parse_grid(arguments.grid)), options, fusion,
+                  arguments.processes)
+    return sorted(found, key=lambda one: -one.result.average_mean_average_precision)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Sweep, print, and write where asked."""
+    arguments = parse_arguments(argv)
+    found = tune(arguments)
+    print_settings(found, list(dict.fromkeys(['method', *parse_grid(arguments.grid)])))
+    if arguments.json:
+        text = json.dumps([one.to_json() for one in found], indent=2) + '\n'
+        try:
+            arguments.json.write_text(text, encoding='utf8')
+        except OSError as error:
+            raise EvaluationError(f'Cannot write the results to {arguments.json}: '
+                                  f'{error.strerror}.') from error
+
+
+if __name__ == '__main__':
+    run_main(main)
