@@ -118,6 +118,21 @@ def test_plain_pytorch():
     assert saved.bytes == pytest.approx(full.bytes / 4, rel=0.1)  # and an index
 
 
+def test_a_video_in_segments_out(tmp_path, write_video, monkeypatch, capsys):
+    """The block as it is, with weights as they are drawn and a threshold that these reach."""
+    name = 'actionformer_r3d10_sbp-r4_toy'
+    model = MODELS.build(launch.load_config(launch.find_config(name)).model)
+    for folder in ('work_dirs/demo', 'videos'):
+        (tmp_path / folder).mkdir(parents=True)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'work_dirs/demo/best.pth')
+    write_video(tmp_path / 'videos' / 'mine.mp4', 40)
+    monkeypatch.chdir(tmp_path)
+    exec(block_with('TADInferencer').replace('=0.3', '=0.005'), {})
+    video_id, start, end, label, score = capsys.readouterr().out.splitlines()[0].split()
+    assert (video_id, label.count('_') < 2) == ('mine', True)
+    assert 0 <= float(start) < float(end) <= 4.1 and float(score) >= 0.005
+
+
 def test_your_own_head(config_file, tmp_path, monkeypatch):
     """It does what SegmentationHead does."""
     (tmp_path / 'my_head.py').write_text(block_with('class MyHead'))

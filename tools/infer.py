@@ -31,7 +31,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
                         'run finished are not done again')
     parser.add_argument('--format', nargs='+', choices=FORMATS, default=['activitynet'],
                         help='of the file of all videos in that folder')
-    parser.add_argument('--vis', type=Path, help='folder for a picture of each timeline')
+    parser.add_argument('--vis', type=Path, help='folder for a picture of each timeline; those of '
+                        'finished videos that are there stay')
     parser.add_argument('--score-threshold', type=float, default=0.0,
                         help='leave out detections that score less')
     parser.add_argument('--batch-size', type=int, help="windows at a time (default: the config's)")

@@ -33,6 +33,8 @@ class VideoProgress:
 
     def __exit__(self, *_: object) -> None:
         """Leave the last state on the screen."""
+        if self.num_done == len(self.weights):  # shares of windows may sum up to a bit less
+            self.bar.update(self.task, completed=sum(self.weights.values()))
         self.bar.stop()
 
     def advance(self, video_id: str, num_windows: int, is_last: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,11 @@ class VideoDetections:
     duration_seconds: float | None
     detections: tuple[Detection, ...]
     error: str | None = None
+
+    def above(self, score_threshold: float) -> VideoDetections:
+        """The same without the detections that score less."""
+        return replace(self, detections=tuple(found for found in self.detections
+                                              if found.score >= score_threshold))
 
     def to_json(self) -> dict[str, Any]:
         """The fields, as JSON knows them."""

@@ -97,10 +97,12 @@ class WindowReads(Dataset):
                 if name.endswith('Decode')]
         if not ends or item['window'] is None:
             return []
-        frames = annotation.duration_seconds * annotation.fps
-        window = Window(video.video_id, 0.0, count, frames / count, annotation.fps, count)
+        part = annotation.duration_seconds * annotation.fps / count
         dataset.pipeline = Compose(transforms[:ends[0] + 1])
-        images = dataset.read(dict(item, window=window)).get('imgs', [])
+        windows = [Window(video.video_id, number * part, 1, part, annotation.fps, 1)
+                   for number in range(count)]  # one by one: decoders read what lies between
+        images = [image for window in windows
+                  for image in dataset.read(dict(item, window=window)).get('imgs', ())]
         return [image[::max(1, len(image) // height), ::max(1, len(image) // height)]
                 for image in images]
 

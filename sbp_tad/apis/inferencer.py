@@ -115,9 +115,11 @@ class TADInferencer(BaseInferencer):
             fps: frames a second of arrays (needed there), and of features and
                 folders of frames that do not know theirs.
             score_threshold: leave out detections that score less.
-            out_dir: keep one JSON a video there; what an earlier call with
-                this detector and these options has finished is not done again.
-            vis_dir: draw one timeline a video there.
+            out_dir: keep one JSON a video there, with all its detections; what
+                an earlier call with this detector has finished is not done
+                again.
+            vis_dir: draw one timeline a video there; pictures that are there
+                of videos that are not done again stay.
             num_workers: processes that decode ahead.
 
         Returns:
@@ -130,23 +132,31 @@ class TADInferencer(BaseInferencer):
             else batch_size
         videos = list_videos(inputs, self.kind)
         check_options(videos, batch_size, fps, score_threshold)
-        store = ResultFolder(out_dir, {**self.identity, 'fps': fps,
-                                       'score_threshold': score_threshold})
         mine = videos[get_rank()::get_world_size()]
-        results = {video.video_id: result for video in mine if (result := store.read(video))}
-        reads = WindowReads(self.dataset, [video for video in mine
-                                           if video.video_id not in results], fps)
-        for video in mine:
-            if vis_dir and video.video_id in results and not _picture(vis_dir, video).exists():
+        shares = all_gather_object(
+            self._run(mine, ResultFolder(out_dir, {**self.identity, 'fps': fps}), batch_size, fps,
+                      score_threshold, vis_dir, num_workers))
+        results = {name: result for share in shares for name, result in share.items()}
+        return [results[video.video_id].above(score_threshold) for video in videos]
+
+    def _run(self, videos: Sequence[InputVideo], store: ResultFolder, batch_size: int,
+             fps: float | None, score_threshold: float, vis_dir: str | Path | None,
+             num_workers: int) -> dict[str, VideoDetections]:
+        """All detections of this process' videos: those in the store, and the others made."""
+        results = {video.video_id: found for video in videos if (found := store.read(video))}
+        pending = []
+        for video in videos:
+            if video.video_id not in results:
+                pending.append(video)
+            elif vis_dir and not _picture(vis_dir, video).exists():
                 self.visualize(video, results[video.video_id], vis_dir, fps, score_threshold)
-        for result in self.detect(reads, batch_size, num_workers, score_threshold):
+        reads = WindowReads(self.dataset, pending, fps)
+        for result in self.detect(reads, batch_size, num_workers):
             video = reads.videos[result.video_id]
             self.visualize(video, result, vis_dir, fps, score_threshold)
             store.write(video, result)  # last: what is there needs no further work
             results[video.video_id] = result
-        everything = {name: result for share in all_gather_object(results)
-                      for name, result in share.items()}
-        return [everything[video.video_id] for video in videos]
+        return results
 
     @property
     def kind(self) -> str:
@@ -158,15 +168,12 @@ class TADInferencer(BaseInferencer):
         """Batches of windows, decoded when their turn comes."""
         return inputs.load(batch_size, num_workers, self.collate_fn)
 
-    def postprocess(self, preds: VideoColumns, visualization: None = None,
-                    return_datasample: bool = False, score_threshold: float = 0.0
-                    ) -> tuple[Detection, ...]:
+    def postprocess(self, preds: VideoColumns) -> tuple[Detection, ...]:
         """The detections of a video out of the predictions of all its windows."""
-        segments, scores, labels = merge_windows([preds], self.rules)
+        segments, scores, labels = (column.tolist()
+                                    for column in merge_windows([preds], self.rules))
         return tuple(Detection(start, end, self.class_names[label], score)
-                     for (start, end), score, label in zip(segments.tolist(), scores.tolist(),
-                                                           labels.tolist())
-                     if score >= score_threshold)
+                     for (start, end), score, label in zip(segments, scores, labels))
 
     def visualize(self, inputs: InputVideo, preds: VideoDetections,
                   vis_dir: str | Path | None = None, fps: float | None = None,
@@ -186,8 +193,8 @@ class TADInferencer(BaseInferencer):
                       max(score_threshold, LEAST_DRAWN_SCORE), frames)
         return path
 
-    def detect(self, reads: WindowReads, batch_size: int = 1, num_workers: int = 0,
-               score_threshold: float = 0.0) -> Iterator[VideoDetections]:
+    def detect(self, reads: WindowReads, batch_size: int = 1, num_workers: int = 0
+               ) -> Iterator[VideoDetections]:
         """The result of each video as soon as its last window is done."""
         opened: dict[str, _OpenVideo] = {}
         weights = {name: video.weight for name, video in reads.videos.items()}
@@ -201,9 +208,9 @@ class TADInferencer(BaseInferencer):
                     progress.advance(name, reads.num_windows[name], is_last)
                     if is_last:
                         del opened[name]
-                        found = self.postprocess(video.candidates, score_threshold=score_threshold)
-                        yield VideoDetections(name, reads.videos[name].filename,
-                                              reads.duration_seconds[name], found, video.error)
+                        yield VideoDetections(
+                            name, reads.videos[name].filename, reads.duration_seconds[name],
+                            self.postprocess(video.candidates), video.error)
 
     def _init_model(self, cfg: Config, weights: str, device: str) -> TemporalDetector:
         """The config's detector with the weights of the checkpoint, evaluating."""
