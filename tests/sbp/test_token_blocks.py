@@ -165,26 +165,6 @@ def test_compiled(case):
     check_compile(CASES[case])
 
 
-def test_distributed_data_parallel(tmp_path):
-    """One process; gradients are those of the model alone."""
-    model, x = CASES['pre-norm'].make()
-    apply_sbp(model, TokenSBPConfig(keep_ratio=0.3)).state.step = 7
-    expected = gradients(model, x)
-    torch.distributed.init_process_group('gloo', f'file://{tmp_path}/store', rank=0, world_size=1)
-    try:
-        parallel = nn.parallel.DistributedDataParallel(model)
-        model[0].token_sbp.model.step = 7
-        torch.manual_seed(1)
-        parallel(x).sin().square().mean().mul(100).backward()
-        for name, parameter in model.named_parameters():
-            torch.testing.assert_close(parameter.grad, expected[name])
-        remove_sbp(model)
-        with pytest.raises(SBPError, match='wrapped in DistributedDataParallel; call apply_sbp on'):
-            apply_sbp(parallel, TokenSBPConfig())
-    finally:
-        torch.distributed.destroy_process_group()
-
-
 class TestApply:
     """What is covered, and what is refused."""
 
