@@ -37,7 +37,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     restricted = hasattr(torch.serialization, 'add_safe_globals')
     try:
         content = torch.load(path, map_location='cpu', weights_only=restricted)
-    except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+    except UnpicklingError as error:
+        raise CheckpointError(f'{path}: not a checkpoint, or one that holds more than weights, '
+                              'numbers and history and would run code when it is read. Give one '
+                              'that tools/train.py wrote, or save its state_dict alone.') from error
+    except (RuntimeError, EOFError, KeyError) as error:
         reason = str(error).strip().split('\n')[0][:200]
         raise CheckpointError(f'{path}: not a readable checkpoint ({reason}). Give one that '
                               'tools/train.py wrote.') from error

@@ -1,6 +1,7 @@
 """Windows of any video, read by the pipeline of a config, in batches, one after the other."""
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -61,7 +62,11 @@ class WindowReads(Dataset):
         # A video file knows its frames a second; folders of frames and features may not.
         fps = None if 'video' in self.files.data_prefix else self.fps
         unknown = VideoAnnotation(video.video_id, '', None, fps, None, np.empty((0, 2)), ())
-        return self._dataset(video.video_id).file_items(video.filename or video.video_id, unknown)
+        name = video.filename or video.video_id
+        items = self._dataset(video.video_id).file_items(name, unknown)
+        if video.filename and not os.path.exists(name):  # the data set would blame the config
+            items[0]['error'] = f'{name}: no such file or folder.'
+        return items
 
     def batches(self, batch_size: int) -> Iterator[list[Item]]:
         """The windows of all videos in order, ``batch_size`` at a time."""

@@ -17,14 +17,14 @@ class Surprise:
 
 def test_a_checkpoint_runs_no_code(tmp_path):
     torch.save(dict(state_dict={}, meta=Surprise()), tmp_path / 'evil.pth')
-    with pytest.raises(CheckpointError, match='evil.pth: not a readable checkpoint .*Weights only'):
+    with pytest.raises(CheckpointError, match='evil.pth: .*more than weights.*would run code'):
         read_checkpoint(tmp_path / 'evil.pth')
 
 
 @pytest.mark.parametrize('content', [b'', b'no checkpoint', pickle.dumps(3, protocol=2)])
 def test_what_is_no_checkpoint(tmp_path, content):
     (tmp_path / 'x.pth').write_bytes(content)
-    with pytest.raises(CheckpointError, match='x.pth: (not a readable|expected a) checkpoint'):
+    with pytest.raises(CheckpointError, match='x.pth: not a .*checkpoint.*Give one that tools'):
         read_checkpoint(tmp_path / 'x.pth')
 
 

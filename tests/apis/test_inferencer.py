@@ -165,7 +165,7 @@ def test_bad_files_are_reported_and_the_others_finished(inferencer, toy, tmp_pat
                                     tmp_path / 'absent.mp4'], vis_dir=tmp_path / 'vis')
     assert 'broken.mp4: not a readable video' in bad.error and bad.detections == ()
     assert bad.duration_seconds is None and good.error is None and good.detections
-    assert 'absent.mp4: no such video file' in absent.error
+    assert absent.error == f'{tmp_path}/absent.mp4: no such file or folder.'
     assert [path.name for path in (tmp_path / 'vis').iterdir()] == ['c.png']
 
 
