@@ -101,6 +101,22 @@ def draw_timeline(path: str | Path, title: str, duration_seconds: float,
     Raises:
         TimelineError: the duration is not a positive number of seconds.
     """
+    _compose(title, duration_seconds, ground_truth, predictions, class_names, score_threshold,
+             thumbnails).save(path)
+
+
+def timeline_image(title: str, duration_seconds: float, ground_truth: VideoAnnotation | None,
+                   predictions: ScoredSegments, class_names: Sequence[str],
+                   score_threshold: float = 0.2, thumbnails: Sequence[np.ndarray] = ()
+                   ) -> np.ndarray:
+    """The picture of :func:`draw_timeline` as (H, W, 3) uint8 RGB."""
+    return _compose(title, duration_seconds, ground_truth, predictions, class_names,
+                    score_threshold, thumbnails).pixels()
+
+
+def _compose(title: str, duration_seconds: float, ground_truth: VideoAnnotation | None,
+             predictions: ScoredSegments, class_names: Sequence[str], score_threshold: float,
+             thumbnails: Sequence[np.ndarray]) -> _Sheet:
     if not 0 < duration_seconds < float('inf'):
         raise TimelineError('Timeline: expected a positive duration in seconds, '
                             f'got {duration_seconds}.')
@@ -127,7 +143,7 @@ def draw_timeline(path: str | Path, title: str, duration_seconds: float,
     sheet.write_head(title, f'{len(shown.scores)} detections shown, {hidden} more score below '
                             f'{score_threshold:g}')
     sheet.draw_legend(score_threshold, is_annotated)
-    sheet.save(path)
+    return sheet
 
 
 def assign_lanes(segments: np.ndarray) -> np.ndarray:
@@ -187,6 +203,11 @@ class _Sheet:
     def save(self, path: str | Path) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         FigureCanvasAgg(self.figure).print_png(str(path))
+
+    def pixels(self) -> np.ndarray:
+        canvas = FigureCanvasAgg(self.figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def _nothing_annotated() -> VideoAnnotation:

@@ -44,7 +44,8 @@ def run(*command, check=True, **options):
 def trained(toy, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp('work')
     done = run('tools/train.py', CONFIG, '--work-dir', work_dir, '--seed', '3', '--cfg-options',
-               *SMALL, *data_options(toy))
+               *SMALL, *data_options(toy), 'visualizer.type=TimelineVisualizer',
+               'default_hooks.detections.type=DetectionVisualizationHook')
     return work_dir, done.stdout
 
 
@@ -54,6 +55,8 @@ def test_training_logs_what_it_should(trained):
     for entry in ('eta: ', 'keep_ratio: 0.25', 'peak_memory_mib: ', 'tad/average_mAP: '):
         assert entry in output
     assert list(work_dir.glob('best_tad_average_mAP_epoch_*.pth'))
+    pictures = list(work_dir.glob('*/vis_data/vis_image/detections_*.png'))
+    assert len(pictures) == 4  # two videos, two validations
 
 
 @pytest.mark.slow
