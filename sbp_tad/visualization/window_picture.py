@@ -1,0 +1,117 @@
+"""A picture of one window as the model gets it: its frames, its actions under them."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from sbp_tad.structures import TADDataSample, Window
+from sbp_tad.visualization.timeline import (FAINT_INK, GRID, INK, LANE_INCHES, OTHER_COLOUR,
+                                            PALETTE, WIDTH_INCHES, TimelineError, assign_lanes,
+                                            shade)
+
+MARGIN_INCHES = 0.3
+HEAD_INCHES, GAP_INCHES, FOOT_INCHES = 0.55, 0.1, 0.55
+FEATURE_INCHES = 2.0
+
+
+def draw_window(path: str | Path, inputs: np.ndarray, sample: TADDataSample,
+                class_names: Sequence[str], num_frames: int = 12) -> None:
+    """Write a PNG: frames of a packed window over its annotated segments, in video time.
+
+    Args:
+        path: file to write; its folder is created.
+        inputs: frames (C, T, H, W) with 3 channels, of which some are shown,
+            or features (C, T), shown as a map; numbers that are no bytes are
+            stretched to the range of grey.
+        sample: with ``window`` and, where something is annotated, ``gt_instances``.
+        class_names: by label.
+        num_frames: frames shown, the middles of as many equal parts.
+
+    Raises:
+        TimelineError: inputs that are neither frames nor features.
+    """
+    if not (inputs.ndim == 4 and len(inputs) == 3) and inputs.ndim != 2:
+        raise TimelineError('a window has frames (3, T, H, W) or features (C, T), got '
+                            f'{inputs.shape}.')
+    window: Window = sample.window
+    found = sample.get('gt_instances')
+    segments = np.empty((0, 2)) if found is None else np.asarray(found.segments_seconds)
+    labels = [] if found is None else found.labels.tolist()
+    lanes = assign_lanes(segments)
+    strip = _strip(inputs, num_frames)
+    width = WIDTH_INCHES - 2 * MARGIN_INCHES
+    heights = (FEATURE_INCHES if inputs.ndim == 2 else width * strip.shape[0] / strip.shape[1],
+               1.5 * LANE_INCHES * (lanes.max(initial=0) + 1))
+    figure, upper, lower = _figure(heights)
+    start, end = window.start_seconds, _end_seconds(window)
+    upper.imshow(strip, extent=(start, end, 0, 1), aspect='auto', cmap='viridis')
+    if inputs.ndim == 4:
+        borders = np.linspace(start, end, strip.shape[1] // inputs.shape[3] + 1)[1:-1]
+        upper.vlines(borders, 0, 1, color='white', linewidth=1.5)
+    _draw_segments(lower, window, segments, [class_names[label] for label in labels], labels, lanes)
+    for axes in (upper, lower):
+        axes.set_xlim(start, end)
+    shape = ' x '.join(map(str, inputs.shape))
+    figure.text(MARGIN_INCHES / WIDTH_INCHES, 1 - 0.34 / figure.get_figheight(),
+                f'{window.video_id}, {start:.2f} to {window.valid_end_seconds:.2f} s', size=13,
+                weight='bold', color=INK)
+    figure.text(1 - MARGIN_INCHES / WIDTH_INCHES, 1 - 0.34 / figure.get_figheight(),
+                f'{shape} {inputs.dtype}, stride {window.stride_frames:g} at {window.fps:g} fps, '
+                f'{len(segments)} segments', size=9, color=FAINT_INK, ha='right')
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(str(path))
+
+
+def _end_seconds(window: Window) -> float:
+    """Where the window ends, padding included."""
+    return window.start_seconds + window.num_frames * window.seconds_per_frame
+
+
+def _strip(inputs: np.ndarray, num_frames: int) -> np.ndarray:
+    """Frames side by side (H, n * W, 3), or the map of features (C, T)."""
+    if inputs.dtype != np.uint8:
+        values = inputs.astype(np.float64)
+        inputs = (values - values.min()) / max(np.ptp(values), np.finfo(float).tiny)
+    if inputs.ndim == 2:
+        return inputs
+    number = min(num_frames, inputs.shape[1])
+    chosen = ((np.arange(number) + 0.5) * inputs.shape[1] / number).astype(int)
+    return np.concatenate(list(inputs[:, chosen].transpose(1, 2, 3, 0)), axis=1)
+
+
+def _figure(heights: tuple[float, float]) -> tuple[Figure, Axes, Axes]:
+    """Two axes under each other, of these heights in inches."""
+    total = HEAD_INCHES + sum(heights) + GAP_INCHES + FOOT_INCHES
+    figure = Figure(figsize=(WIDTH_INCHES, total), dpi=150, facecolor='white')
+    left, width = MARGIN_INCHES / WIDTH_INCHES, 1 - 2 * MARGIN_INCHES / WIDTH_INCHES
+    upper = figure.add_axes((left, 1 - (HEAD_INCHES + heights[0]) / total, width,
+                             heights[0] / total))
+    upper.set_axis_off()
+    return figure, upper, figure.add_axes((left, FOOT_INCHES / total, width, heights[1] / total))
+
+
+def _draw_segments(axes: Axes, window: Window, segments: np.ndarray, names: Sequence[str],
+                   labels: Sequence[int], lanes: np.ndarray) -> None:
+    """A bar a segment with its class in it; the padding behind the video is hatched."""
+    for (start, end), name, label, lane in zip(segments, names, labels, lanes):
+        axes.barh(lane, end - start, left=start, height=0.8,
+                  color=shade(PALETTE[label % len(PALETTE)], 0.6))  # pale enough to write on
+        axes.text(max(start, window.start_seconds), lane, f' {name}', size=9, color=INK,
+                  va='center', clip_on=True)
+    end = _end_seconds(window)
+    if window.valid_end_seconds < end:
+        axes.axvspan(window.valid_end_seconds, end, facecolor='none', edgecolor=OTHER_COLOUR,
+                     hatch='///', linewidth=0)
+    axes.set_ylim(lanes.max(initial=0) + 0.5, -0.5)
+    axes.set_yticks([])
+    axes.set_xlabel('time in the video, seconds', size=9, color=FAINT_INK)
+    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
+    axes.grid(axis='x', color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
