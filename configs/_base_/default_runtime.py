@@ -10,7 +10,9 @@ default_hooks = dict(
                     save_best='tad/average_mAP', rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
-    training_state=dict(type='TrainingStateHook'))
+    training_state=dict(type='TrainingStateHook'),
+    # action='skip' leaves out an update with a NaN or an infinity instead of ending
+    finite_numbers=dict(type='FiniteNumbersHook'))
 
 env_cfg = dict(
     cudnn_benchmark=False,
