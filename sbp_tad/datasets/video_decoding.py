@@ -19,6 +19,12 @@ from mmcv.transforms import BaseTransform
 from sbp_tad.datasets.video_header import FrameTimes, VideoReadError, probe_video
 from sbp_tad.registry import TRANSFORMS
 
+# Of VideoReformatter.reformat. By default it wakes all cores for every frame, which takes twice
+# the time; old releases of PyAV have no such argument and use one thread.
+RGB = dict(format='rgb24')
+if 'threads' in (VideoReformatter.reformat.__doc__ or ''):
+    RGB['threads'] = 1
+
 
 @TRANSFORMS.register_module()
 class PyAVSeekDecode(BaseTransform):
@@ -124,15 +130,31 @@ def _one_thread(container: av.container.InputContainer) -> av.VideoStream:
 
 
 def _upright_pixels(frames: Iterator[tuple[int, av.VideoFrame]]) -> dict[int, np.ndarray]:
-    """RGB pixels of numbered frames, turned as the file says.
+    """RGB pixels of numbered frames.
 
     One reformatter serves all: ``VideoFrame.to_ndarray`` sets up a new one
     for every frame, which takes a third of the time.
     """
     reformatter = VideoReformatter()
-    pixels = {}
-    for index, frame in frames:
-        image = reformatter.reformat(frame, format='rgb24').to_ndarray()
-        turns = round(frame.rotation / 90) % 4  # counterclockwise
-        pixels[index] = np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-    return pixels
+    return {index: upright_pixels(frame, reformatter) for index, frame in frames}
+
+
+def upright_pixels(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
+    """The RGB pixels (H, W, 3) uint8 of a frame, turned as the file says."""
+    image = reformatter.reformat(frame, **RGB).to_ndarray()
+    turns = round(frame.rotation / 90) % 4  # counterclockwise
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def stream_frames(filename: str) -> Iterator[av.VideoFrame]:
+    """All frames of the first video stream in order, none of them kept.
+
+    Raises:
+        VideoReadError: where the file cannot be read, or cannot any more.
+    """
+    try:
+        with av.open(filename) as container:
+            yield from container.decode(_one_thread(container))
+    except av.error.FFmpegError as error:
+        raise VideoReadError(f'{filename}: the video cannot be decoded ({error}). Replace the '
+                             'file.') from error
