@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sbp_tad.structures import TADDataSample, Window
-from sbp_tad.visualization.timeline import (FAINT_INK, GRID, INK, LANE_INCHES, OTHER_COLOUR,
-                                            PALETTE, WIDTH_INCHES, TimelineError, assign_lanes,
-                                            shade)
+from sbp_tad.visualization.timeline import (CHARACTER_INCHES, FAINT_INK, GRID, INK, LANE_INCHES,
+                                            OTHER_COLOUR, PALETTE, WIDTH_INCHES, TimelineError,
+                                            assign_lanes, shade)
 
 MARGIN_INCHES = 0.3
 HEAD_INCHES, GAP_INCHES, FOOT_INCHES = 0.55, 0.1, 0.55
@@ -42,7 +42,10 @@ def draw_window(path: str | Path, inputs: np.ndarray, sample: TADDataSample,
     found = sample.get('gt_instances')
     segments = np.empty((0, 2)) if found is None else np.asarray(found.segments_seconds)
     labels = [] if found is None else found.labels.tolist()
-    lanes = assign_lanes(segments)
+    names = [class_names[label] for label in labels]
+    places = _name_places(window, segments, names)
+    lanes = assign_lanes(np.stack([np.minimum(segments[:, 0], places[:, 0]),
+                                   np.maximum(segments[:, 1], places[:, 1])], axis=1))
     strip = _strip(inputs, num_frames)
     width = WIDTH_INCHES - 2 * MARGIN_INCHES
     heights = (FEATURE_INCHES if inputs.ndim == 2 else width * strip.shape[0] / strip.shape[1],
@@ -53,16 +56,12 @@ def draw_window(path: str | Path, inputs: np.ndarray, sample: TADDataSample,
     if inputs.ndim == 4:
         borders = np.linspace(start, end, strip.shape[1] // inputs.shape[3] + 1)[1:-1]
         upper.vlines(borders, 0, 1, color='white', linewidth=1.5)
-    _draw_segments(lower, window, segments, [class_names[label] for label in labels], labels, lanes)
+    for (left, _), name, lane in zip(places, names, lanes):
+        lower.text(left, lane, f' {name}', size=9, color=INK, va='center')
+    _draw_segments(lower, window, segments, labels, lanes)
     for axes in (upper, lower):
         axes.set_xlim(start, end)
-    shape = ' x '.join(map(str, inputs.shape))
-    figure.text(MARGIN_INCHES / WIDTH_INCHES, 1 - 0.34 / figure.get_figheight(),
-                f'{window.video_id}, {start:.2f} to {window.valid_end_seconds:.2f} s', size=13,
-                weight='bold', color=INK)
-    figure.text(1 - MARGIN_INCHES / WIDTH_INCHES, 1 - 0.34 / figure.get_figheight(),
-                f'{shape} {inputs.dtype}, stride {window.stride_frames:g} at {window.fps:g} fps, '
-                f'{len(segments)} segments', size=9, color=FAINT_INK, ha='right')
+    _write_head(figure, window, inputs, len(segments))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(str(path))
 
@@ -95,14 +94,30 @@ def _figure(heights: tuple[float, float]) -> tuple[Figure, Axes, Axes]:
     return figure, upper, figure.add_axes((left, FOOT_INCHES / total, width, heights[1] / total))
 
 
-def _draw_segments(axes: Axes, window: Window, segments: np.ndarray, names: Sequence[str],
-                   labels: Sequence[int], lanes: np.ndarray) -> None:
-    """A bar a segment with its class in it; the padding behind the video is hatched."""
-    for (start, end), name, label, lane in zip(segments, names, labels, lanes):
+def _write_head(figure: Figure, window: Window, inputs: np.ndarray, num_segments: int) -> None:
+    left, line = MARGIN_INCHES / WIDTH_INCHES, 1 - 0.34 / figure.get_figheight()
+    figure.text(left, line, f'{window.video_id}, {window.start_seconds:.2f} to '
+                f'{window.valid_end_seconds:.2f} s', size=13, weight='bold', color=INK)
+    figure.text(1 - left, line, f"{' x '.join(map(str, inputs.shape))} {inputs.dtype}, stride "
+                f'{window.stride_frames:g} at {window.fps:g} fps, {num_segments} segments', size=9,
+                color=FAINT_INK, ha='right')
+
+
+def _name_places(window: Window, segments: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Where on the time axis each name is written, (N, 2): at the start, but within the window."""
+    seconds_per_inch = (_end_seconds(window) - window.start_seconds) / (
+        WIDTH_INCHES - 2 * MARGIN_INCHES)
+    room = seconds_per_inch * CHARACTER_INCHES * np.array([len(name) + 1 for name in names])
+    left = np.minimum(segments[:, 0], _end_seconds(window) - room)
+    return np.stack([left, left + room], axis=1)
+
+
+def _draw_segments(axes: Axes, window: Window, segments: np.ndarray, labels: Sequence[int],
+                   lanes: np.ndarray) -> None:
+    """A bar a segment; the padding behind the video is hatched."""
+    for (start, end), label, lane in zip(segments, labels, lanes):
         axes.barh(lane, end - start, left=start, height=0.8,
                   color=shade(PALETTE[label % len(PALETTE)], 0.6))  # pale enough to write on
-        axes.text(max(start, window.start_seconds), lane, f' {name}', size=9, color=INK,
-                  va='center', clip_on=True)
     end = _end_seconds(window)
     if window.valid_end_seconds < end:
         axes.axvspan(window.valid_end_seconds, end, facecolor='none', edgecolor=OTHER_COLOUR,

@@ -74,3 +74,9 @@ def test_features_are_a_map_and_nothing_annotated_is_fine(tmp_path):
 def test_other_inputs_are_refused(tmp_path):
     with pytest.raises(TimelineError, match=r'frames \(3, T, H, W\) or features \(C, T\), got'):
         draw(tmp_path, np.zeros((1, 3, 4, 5, 6)))
+
+
+def test_names_that_would_cover_each_other_get_lanes(tmp_path):
+    apart = draw(tmp_path, green_frames(), sample([[5.0, 5.2], [8.0, 8.2]], [0, 1]))
+    close = draw(tmp_path, green_frames(), sample([[5.0, 5.01], [5.02, 5.1]], [0, 1]))
+    assert len(close) > len(apart)
