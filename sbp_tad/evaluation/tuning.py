@@ -97,7 +97,8 @@ def print_settings(found: Sequence[TunedSetting], varied: Sequence[str],
         table.add_column(name, justify='right', no_wrap=True)
     for one in found:
         row = (*one.result.mean_average_precision, one.result.average_mean_average_precision)
-        table.add_row(*(str(getattr(one.rules, name)) for name in varied),
+        idle = idle_options(one.rules)
+        table.add_row(*('-' if name in idle else str(getattr(one.rules, name)) for name in varied),
                       *(f'{100 * value:.2f}' for value in row))
     console = Console(file=file or sys.stdout)
     if not console.is_terminal:  # a file or a pipe has no width: never wrap or cut
@@ -132,15 +133,20 @@ def _value(text: str) -> Any:
 
 
 def _effect(rules: PostProcessing) -> PostProcessing:
-    """The same with defaults where an option does nothing: sigma of hard NMS, for one."""
+    """The same with defaults where an option does nothing."""
     default = PostProcessing()
-    idle = []
+    return replace(rules, **{name: getattr(default, name) for name in idle_options(rules)})
+
+
+def idle_options(rules: PostProcessing) -> set[str]:
+    """Options that do nothing beside the others: sigma of hard NMS, for one."""
+    idle = set()
     if rules.method != 'gaussian':
-        idle.append('sigma')
+        idle.add('sigma')
     if rules.method in ('gaussian', 'none'):
-        idle.append('iou_threshold')
+        idle.add('iou_threshold')
     if rules.voting_iou is None:
-        idle.append('voting_weight')
+        idle.add('voting_weight')
         if rules.method == 'none':
-            idle.append('class_agnostic')
-    return replace(rules, **{name: getattr(default, name) for name in idle})
+            idle.add('class_agnostic')
+    return idle

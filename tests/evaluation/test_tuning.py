@@ -117,9 +117,10 @@ def test_the_table_shows_what_varied(meta, tmp_path):
     scores_of(meta, {}, raw_file=str(tmp_path / 'raw.npz'))
     raw = read_raw_predictions(tmp_path / 'raw.npz')
     found = list(sweep(raw, read_annotations(meta['ann_file'], ['test']),
-                       grid_settings(raw.rules, dict(sigma=[0.25])), raw.options))
+                       grid_settings(raw.rules, dict(method=['hard'], sigma=[0.25])),
+                       raw.options))
     file = io.StringIO()
     print_settings(found, ['method', 'sigma'], file)
-    for text in ('method', 'sigma', '0.30', '0.50', 'average', '0.25',
+    for text in ('method', 'sigma', '0.30', '0.50', 'average', 'hard', ' - ', '0.5 ',
                  f'{100 * found[0].result.average_mean_average_precision:.2f}'):
         assert text in file.getvalue()
