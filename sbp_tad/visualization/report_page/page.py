@@ -1,0 +1,94 @@
+"""Write the report page: fixed files of this package, and the data as a script beside them.
+
+A page that is opened from disk may not fetch files, so the data are a script.
+No label or name ever becomes part of a HTML file; the scripts of the page
+turn them into text alone.
+"""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sbp_tad.errors import UserError
+
+ASSET_SUFFIXES = ('.css', '.js')
+
+
+class ReportError(UserError, OSError):
+    """The report page cannot be written."""
+
+
+def write_page(out: str | Path, content: Mapping[str, Any],
+               video_links: Mapping[str, str] | None = None) -> Path:
+    """Write ``index.html`` and ``assets/`` into a folder, which may exist.
+
+    Args:
+        out: the folder.
+        content: what ``report_content`` returned.
+        video_links: address of each video's file, as ``link_videos`` returns
+            them; videos without one get a time cursor.
+
+    Returns:
+        The path of ``index.html``.
+
+    Raises:
+        ReportError: a file cannot be written.
+    """
+    links = video_links or {}
+    videos = [dict(video, file=links.get(video['name'])) for video in content['videos']]
+    text = json.dumps(dict(content, videos=videos), separators=(',', ':'))
+    # JSON in a string is parsed several times faster than the same as a script
+    data = f"'use strict';\nglobalThis.reportData = JSON.parse({json.dumps(text)});\n"
+    assets = Path(out) / 'assets'
+    try:
+        assets.mkdir(parents=True, exist_ok=True)
+        for source in files(__package__).iterdir():
+            if source.name.endswith(ASSET_SUFFIXES):
+                (assets / source.name).write_bytes(source.read_bytes())
+        (assets / 'data.js').write_text(data, encoding='utf8')
+        page = Path(out) / 'index.html'
+        page.write_bytes((files(__package__) / 'index.html').read_bytes())
+    except OSError as error:
+        raise ReportError(f'Cannot write the report into {out}: {error.strerror}. Give a folder '
+                          'that can be written.') from error
+    return page
+
+
+def link_videos(out: str | Path, folder: str | Path, video_files: Mapping[str, Path],
+                copy: bool = False) -> dict[str, str]:
+    """Addresses of the video files that exist, relative to the page.
+
+    Args:
+        out: the folder of the page.
+        folder: the videos; a name of a video that leads out of it is left out.
+        video_files: the file of each video, as ``find_files`` returns them.
+        copy: copy them to ``out/videos``, so that the folder may be moved.
+
+    Raises:
+        ReportError: a file cannot be copied.
+    """
+    root, links = Path(os.path.abspath(folder)), {}
+    for video_id, path in video_files.items():
+        path = Path(os.path.abspath(path))  # not resolved: data sets are often full of links
+        if path.is_relative_to(root) and path.is_file():
+            if copy:
+                path = _copy(path, Path(out).absolute() / 'videos' / path.relative_to(root))
+            relative = os.path.relpath(path, os.path.abspath(out))
+            links[video_id] = quote(Path(relative).as_posix())
+    return links
+
+
+def _copy(source: Path, target: Path) -> Path:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+    except OSError as error:
+        raise ReportError(f'Cannot copy {source} to {target}: {error.strerror}. Leave out '
+                          '--copy-videos to link the file where it is.') from error
+    return target
