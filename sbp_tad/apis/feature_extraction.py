@@ -26,6 +26,7 @@ from sbp_tad.datasets.feature_files import (WRITERS, import_h5py, read_sidecar, 
                                             write_sidecar)
 from sbp_tad.errors import UserError
 from sbp_tad.models import TemporalDetector
+from sbp_tad.paths import path_within
 from sbp_tad.registry import DATASETS, MODELS
 from sbp_tad.structures import Window
 
@@ -74,7 +75,7 @@ class ExtractionOptions:
 
     def path(self, video_id: str) -> Path:
         """The feature file of a video."""
-        return Path(self.out_dir) / f'{video_id}.{self.file_format}'
+        return path_within(self.out_dir, f'{video_id}.{self.file_format}')
 
 
 @dataclass

@@ -13,6 +13,7 @@ import numpy as np
 from sbp_tad.apis.inference_inputs import InferenceError, InputVideo
 from sbp_tad.datasets.feature_files import replacing
 from sbp_tad.evaluation.detections import Detections, write_detections
+from sbp_tad.paths import path_within
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class ResultFolder:
 
     def path(self, video: InputVideo) -> Path:
         """Where the JSON of a video lies."""
-        return self.folder / 'videos' / f'{video.video_id}.json'
+        return path_within(self.folder / 'videos', f'{video.video_id}.json')
 
     def read(self, video: InputVideo) -> VideoDetections | None:
         """What an earlier run found; None where that is not this video and detector."""

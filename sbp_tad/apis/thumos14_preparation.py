@@ -14,6 +14,7 @@ from sbp_tad.datasets.ffmpeg import Conversion, convert_all
 from sbp_tad.datasets.file_check import check_files, find_files, unlisted_files
 from sbp_tad.datasets.findings import Finding
 from sbp_tad.datasets.thumos14_annotation import IGNORED_LABEL, convert_official_annotation
+from sbp_tad.paths import path_within
 
 EXTRA_FILE = 'unlisted-file'
 
@@ -81,7 +82,7 @@ def convert_videos(convert: Callable[[Path, Path, Conversion], bool],
         DatasetCheckError: there is no such folder.
     """
     files = {name: path for name, path in find_files(folder, videos).items() if path.is_file()}
-    failures = convert_all(convert, {path: target / f'{name}{suffix}'
+    failures = convert_all(convert, {path: path_within(target, f'{name}{suffix}')
                                      for name, path in files.items()}, conversion, jobs)
     names = {path: name for name, path in files.items()}
     return [Finding('unreadable-file', names[path], sentence)

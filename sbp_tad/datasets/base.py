@@ -20,6 +20,7 @@ from sbp_tad.datasets.transforms import build_pipeline, pack_failure
 from sbp_tad.datasets.video_header import DECODER_ERRORS, VideoHeader, VideoReadError
 from sbp_tad.datasets.windows import sliding_window_starts
 from sbp_tad.errors import UserError
+from sbp_tad.paths import path_within
 from sbp_tad.registry import DATASETS
 from sbp_tad.structures import TADDataSample
 
@@ -215,6 +216,7 @@ class TemporalDetectionDataset(BaseDataset):
 
     def _filename(self, video: VideoAnnotation) -> str:
         folder, = self.data_prefix.values()
+        path_within(folder, video.video_id)  # of the annotation; the template is the user's own
         return str(Path(folder) / self.filename_template.format(video_id=video.video_id))
 
     def _item(self, filename: str, video: VideoAnnotation) -> dict[str, Any]:

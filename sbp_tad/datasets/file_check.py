@@ -10,6 +10,7 @@ from sbp_tad.datasets.base import DURATION_TOLERANCE_SECONDS, FPS_TOLERANCE
 from sbp_tad.datasets.dataset_check import Expectations, check_range, describe
 from sbp_tad.datasets.findings import DatasetCheckError, Finding
 from sbp_tad.datasets.video_header import VideoHeader, VideoReadError, probe_video
+from sbp_tad.paths import path_within
 
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.ts',
                   '.wmv', '.flv', '.3gp', '.ogv')
@@ -28,13 +29,15 @@ def find_files(folder: str | Path, video_ids: Iterable[str]) -> dict[str, Path]:
 
     Raises:
         DatasetCheckError: there is no such folder.
+        UnsafePathError: a key leads out of it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DatasetCheckError(f'{folder}: no such folder of videos. Check the path.')
     stems = {path.stem: path for path in reversed(_video_files(folder))}
-    return {video_id: folder / video_id if (folder / video_id).is_file()
-            else stems.get(video_id, folder / f'{video_id}.mp4') for video_id in video_ids}
+    wanted = {video_id: path_within(folder, video_id) for video_id in video_ids}
+    return {video_id: path if path.is_file() else stems.get(video_id, folder / f'{video_id}.mp4')
+            for video_id, path in wanted.items()}
 
 
 def check_files(videos: Mapping[str, VideoAnnotation], files: Mapping[str, Path],

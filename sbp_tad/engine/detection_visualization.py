@@ -15,6 +15,7 @@ from sbp_tad.errors import UserError
 from sbp_tad.evaluation.detections import VideoColumns
 from sbp_tad.evaluation.metrics import TADMetric, window_columns
 from sbp_tad.evaluation.post_processing import PostProcessing, merge_windows
+from sbp_tad.paths import path_within
 from sbp_tad.registry import HOOKS
 from sbp_tad.structures import TADDataSample
 from sbp_tad.visualization.visualizer import TimelineVisualizer
@@ -91,7 +92,8 @@ class DetectionVisualizationHook(Hook):
             end = annotation.duration_seconds or max(
                 [merged[0].max(initial=1.0), annotation.segments_seconds.max(initial=1.0)])
             runner.visualizer.add_datasample(
-                f'detections/{video_id}', None, video_sample(annotation, merged, classes),
+                path_within('detections', video_id).as_posix(), None,
+                video_sample(annotation, merged, classes),
                 step=runner.iter, duration_seconds=float(end),
                 score_threshold=self.score_threshold)
 
