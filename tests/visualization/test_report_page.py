@@ -1,4 +1,4 @@
-"""The report page in a real browser: matching against Python's, sliders, clicks, keys, escaping."""
+"""The report page in a real browser: sliders, clicks, keys, videos, escaping."""
 from __future__ import annotations
 
 import json
@@ -7,86 +7,14 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from chromium import Chromium, find_chromium
-from evaluation_cases import annotations_of, cases, detections_of
-from hypothesis import HealthCheck, given, settings
-from reference.average_precision import activitynet_ap
+from matplotlib.image import imread
+from report_cases import slide, small_annotations, small_detections
 
 from sbp_tad.annotations import VideoAnnotation
-from sbp_tad.evaluation.average_precision import activitynet_matches
 from sbp_tad.evaluation.detections import Detections
-from sbp_tad.evaluation.evaluate import evaluate_detections, prepare_case
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions
-from sbp_tad.visualization.report_page import ReportError, link_videos, report_content, write_page
+from sbp_tad.visualization.report_page import link_videos
 
-READY = 'document.body?.dataset.ready'
-THRESHOLDS = (0.1, 0.3, 0.5, 0.6, 0.75)
 NASTY = '</script><img src=x onerror="globalThis.stolen = 1">\u2028\'"&amp;{{7*7}}'
-
-# Matches and AP of every threshold by the page's functions, from the content alone.
-SCORE_IN_PAGE = '''(({videos, numClasses}, thresholds) => {
-  const prepared = videos.map((video) => matching.prepareVideo(video, numClasses));
-  const counts = Array.from({length: numClasses}, (_, label) => videos.reduce(
-    (sum, {truth}) => sum + truth.label.filter((other) => other === label).length, 0));
-  return thresholds.map((tiou) => {
-    const matches = prepared.map((video) => matching.matchVideo(video, tiou));
-    const ranked = matching.rankClasses(videos, numClasses);
-    return {found: matches.map(({truthOf}) => Array.from(truthOf)),
-            ap: matching.classCurves(ranked, matches, counts).map((x) => x.averagePrecision)};
-  });
-})'''
-
-
-def grouped(detections: Detections) -> Detections:
-    """In the order of a file, which has the detections of a video together."""
-    return Detections.from_results(detections.to_results())
-
-
-def small_annotations() -> dict[str, VideoAnnotation]:
-    """Two videos: jump and run, run; 10 and 20 s; one label that is no class."""
-    rows = {'first': ([(1, 3), (5, 8), (8.5, 9)], ('jump', 'run', 'Ambiguous'), 10.0),
-            'second': ([(2, 6)], ('run',), 20.0)}
-    return {name: VideoAnnotation(name, 'test', duration, None, None, np.array(segments, float),
-                                  labels)
-            for name, (segments, labels, duration) in rows.items()}
-
-
-def small_detections() -> Detections:
-    """In ``first`` a good jump, a loose run (tIoU 0.6) and a false jump; in ``second`` a miss."""
-    def entry(start: float, end: float, label: str, score: float) -> dict:
-        return dict(segment=[start, end], label=label, score=score)
-    return Detections.from_results({
-        'first': [entry(1, 3, 'jump', 0.9), entry(5, 10, 'run', 0.8), entry(6, 7, 'jump', 0.4)],
-        'second': [entry(15, 18, 'run', 0.3)], 'third': []})
-
-
-@pytest.fixture(scope='module')
-def browser():
-    program = find_chromium()
-    if program is None:
-        pytest.skip('there is no Chromium on this machine (Debian package chromium)')
-    with Chromium(program) as chromium:
-        yield chromium
-
-
-@pytest.fixture
-def page(browser, tmp_path):
-    """Writes and opens a report; console errors and requests off the disk fail the test."""
-    def open_report(*arguments, links=None, **options):
-        index = write_page(tmp_path / 'report', report_content(*arguments, **options), links)
-        browser.open(index, READY)
-        browser.settle()
-        return browser
-    browser.faults.clear()
-    browser.requests.clear()
-    yield open_report
-    assert browser.faults == []
-    assert [url for url in browser.requests if not url.startswith(('file:', 'about:'))] == []
-
-
-@pytest.fixture
-def small_page(page):
-    return page(small_detections(), small_annotations(), title='Small')
 
 
 def marks(browser):
@@ -95,70 +23,8 @@ def marks(browser):
         [e.className, e.closest('.row').querySelector('.name').textContent])'''))
 
 
-def slide(browser, name, value):
-    browser.run(f'''(() => {{ const e = document.getElementById('{name}'); e.value = {value};
-                    e.dispatchEvent(new Event('input')); }})()''')
-    browser.settle()
-
-
 def text(browser, selector):
     return browser.run(f'document.querySelector({json.dumps(selector)}).textContent')
-
-
-@settings(deadline=None, max_examples=60,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(case=cases())
-def test_matching_in_the_page_equals_python(small_page, case):
-    instances, drawn = case
-    annotations, detections = annotations_of(instances), grouped(detections_of(drawn))
-    options = EvaluationOptions(tiou_thresholds=THRESHOLDS)
-    content = report_content(detections, annotations, options)
-    results = small_page.run(f'{SCORE_IN_PAGE}({json.dumps(content)}, {list(THRESHOLDS)})')
-    result = evaluate_detections(annotations, detections, options)
-    expected_found = found_by_python(annotations, detections, content, options)
-    rows = [(video, label, *segment, score) for video, entries in detections.to_results().items()
-            for segment, label, score in (entry.values() for entry in entries)]
-    for column, (tiou, scored) in enumerate(zip(THRESHOLDS, results)):
-        assert scored['ap'] == pytest.approx(result.average_precision[:, column].tolist(),
-                                             abs=1e-12)
-        assert scored['ap'] == pytest.approx([activitynet_ap(instances, rows, label, tiou)
-                                              for label in result.class_names], abs=1e-12)
-        assert scored['found'] == expected_found[column]
-
-
-def found_by_python(annotations, detections, content, options):
-    """Per threshold and video of the page: the ground truth each detection finds, -1 for none."""
-    case = prepare_case(annotations, detections, options)
-    order = np.lexsort((-case.comparison.scores, case.comparison.detections.class_index))
-    truth_video = case.comparison.ground_truth.video_index
-    # the page numbers the truth of a video with ambiguous segments in between
-    place = np.array([row for name in case.truth
-                      for row, label in enumerate(case.truth[name].labels)
-                      if label in case.class_names], dtype=int)
-    assert len(place) == len(truth_video)
-    results = []
-    for found in activitynet_matches(case.comparison.ranked(), options.tiou_thresholds):
-        in_file_order = np.empty(len(order), dtype=int)
-        in_file_order[order] = np.where(found >= 0, place[found], -1)
-        video = case.comparison.detections.video_index
-        results.append([in_file_order[video == case.video_names.index(entry['name'])].tolist()
-                        for entry in content['videos']])
-    return results
-
-
-def test_real_results_give_the_scores_of_python(page, shared_data):
-    from sbp_tad.annotations import read_annotations
-    from sbp_tad.evaluation.detections import read_detections
-    folder = shared_data / 'eval'
-    browser = page(read_detections(folder / 'stpn_reproduced.json.gz'),
-                   read_annotations(folder / 'stpn_gt_210.json'))
-    expected = browser.run('model.data.evaluation.per_class')
-    for tiou in ('0.30', '0.40', '0.50', '0.60', '0.70'):
-        slide(browser, 'tiou', tiou)
-        rows = browser.run('charts.classRows()')
-        assert len(rows) == 20
-        for row in rows:
-            assert row['live'] == pytest.approx(expected[row['name']][tiou], abs=1e-12)
 
 
 def test_marks_follow_both_sliders(small_page):
@@ -409,7 +275,6 @@ def test_large_result_opens_fast(page):
 
 
 def test_screenshot_is_a_picture_in_both_themes(small_page, tmp_path):
-    from matplotlib.image import imread
     means = []
     for theme in ('light', 'dark'):
         small_page.run(f'''(() => {{ const e = document.getElementById('theme');
@@ -419,37 +284,3 @@ def test_screenshot_is_a_picture_in_both_themes(small_page, tmp_path):
         assert image.shape[:2] == (1000, 1440)
         means.append(image[..., :3].mean())
     assert means[0] > 0.8 and means[1] < 0.3
-
-
-def test_excluded_videos_and_unknown_labels_are_left_out():
-    content = report_content(small_detections(), small_annotations(),
-                             EvaluationOptions(excluded_videos=('second',)))
-    assert [video['name'] for video in content['videos']] == ['first', 'third']
-    assert content['labels'] == ('jump', 'run', 'Ambiguous') and content['numClasses'] == 2
-    assert content['notes'][1:] == ['Detections that lie in excluded videos: 1.']
-
-
-def test_annotation_without_classes_is_a_sentence():
-    empty = {'first': VideoAnnotation('first', 'test', 9.0, None, None, np.empty((0, 2)), ())}
-    with pytest.raises(EvaluationError, match='no ground truth to find'):
-        report_content(small_detections(), empty)
-
-
-def test_links_never_leave_the_folder(tmp_path):
-    (tmp_path / 'videos').mkdir()
-    (tmp_path / 'secret.mp4').write_bytes(b'x')
-    links = link_videos(tmp_path / 'report', tmp_path / 'videos', {
-        '../secret.mp4': tmp_path / 'videos' / '../secret.mp4',
-        'absent': tmp_path / 'videos' / 'absent.mp4'}, copy=True)
-    assert links == {} and not (tmp_path / 'report').exists()
-
-
-def test_folder_that_cannot_be_written_is_a_sentence(tmp_path):
-    (tmp_path / 'file').write_text('')
-    with pytest.raises(ReportError, match='Cannot write the report into .*Give a folder'):
-        write_page(tmp_path / 'file', report_content(small_detections()))
-    (tmp_path / 'videos').mkdir()
-    (tmp_path / 'videos' / 'a.mp4').write_bytes(b'x')
-    with pytest.raises(ReportError, match='Cannot copy .*Leave out --copy-videos'):
-        link_videos(tmp_path / 'file', tmp_path / 'videos',
-                    {'a': tmp_path / 'videos' / 'a.mp4'}, copy=True)
