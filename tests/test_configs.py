@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 
 from sbp_tad import datasets
@@ -68,7 +69,7 @@ def write_features_of(dataset: Config, folder: Path) -> None:
 
 
 def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
-    """Two clips a window, a narrow head, one step, no download; the rest as written."""
+    """Two clips a window, a narrow head, little memory, one step, no download; else as written."""
     cfg.load_from = None
     if cfg.model.get('neck'):
         cfg.model.neck.embed_channels = cfg.model.head.in_channels = 32
@@ -80,9 +81,14 @@ def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
     num_frames = max(2 * backbone.get('clip_len', 1), 16)
     if cfg.model.get('num_steps'):
         cfg.model.num_steps = num_frames
+    is_online = cfg.model.type == 'OnlineActionDetector'
+    if is_online:
+        cfg.model.head.update(channels=32, num_frames=num_frames, memory_frames=2)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(batch_size=1, num_workers=0, persistent_workers=False)
         loader.dataset.update(data_root=str(data_root), num_frames=num_frames)
+        if is_online:
+            loader.dataset.memory_frames = 2
         if loader.dataset.get('stride_frames'):
             loader.dataset.stride_frames = 1
         if loader.dataset.get('overlap'):
@@ -103,6 +109,8 @@ def test_the_promised_configs_are_there():
         'daotad_i3d-r50_full_768x25fps_thumos14',
         'daotad_i3d-r50_frozen-stage1_768x25fps_thumos14',
         'daotad_swin-t_sbp-r0.4_480x15fps_thumos14'}
+    assert {name for name in names if name.startswith('lstr')} == {
+        f'lstr_tsn-r50_{kind}_128s+32_thumos14' for kind in ('sbp-r5', 'full', 'frozen')}
     assert any('videomae-s' in name for name in names) and any('swin-t' in name for name in names)
 
 
@@ -125,9 +133,10 @@ def test_config_trains_and_validates(path, data_root, tmp_path, monkeypatch):
                if name in before and not before[name].equal(p)}
     parts = {name for name in ('backbone', 'neck', 'head') if cfg.model.get(name)}
     assert changed == parts - ({'backbone'} if '_frozen_' in path else set())
-    scores, _ = runner.message_hub.get_scalar('val/tad/average_mAP').data
+    best = cfg.default_hooks.checkpoint.save_best
+    scores, _ = runner.message_hub.get_scalar(f'val/{best}').data
     assert len(scores) == 1 and 0 <= scores[0] <= 1
-    assert list(tmp_path.glob('best_tad_average_mAP*.pth'))
+    assert list(tmp_path.glob(f'best_{best.replace("/", "_")}*.pth'))
 
 
 def test_daotad_warms_up_and_restarts(monkeypatch):
@@ -149,3 +158,21 @@ def test_daotad_warms_up_and_restarts(monkeypatch):
     cosine = 1e-4 + (1e-2 - 1e-4) * (1 + np.cos(np.pi * 50 / 100)) / 2
     assert rates[50 * 12] == pytest.approx(cosine, rel=0.01)
     assert rates[99 * 12] < 1.1e-4 and rates[1200] == pytest.approx(0.01)
+
+
+def test_lstr_is_trained_by_the_papers_numbers(monkeypatch):
+    """SBP paper, online detection: 4 fps, 128 s and 32 frames, r 0.2, batch 16, 25 epochs, Adam."""
+    monkeypatch.chdir(ROOT)
+    path, = [path for path in CONFIGS if 'lstr_tsn-r50_sbp-r5' in path]
+    cfg = launch.load_config(path)
+    head, dataset = cfg.model.head, cfg.train_dataloader.dataset
+    for part in (head, dataset, cfg.test_dataloader.dataset):
+        assert (part.num_frames, part.memory_frames, part.memory_stride) == (32, 128, 4)
+    assert (dataset.target_fps, cfg.test_dataloader.dataset.protocol) == (4, 213)
+    assert (cfg.model.backbone.keep_ratio, cfg.model.backbone.clip_len) == (0.2, 1)
+    assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (16, 25)
+    model = torch.nn.ModuleDict(dict(backbone=torch.nn.Linear(1, 1), head=torch.nn.Linear(1, 1)))
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    assert type(optimizer) is torch.optim.Adam
+    rates = [group['lr'] for group in optimizer.param_groups]
+    assert rates == pytest.approx([3e-6, 3e-6, 5e-5, 5e-5])

@@ -5,6 +5,7 @@ from sbp_tad.models.anchor_free_head import AnchorFreeHead
 from sbp_tad.models.data_preprocessor import TADDataPreprocessor
 from sbp_tad.models.detector import TemporalDetector
 from sbp_tad.models.fpn_neck import DaoTADNeck
+from sbp_tad.models.frame_cnn import FrameCNN
 from sbp_tad.models.gru_head import GRUHead
 from sbp_tad.models.image_backbones import ConvNeXt, ImageViT
 from sbp_tad.models.losses import AlignedDIoULoss, SigmoidFocalLoss
@@ -17,6 +18,7 @@ from sbp_tad.models.segmentation_head import SegmentationHead
 
 __all__ = [
     'ActionFormerNeck', 'AlignedDIoULoss', 'AnchorFreeHead', 'ConvNeXt', 'DaoTADNeck',
-    'GRUHead', 'ImageViT', 'LSTRHead', 'OnlineActionDetector', 'RetinaHead1d', 'SBPBackbone',
-    'SegmentationHead', 'SigmoidFocalLoss', 'TADDataPreprocessor', 'TemporalDetector'
+    'FrameCNN', 'GRUHead', 'ImageViT', 'LSTRHead', 'OnlineActionDetector', 'RetinaHead1d',
+    'SBPBackbone', 'SegmentationHead', 'SigmoidFocalLoss', 'TADDataPreprocessor',
+    'TemporalDetector'
 ]

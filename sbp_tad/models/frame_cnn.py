@@ -15,16 +15,25 @@ class FrameCNN(BaseModule):
 
     Args:
         channels: of the features; the layers before have fewer.
+        keep_places: return every place of the map as a feature of its own, a
+            vector (n, channels * H / 16 * W / 16). A mean over the map, which
+            is what follows else, forgets where in the frame something is, and
+            with it most of what moves between two frames.
+        frozen: leave the weights as they are drawn or loaded.
     """
 
-    def __init__(self, channels: int = 64, init_cfg: dict | None = None) -> None:
+    def __init__(self, channels: int = 64, keep_places: bool = False, frozen: bool = False,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
+        self.keep_places = keep_places
         widths = (3, channels // 4, channels // 2, channels, channels)
         self.layers = nn.Sequential(*[
             nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1),
                           nn.GroupNorm(8, after), nn.ReLU())
             for before, after in zip(widths, widths[1:])])
+        self.requires_grad_(not frozen)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Feature maps of frames (n, 3, H, W)."""
-        return self.layers(frames)
+        """Feature maps, or vectors, of frames (n, 3, H, W)."""
+        maps = self.layers(frames)
+        return maps.flatten(1) if self.keep_places else maps

@@ -17,3 +17,16 @@ def test_a_map_a_frame():
     again = network(changed)
     torch.testing.assert_close(again[[0, 2]], maps[[0, 2]])
     assert not torch.allclose(again[1], maps[1])
+
+
+def test_places_are_kept_as_features_of_their_own():
+    torch.manual_seed(0)
+    network, places = FrameCNN(32), FrameCNN(32, keep_places=True)
+    places.load_state_dict(network.state_dict())
+    frames = torch.randn(2, 3, 48, 32)
+    torch.testing.assert_close(places(frames), network(frames).flatten(1))
+
+
+def test_a_frozen_network_learns_nothing():
+    assert not any(p.requires_grad for p in FrameCNN(32, frozen=True).parameters())
+    assert all(p.requires_grad for p in FrameCNN(32).parameters())

@@ -1,11 +1,8 @@
 # ActionFormer's neck and head on ResNet-50 frame by frame, a quarter of the backward kept.
-_base_ = 'actionformer.py'
+_base_ = ['actionformer.py', 'tsn-r50_weights.py']
 
 model = dict(
     backbone=dict(
         type='SBPBackbone', keep_ratio=0.25, clip_len=1,
         backbone=dict(type='ResNet', depth=50, pretrained=None)),
     neck=dict(in_channels=2048))
-
-# Kinetics-400 weights of mmaction's TSN; its classification head is reported as unexpected.
-weights = 'https://download.openmmlab.com/mmaction/v1.0/recognition/tsn/tsn_imagenet-pretrained-r50_8xb32-1x1x8-100e_kinetics400-rgb/tsn_imagenet-pretrained-r50_8xb32-1x1x8-100e_kinetics400-rgb_20220906-2692d16c.pth'  # noqa: E501
