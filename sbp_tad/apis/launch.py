@@ -15,12 +15,16 @@ from mmengine.dist import init_dist, is_distributed
 from mmengine.runner import Runner
 
 from sbp_tad import compat
+from sbp_tad.checkpoint_safety import TrustCheckpoints
 from sbp_tad.errors import UserError
 from sbp_tad.registry import RUNNERS
 
 AMP_WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper', 'CpuAmpOptimWrapper',
                 'sbp_tad.CpuAmpOptimWrapper')
 WAIT_SECONDS = 7 * 24 * 3600
+# What a metric writes by default, and as which kinds of files.
+DUMPS = {'TADMetric': ('detections.json', ('.json', '.json.gz')),
+         'OnlineMetric': ('frame_scores.npz', ('.npz', ))}
 
 
 class ConfigError(UserError, ValueError):
@@ -47,6 +51,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
                         help='key=value pairs that override the config, such as '
                              'model.backbone.keep_ratio=0.5')
+    parser.add_argument('--trust-checkpoint', action=TrustCheckpoints)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how several processes are started')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
@@ -211,10 +216,11 @@ def scale_learning_rate(cfg: Config) -> None:
 
 
 def set_dump(cfg: Config, path: str | None) -> None:
-    """Write what testing finds: detections (``.json``, ``.json.gz``) or data samples (``.pkl``).
+    """Write what testing finds, in the form of the config's metric, or data samples (``.pkl``).
 
-    Without a path, detections go to ``detections.json`` in the work dir, so
-    that they are there also when some videos could not be read.
+    Without a path, detections go to ``detections.json`` in the work dir and
+    scores of online detection to ``frame_scores.npz``, so that they are there
+    also when some videos could not be read.
 
     Raises:
         ConfigError: another kind of file.
@@ -222,14 +228,17 @@ def set_dump(cfg: Config, path: str | None) -> None:
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) \
         else [cfg.test_evaluator]
     evaluators = list(evaluators)
-    if path and path.endswith(('.pkl', '.pickle')):
+    takes_samples = bool(path) and path.endswith(('.pkl', '.pickle'))
+    writers = [(evaluator, *DUMPS[name]) for evaluator in evaluators
+               if (name := str(evaluator['type']).removeprefix('sbp_tad.')) in DUMPS]
+    kinds = [suffix for _, _, suffixes in writers for suffix in suffixes] or ['.json', '.json.gz']
+    if takes_samples:
         evaluators.append(dict(type='DumpResults', out_file_path=path))
-    elif path and not path.endswith(('.json', '.json.gz')):
-        raise ConfigError(f'--dump writes .json, .json.gz or .pkl, got {path}.')
-    for evaluator in evaluators:
-        if evaluator['type'] in ('TADMetric', 'sbp_tad.TADMetric'):
-            default = evaluator.get('out_file') or str(Path(cfg.work_dir) / 'detections.json')
-            evaluator['out_file'] = path if path and '.json' in path else default
+    elif path and not path.endswith(tuple(kinds)):
+        raise ConfigError(f'--dump writes {", ".join(kinds)} or .pkl, got {path}.')
+    for evaluator, name, _ in writers:
+        default = evaluator.get('out_file') or str(Path(cfg.work_dir) / name)
+        evaluator['out_file'] = path if path and not takes_samples else default
     cfg.test_evaluator = evaluators
 
 

@@ -138,6 +138,16 @@ def test_dump(path, out_files, types):
     assert [e.out_file for e in cfg.test_evaluator if 'out_file' in e] == out_files
 
 
+@pytest.mark.parametrize('path, out_file', [
+    (None, 'work/frame_scores.npz'), ('x.npz', 'x.npz'), ('x.pkl', 'work/frame_scores.npz')])
+def test_dump_of_online_detection(path, out_file):
+    cfg = config(work_dir='work', test_evaluator=dict(type='sbp_tad.OnlineMetric'))
+    launch.set_dump(cfg, path)
+    assert cfg.test_evaluator[0].out_file == out_file
+    with pytest.raises(launch.ConfigError, match='--dump writes .npz or .pkl, got x.json'):
+        launch.set_dump(cfg, 'x.json')
+
+
 def test_dump_writes_known_kinds_only():
     with pytest.raises(launch.ConfigError, match='--dump writes .json, .json.gz or .pkl, got x.c'):
         launch.set_dump(config(test_evaluator=dict(type='TADMetric')), 'x.csv')

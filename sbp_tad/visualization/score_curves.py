@@ -1,0 +1,83 @@
+"""A picture of one streamed video: the score of each class over time, above what is annotated."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.visualization.timeline import (CHARACTER_INCHES, INK, LANE_INCHES, RIGHT_INCHES,
+                                            WIDTH_INCHES, TimelineError, _draw_ground_truth,
+                                            _draw_thumbnails, _palette, _Sheet, assign_lanes, shade)
+
+ROW_INCHES = 0.55
+LEAST_PEAK = 0.2
+
+
+def draw_scores(path: str | Path, title: str, times_seconds: np.ndarray, scores: np.ndarray,
+                ground_truth: VideoAnnotation, class_names: Sequence[str],
+                thumbnails: Sequence[np.ndarray] = ()) -> None:
+    """Write a PNG: frames, annotated actions, and a row of scores a class, over one time axis.
+
+    Classes that are not annotated and never score ``LEAST_PEAK`` have no row.
+
+    Args:
+        path: file to write; its folder is created.
+        title: headline, such as the name of the video.
+        times_seconds: (T,) moments at equal distances, at least two.
+        scores: (T, C) in [0, 1], those of the classes alone.
+        ground_truth: annotated segments and the duration of the video.
+        class_names: the C classes, in the order of the scores.
+        thumbnails: see :func:`draw_timeline`.
+
+    Raises:
+        TimelineError: the parts do not fit together.
+    """
+    duration = ground_truth.duration_seconds
+    if not duration or len(times_seconds) < 2 \
+            or scores.shape != (len(times_seconds), len(class_names)):
+        raise TimelineError(
+            'Scores: expected a duration, at least two moments and a score of each for '
+            f'{len(class_names)} classes, got {duration} s, {len(times_seconds)} moments and '
+            f'scores {scores.shape}.')
+    peaks = dict(zip(class_names, scores.max(axis=0)))
+    palette = _palette(class_names, [*ground_truth.labels, *(
+        name for name, peak in peaks.items() if peak >= LEAST_PEAK)])
+    rows = [name for name in class_names if name in palette]
+    lanes = assign_lanes(ground_truth.segments_seconds)
+    left = 0.5 + CHARACTER_INCHES * max(map(len, ['ground truth', *rows]))
+    sheet = _Sheet(left, WIDTH_INCHES - left - RIGHT_INCHES, duration)
+    strip = sheet.width * thumbnails[0].shape[0] / (
+        len(thumbnails) * thumbnails[0].shape[1]) if len(thumbnails) else 0.0
+    frames, upper, *panels = sheet.panels([
+        strip, LANE_INCHES * 1.3 * (lanes.max(initial=0) + 1), *[ROW_INCHES] * max(len(rows), 1)])
+    _draw_thumbnails(frames, thumbnails, duration)
+    _draw_ground_truth(upper, ground_truth, lanes, palette)
+    for axes, name in zip(panels, rows):
+        spans = ground_truth.segments_seconds[[label == name for label in ground_truth.labels]]
+        _draw_row(axes, name, palette[name], spans, times_seconds,
+                  scores[:, class_names.index(name)])
+    panels[-1].set_xlabel('time in seconds', color=INK)
+    sheet.write_head(title, f'scores of {len(rows)} of {len(class_names)} classes, 0 to 1')
+    sheet.figure.legend(
+        handles=[Patch(facecolor=shade(INK, 0.15), label='annotated span of the class'),
+                 Patch(facecolor=shade(INK, 0.7), label='score, told from what came before')],
+        loc='lower center', ncols=2, frameon=False, fontsize=9, labelcolor=INK)
+    sheet.save(path)
+
+
+def _draw_row(axes: Axes, name: str, colour: str, spans: np.ndarray, times_seconds: np.ndarray,
+              scores: np.ndarray) -> None:
+    """One class: its annotated spans pale, its score a filled step curve over them."""
+    for start, end in spans:
+        axes.axvspan(start, end, color=shade(colour, 0.15), linewidth=0)
+    ends = np.append(times_seconds, 2 * times_seconds[-1] - times_seconds[-2])
+    held = np.append(scores, scores[-1])  # a score holds until the next frame
+    axes.fill_between(ends, held, step='post', color=shade(colour, 0.7), linewidth=0)
+    axes.step(ends, held, where='post', color=colour, linewidth=1)
+    axes.set_ylim(0, 1.02)
+    axes.set_yticks([0.5], [name])
+    axes.axhline(0, color=colour, linewidth=0.8)
