@@ -24,6 +24,7 @@ from datetime import timedelta
 from pickle import UnpicklingError
 from typing import Any, Callable
 
+from sbp_tad.checkpoint_safety import guard_checkpoint_loading
 from sbp_tad.errors import UserError
 from sbp_tad.versions import check_versions, release, require_packages, require_pkg_resources
 
@@ -49,6 +50,7 @@ def prepare_stack() -> None:
     provide_importlib_metadata()
     provide_missing_drn()
     allow_mmengine_checkpoints()
+    guard_checkpoint_loading()
     repair_config_inheritance()
     register_parent_types()
     repair_negative_hue()
@@ -139,9 +141,8 @@ def allow_mmengine_checkpoints() -> None:
     weights: the message hub with its ``HistoryBuffer`` objects (numpy arrays
     and references to their statistics methods, pickled as ``getattr``) and
     numpy scalars. Exactly these become loadable; ``weights_only`` stays on
-    and every other object is still refused. For a checkpoint that holds more
-    and comes from a source you trust, set torch's own
-    ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1``.
+    and every other object is still refused, in words, by
+    :mod:`sbp_tad.checkpoint_safety`.
     """
     import numpy
     from mmengine.logging import HistoryBuffer

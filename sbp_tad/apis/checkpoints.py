@@ -4,7 +4,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -12,35 +11,25 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from sbp_tad.apis.launch import ConfigError
-from sbp_tad.errors import UserError
+from sbp_tad.checkpoint_safety import CheckpointError, weights_only
 
 HASH_BLOCK_BYTES = 1 << 20
-
-
-class CheckpointError(UserError, ValueError):
-    """A checkpoint is no checkpoint, or not one of this model."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """A local checkpoint on the CPU, from which no code is run.
 
-    torch before 2.4 cannot be told that mmengine's history objects are
-    harmless; there the file is trusted, as mmengine trusts it.
-
     Raises:
         ConfigError: there is no such file.
-        CheckpointError: it is no checkpoint, or holds more than weights and numbers.
+        CheckpointError: it is no checkpoint.
+        UntrustedCheckpointError: it holds more than weights and numbers.
     """
     if not Path(path).is_file():
         raise ConfigError(f'there is no checkpoint {path}; give a local file that training wrote, '
                           'such as work_dirs/.../best_*.pth.')
-    restricted = hasattr(torch.serialization, 'add_safe_globals')
     try:
-        content = torch.load(path, map_location='cpu', weights_only=restricted)
-    except UnpicklingError as error:
-        raise CheckpointError(f'{path}: not a checkpoint, or one that holds more than weights, '
-                              'numbers and history and would run code when it is read. Give one '
-                              'that tools/train.py wrote, or save its state_dict alone.') from error
+        with weights_only(path):
+            content = torch.load(path, map_location='cpu')
     except (RuntimeError, EOFError, KeyError) as error:
         reason = str(error).strip().split('\n')[0][:200]
         raise CheckpointError(f'{path}: not a readable checkpoint ({reason}). Give one that '

@@ -1,0 +1,124 @@
+"""No code of a checkpoint runs, on whatever way it comes in, unless the user says so."""
+import argparse
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+from sbp_tad.apis import launch
+from sbp_tad.apis.checkpoints import read_checkpoint
+from sbp_tad.checkpoint_safety import (REFUSE_VARIABLE, TRUST_VARIABLE, UntrustedCheckpointError,
+                                       weights_only)
+from sbp_tad.compat import prepare_stack
+
+ROOT = Path(__file__).parents[1]
+REFUSAL = ('evil.pth: not a checkpoint, or one that holds more .*mkdir.*--trust-checkpoint or set '
+           'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1')
+
+
+class Surprise:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path), )
+
+
+class Model(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(1, 1)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return self.linear(inputs)
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    for variable in (TRUST_VARIABLE, REFUSE_VARIABLE):
+        monkeypatch.setenv(variable, '0')  # so that what a test sets is undone
+        monkeypatch.delenv(variable)
+    prepare_stack()
+
+
+@pytest.fixture
+def evil(tmp_path):
+    """A checkpoint that makes a folder when it is unpickled."""
+    path = tmp_path / 'evil.pth'
+    torch.save(dict(state_dict=Model().state_dict(), meta=dict(x=Surprise(tmp_path / 'ran'))), path)
+    return path
+
+
+def run_with(**options):
+    def load(path):
+        Runner(Model(), str(path.parent), experiment_name=str(path).replace('/', '_'),
+               log_level='ERROR', **options, load_from=str(path)).load_or_resume()
+    return load
+
+
+WAYS = {
+    'load_from': run_with(), 'resume': run_with(resume=True), 'read': read_checkpoint,
+    'load_checkpoint': lambda path: load_checkpoint(Model(), str(path), logger='silent'),
+    'init_cfg': lambda path: _initialize(path),
+}
+
+
+def _initialize(path):
+    model = Model()
+    model.init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    model.init_weights()
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_every_way_refuses(way, evil):
+    with pytest.raises(UntrustedCheckpointError, match=REFUSAL):
+        WAYS[way](evil)
+    assert not (evil.parent / 'ran').exists() and REFUSE_VARIABLE not in os.environ
+
+
+@pytest.mark.parametrize('way', ['load_from', 'read'])
+def test_the_option_opts_in(way, evil):
+    parser = argparse.ArgumentParser()
+    launch.add_config_options(parser)
+    assert not parser.parse_args([]).trust_checkpoint and TRUST_VARIABLE not in os.environ
+    assert parser.parse_args(['--trust-checkpoint']).trust_checkpoint
+    WAYS[way](evil)
+    assert (evil.parent / 'ran').is_dir()
+
+
+def test_the_default_of_an_older_torch_does_not_matter(evil, monkeypatch):
+    """Before 2.6 torch.load took any pickle unless it was told otherwise."""
+    load = torch.load
+    monkeypatch.setattr(torch, 'load', lambda *args, **options: load(
+        *args, **{'weights_only': False, **options}))
+    for way in ('read', 'load_from'):
+        with pytest.raises(UntrustedCheckpointError):
+            WAYS[way](evil)
+    assert not (evil.parent / 'ran').exists()
+
+
+def test_sound_files_and_other_errors_pass(tmp_path):
+    torch.save(dict(state_dict=Model().state_dict()), tmp_path / 'good.pth')
+    assert 'state_dict' in CheckpointLoader.load_checkpoint(str(tmp_path / 'good.pth'))
+    with pytest.raises(FileNotFoundError):
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'absent.pth'))
+    with pytest.raises(KeyError), weights_only('x'):
+        raise KeyError('other')
+
+
+@pytest.mark.parametrize('tool, arguments', [
+    ('train.py', ['CONFIG', '--resume', 'EVIL']), ('test.py', ['CONFIG', 'EVIL']),
+    ('infer.py', ['EVIL', '--config', 'CONFIG', '--checkpoint', 'EVIL']),
+    ('extract_features.py', ['CONFIG', 'EVIL', '--out', 'OUT'])])
+def test_every_tool_offers_the_option(tool, arguments):
+    from importlib.util import module_from_spec, spec_from_file_location
+    spec = spec_from_file_location(tool[:-3], ROOT / 'tools' / tool)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert not module.parse_arguments(arguments).trust_checkpoint
+    assert module.parse_arguments([*arguments, '--trust-checkpoint']).trust_checkpoint
