@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from evaluation_cases import annotations_of, cases, detections_of
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from reference.average_precision import activitynet_ap
 from report_cases import slide
 
@@ -41,6 +41,10 @@ def grouped(detections: Detections) -> Detections:
 @settings(deadline=None, max_examples=60,
           suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=cases())
+@example(case=([('v', 'a', 3.0, 5.0), ('v', 'a', 2.0, 4.0)],  # equal tIoU, the second starts alike
+               [('v', 'a', 2.0, 6.0, 1.0)]))
+@example(case=([('v', 'a', 1.0, 2.0), ('v', 'a', 3.0, 4.0)],  # equal tIoU and gap, equal scores
+               [('v', 'a', 1.0, 4.0, 0.5), ('v', 'a', 1.0, 4.0, 0.5)]))
 def test_matching_in_the_page_equals_python(small_page, case):
     instances, drawn = case
     annotations, detections = annotations_of(instances), grouped(detections_of(drawn))
