@@ -14,13 +14,13 @@ from sbp_tad.datasets import TemporalDetectionDataset
 from sbp_tad.registry import DATASETS, MODELS
 
 
-def load_detector(cfg: Config, checkpoint: str | Path, device: str, kind: type[nn.Module]
-                  ) -> tuple[nn.Module, dict[str, Any]]:
+def load_detector(cfg: Config, checkpoint: str | Path | None, device: str,
+                  kind: type[nn.Module]) -> tuple[nn.Module, dict[str, Any]]:
     """The config's detector with the weights of a checkpoint, evaluating.
 
     Args:
         cfg: with the ``model``.
-        checkpoint: file with the trained weights.
+        checkpoint: file with the trained weights; None leaves them as they are drawn.
         device: of :func:`choose_device`.
         kind: what the detector must be.
 
@@ -31,12 +31,13 @@ def load_detector(cfg: Config, checkpoint: str | Path, device: str, kind: type[n
         ConfigError, CheckpointError: no such checkpoint, or one of another model.
         InferenceError: a detector of another kind.
     """
-    content = read_checkpoint(checkpoint)
+    content = {} if checkpoint is None else read_checkpoint(checkpoint)
     model = MODELS.build(cfg.model)
     if not isinstance(model, kind):
         raise InferenceError(f'inference needs {_a(kind)} over windows of videos, the config has '
                              f'{type(model).__name__}.')
-    load_weights(model, content, checkpoint)
+    if checkpoint is not None:
+        load_weights(model, content, checkpoint)
     meta = content.get('meta', {}).get('dataset_meta') or {}
     return model.to(device).eval(), meta
 

@@ -52,7 +52,8 @@ class OnlineInferencer:
         config: path of a config, the config itself, or the name of a recipe
             (stem of a config file of this project).
         checkpoint: file with the trained weights; its class names go before
-            those of the config.
+            those of the config. None leaves the weights as they are drawn, to
+            measure time.
         device: ``'auto'`` (CUDA where there is one, else the CPU), ``'cpu'``,
             ``'cuda'`` or ``'cuda:N'``.
 
@@ -69,7 +70,7 @@ class OnlineInferencer:
         ...     print(step.time_seconds, inferencer.label(step))
     """
 
-    def __init__(self, config: str | Path | Config, checkpoint: str | Path,
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path | None,
                  device: str = 'auto') -> None:
         cfg = config if isinstance(config, Config) else load_config(find_config(config))
         init_default_scope(cfg.get('default_scope', 'sbp_tad'))

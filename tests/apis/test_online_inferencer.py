@@ -1,7 +1,6 @@
 """A stream scored step by step: as testing scores it, in bounded memory, with typed errors."""
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from sbp_tad.apis import launch
 from sbp_tad.apis.checkpoints import CheckpointError
 from sbp_tad.apis.inference_inputs import InferenceError
+from sbp_tad.apis.online_benchmark import held_bytes
 from sbp_tad.apis.online_inferencer import OnlineInferencer
 from sbp_tad.apis.stream_sources import StreamError, open_stream
 from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
@@ -94,13 +94,6 @@ def test_frames_in_memory_are_scored_as_their_file(small_video, make_inferencer)
     from_frames = [step.scores for step in inferencer(frames, fps=10)]
     assert len(from_file) == 24  # 4 s at 6 fps
     np.testing.assert_array_equal(from_file, from_frames)
-
-
-def held_bytes(state):
-    """Bytes that a state holds on to, the storage behind its views included."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.tell()
 
 
 @pytest.mark.slow

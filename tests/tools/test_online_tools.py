@@ -1,0 +1,79 @@
+"""The tools that stream: lines as they come, figures as JSON, a sentence for a user's error."""
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from sbp_tad.apis import launch
+from sbp_tad.apis.inference_inputs import InferenceError
+from sbp_tad.apis.stream_sources import StreamError
+from sbp_tad.registry import MODELS
+
+ROOT = Path(__file__).parents[2]
+CONFIG = 'online_gru_cnn4_sbp-r4_toy'
+
+
+def load_tool(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """Weights as they are drawn, with scores that differ."""
+    torch.manual_seed(0)
+    model = MODELS.build(launch.load_config(launch.find_config(CONFIG)).model)
+    torch.nn.init.normal_(model.head.classifier.weight, std=3)
+    path = tmp_path_factory.mktemp('weights') / 'weights.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return str(path)
+
+
+def stream(source, checkpoint, capsys, *options):
+    load_tool('infer_online').main(
+        [str(source), '--config', CONFIG, '--checkpoint', checkpoint, '--device', 'cpu', *options])
+    return capsys.readouterr().out.splitlines()
+
+
+def test_lines_say_when_another_action_begins(small_video, checkpoint, capsys):
+    rows = [json.loads(line) for line in stream(small_video, checkpoint, capsys, '--json')]
+    assert [row['frame_index'] for row in rows] == list(range(24))  # 4 s at 6 fps
+    assert all(sum(row['scores'].values()) == pytest.approx(1, abs=1e-5) for row in rows)
+    best = [max(row['scores'], key=row['scores'].get) for row in rows]
+    starts = [index for index, name in enumerate(best)
+              if name != (best[index - 1] if index else 'background')]
+    lines = stream(small_video, checkpoint, capsys)
+    assert len(lines) == len(starts) > 0
+    for line, index in zip(lines, starts):
+        seconds, _, name, score = line.split()
+        assert float(seconds) == pytest.approx(index / 6, abs=0.006)
+        assert name == ('-' if best[index] == 'background' else best[index])
+        assert float(score) == pytest.approx(max(rows[index]['scores'].values()), abs=0.006)
+
+
+def test_a_number_is_a_camera(checkpoint, capsys):
+    with pytest.raises(StreamError, match='there is no camera 99'):
+        stream('99', checkpoint, capsys)
+
+
+def test_benchmark_writes_its_figures(tmp_path, capsys, monkeypatch):
+    tool = load_tool('benchmark_online')
+    monkeypatch.setattr(tool.torch, 'set_num_threads', lambda number: None)
+    path = tmp_path / 'figures.json'
+    tool.main([CONFIG, '--steps', '5', '--warm-up', '1', '--size', '30', '40', '--device', 'cpu',
+               '--json', str(path)])
+    content = json.loads(path.read_text())
+    assert content['config'] == CONFIG and content['num_steps'] == 5
+    assert content['frame_size'] == [30, 40] and content['frames_per_second'] > 0
+    assert set(content['latency_seconds']) == {'median', 'p95', 'p99', 'max'}
+    printed = capsys.readouterr().out
+    for words in ('frames a second', 'times real time', 'latency, p99', 'peak memory'):
+        assert words in printed
+    with pytest.raises(InferenceError, match='--threads must be at least 1, got 0'):
+        tool.main([CONFIG, '--threads', '0'])

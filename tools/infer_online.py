@@ -1,0 +1,53 @@
+#!/usr/bin/env python
+"""Say which action is on in a stream, while it is on."""
+from __future__ import annotations
+
+import argparse
+import json
+
+from sbp_tad.apis import launch
+from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.online_inferencer import OnlineInferencer, OnlineStep
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; ``--help`` explains every option."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', help='a video file, or the index of a camera')
+    parser.add_argument('--config', required=True, help='config of the detector, or the name of '
+                        'a recipe')
+    parser.add_argument('--checkpoint', required=True, help='its trained weights')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--fps', type=float, help='of a camera that does not tell')
+    parser.add_argument('--json', action='store_true',
+                        help='a JSON line for every frame, with the scores of all classes')
+    launch.add_config_options(parser)
+    return parser.parse_args(argv)
+
+
+def step_json(step: OnlineStep, class_names: tuple[str, ...]) -> str:
+    """The step as a line of JSON."""
+    scores = dict(zip(('background', *class_names), map(float, step.scores)))
+    return json.dumps(dict(frame_index=step.frame_index, time_seconds=step.time_seconds,
+                           latency_seconds=step.latency_seconds, scores=scores))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print a line whenever another action begins, or for every frame."""
+    arguments = parse_arguments(argv)
+    cfg = launch.load_config(launch.find_config(arguments.config), arguments.cfg_options)
+    inferencer = OnlineInferencer(cfg, arguments.checkpoint, arguments.device)
+    source = int(arguments.source) if arguments.source.isdecimal() else arguments.source
+    before: str | None = None
+    for step in inferencer(source, arguments.fps):
+        label = inferencer.label(step)
+        if arguments.json:
+            print(step_json(step, inferencer.class_names), flush=True)
+        elif label != before:
+            print(f'{step.time_seconds:8.2f} s  {label or "-"}  {step.scores.max():.2f}',
+                  flush=True)
+        before = label
+
+
+if __name__ == '__main__':
+    run_main(main)
