@@ -25,6 +25,7 @@ from sbp_tad.evaluation.options import (EMPTY_DETECTION_RULES, GROUND_TRUTH_RULE
                                         parse_tiou_thresholds)
 from sbp_tad.evaluation.per_video import score_videos
 from sbp_tad.evaluation.report import print_frame_result, print_result
+from sbp_tad.provenance import file_fingerprint, run_facts
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -193,6 +194,14 @@ def write_json(content: dict[str, Any], path: Path) -> None:
         raise EvaluationError(f'Cannot write the result to {path}: {error.strerror}.') from error
 
 
+def provenance(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Software and the scored files, by their bytes."""
+    given = {name: getattr(arguments, name, None)
+             for name in ('ground_truth', 'predictions', 'online')}
+    return dict(run_facts(), files={name: file_fingerprint(path)
+                                    for name, path in given.items() if path is not None})
+
+
 def main(argv: list[str] | None = None) -> int:
     """Evaluate, print, and write where asked."""
     arguments = parse_arguments(argv)
@@ -206,7 +215,8 @@ def main(argv: list[str] | None = None) -> int:
         print_result(result, **details)
     if arguments.json:
         parts = {name: part.to_json() for name, part in details.items()}
-        write_json({**result.to_json(), **parts}, arguments.json)
+        write_json({**result.to_json(), **parts, 'provenance': provenance(arguments)},
+                   arguments.json)
     return 0
 
 

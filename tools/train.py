@@ -21,7 +21,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--diff-rank-seed', action='store_true',
                         help='another seed for each process')
     parser.add_argument('--deterministic', action='store_true',
-                        help='deterministic cuDNN, slower')
+                        help='only operations that repeat to the bit, also on CUDA; an operation '
+                             'that has no such form ends the run')
     return parser.parse_args(argv)
 
 

@@ -12,7 +12,8 @@ default_hooks = dict(
     sync_buffers=dict(type='SyncBuffersHook'),
     training_state=dict(type='TrainingStateHook'),
     # action='skip' leaves out an update with a NaN or an infinity instead of ending
-    finite_numbers=dict(type='FiniteNumbersHook'))
+    finite_numbers=dict(type='FiniteNumbersHook'),
+    provenance=dict(type='ProvenanceHook'))
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -1,7 +1,6 @@
 """Weights from files: read safely, found complete, known by their bytes."""
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from torch import nn
 
 from sbp_tad.apis.launch import ConfigError
 from sbp_tad.checkpoint_safety import CheckpointError, weights_only
-
-HASH_BLOCK_BYTES = 1 << 20
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -72,12 +69,3 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | Pa
             f'{first}: {tuple(shapes[first])} and not {tuple(wanted[first])}. Give a checkpoint '
             'of this config.')
     _load_checkpoint_to_model(model, dict(checkpoint))
-
-
-def file_sha256(path: str | Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

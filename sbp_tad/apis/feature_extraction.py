@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from sbp_tad.apis.checkpoints import file_sha256, load_weights, read_checkpoint
+from sbp_tad.apis.checkpoints import load_weights, read_checkpoint
 from sbp_tad.apis.clip_plan import ClipPlan, make_plan
 from sbp_tad.apis.launch import config_faults, start_processes
 from sbp_tad.datasets import FeatureGrid, TemporalDetectionDataset
@@ -27,6 +27,7 @@ from sbp_tad.datasets.feature_files import (WRITERS, import_h5py, read_sidecar, 
 from sbp_tad.errors import UserError
 from sbp_tad.models import TemporalDetector
 from sbp_tad.paths import path_within
+from sbp_tad.provenance import file_sha256
 from sbp_tad.registry import DATASETS, MODELS
 from sbp_tad.structures import Window
 

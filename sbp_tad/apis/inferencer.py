@@ -15,7 +15,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_p
 from mmengine.infer import BaseInferencer
 from mmengine.registry import init_default_scope
 
-from sbp_tad.apis.checkpoints import file_sha256, load_weights, read_checkpoint
+from sbp_tad.apis.checkpoints import load_weights, read_checkpoint
 from sbp_tad.apis.inference_inputs import InferenceError, InputVideo, OneInput, list_videos
 from sbp_tad.apis.inference_progress import VideoProgress
 from sbp_tad.apis.inference_results import Detection, ResultFolder, VideoDetections
@@ -26,6 +26,8 @@ from sbp_tad.evaluation.detections import VideoColumns
 from sbp_tad.evaluation.metrics import TADMetric, window_columns
 from sbp_tad.evaluation.post_processing import PostProcessing, best_candidates, merge_windows
 from sbp_tad.models import TemporalDetector
+from sbp_tad.paths import path_within
+from sbp_tad.provenance import file_sha256
 from sbp_tad.registry import DATASETS, INFERENCERS, METRICS, MODELS
 from sbp_tad.structures import TADDataSample
 from sbp_tad.visualization.timeline import ScoredSegments, draw_timeline
@@ -247,7 +249,7 @@ class TADInferencer(BaseInferencer):
 
 
 def _picture(vis_dir: str | Path, video: InputVideo) -> Path:
-    return Path(vis_dir) / f'{video.video_id}.png'
+    return path_within(vis_dir, f'{video.video_id}.png')
 
 
 def choose_device(device: str) -> str:

@@ -156,8 +156,15 @@ def skip_validation(cfg: Config) -> None:
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:
-    """``'auto'`` goes on from the newest checkpoint of the work dir, a path from that one."""
+    """``'auto'`` goes on from the newest checkpoint of the work dir, a path from that one.
+
+    A run that was killed before its first checkpoint begins again, from the
+    weights that its config loads.
+    """
     if resume is None:
+        return
+    if resume == 'auto' and cfg.get('load_from') and \
+            not (Path(cfg.work_dir) / 'last_checkpoint').is_file():
         return
     cfg.resume = True
     cfg.load_from = None if resume == 'auto' else resume
@@ -201,6 +208,8 @@ def set_randomness(cfg: Config, seed: int | None, diff_rank_seed: bool = False,
     cfg.randomness = {**cfg.get('randomness', {}), **{k: v for k, v in chosen.items() if v}}
     if seed is not None:
         cfg.randomness.seed = seed
+    if cfg.randomness.get('deterministic'):  # asked for by cuBLAS, before CUDA begins
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 
 
 def scale_learning_rate(cfg: Config) -> None:

@@ -3,8 +3,9 @@ from sbp_tad.engine.cpu_amp import CpuAmpOptimWrapper
 from sbp_tad.engine.detection_visualization import DetectionVisualizationHook
 from sbp_tad.engine.finite_numbers import FiniteNumbersHook
 from sbp_tad.engine.keep_ratio import KeepRatioSchedule
+from sbp_tad.engine.provenance_hook import ProvenanceHook
 from sbp_tad.engine.saved_memory import SavedMemoryHook
 from sbp_tad.engine.training_state import TrainingStateHook
 
 __all__ = ['CpuAmpOptimWrapper', 'DetectionVisualizationHook', 'FiniteNumbersHook',
-           'KeepRatioSchedule', 'SavedMemoryHook', 'TrainingStateHook']
+           'KeepRatioSchedule', 'ProvenanceHook', 'SavedMemoryHook', 'TrainingStateHook']

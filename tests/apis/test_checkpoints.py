@@ -1,12 +1,11 @@
 """Checkpoints: read without running code, and whole or not at all."""
-import hashlib
 import pickle
 
 import pytest
 import torch
 from torch import nn
 
-from sbp_tad.apis.checkpoints import CheckpointError, file_sha256, load_weights, read_checkpoint
+from sbp_tad.apis.checkpoints import CheckpointError, load_weights, read_checkpoint
 from sbp_tad.apis.launch import ConfigError
 
 
@@ -61,9 +60,3 @@ def test_no_weight_stays_as_it_was_drawn():
     with pytest.raises(CheckpointError, match=r'1 weights of the model in another shape, the first '
                                               r'is 0.bias: \(4,\) and not \(3,\)'):
         load_weights(model(), state, 'x.pth')
-
-
-def test_the_hash_is_that_of_the_bytes(tmp_path):
-    content = bytes(range(256)) * 9000  # more than one block
-    (tmp_path / 'x').write_bytes(content)
-    assert file_sha256(tmp_path / 'x') == hashlib.sha256(content).hexdigest()

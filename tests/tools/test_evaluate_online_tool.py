@@ -12,6 +12,7 @@ from sbp_tad.apis.command_line import run_main
 from sbp_tad.datasets.thumos14 import THUMOS14_CLASSES
 from sbp_tad.evaluation.frame_evaluation import evaluate_frames
 from sbp_tad.evaluation.frame_scores import write_frame_scores
+from sbp_tad.provenance import file_sha256
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +42,9 @@ def test_json_and_table_hold_the_figures(run, file, tmp_path, smooth):
                                *(['--smooth'] if smooth else []))
     assert (status, errors) == (0, '')
     expected = evaluate_frames(frame_scores(), smooth).to_json()
-    assert json.loads((tmp_path / 'out.json').read_text()) == expected
+    found = json.loads((tmp_path / 'out.json').read_text())
+    assert found.pop('provenance')['files']['online']['sha256'] == file_sha256(file)
+    assert found == expected
     assert f'{100 * expected["per_class"]["action 0"]:.2f}' in text
 
 

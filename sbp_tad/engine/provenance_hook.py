@@ -1,0 +1,64 @@
+"""What a run came from, written beside its results before it begins."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from sbp_tad.provenance import file_fingerprint, list_fingerprint, run_facts
+from sbp_tad.registry import HOOKS
+
+FILE_NAME = 'provenance.json'
+
+
+@HOOKS.register_module()
+class ProvenanceHook(Hook):
+    """Write ``provenance.json`` into the work dir, one entry for ``train`` and ``test`` each.
+
+    An entry holds command, time, environment, git state, seed, config, the
+    checkpoint, and of the data set its annotation, the sizes of its files and
+    its protocol. A later run of the same kind replaces the entry.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Write the entry ``train``."""
+        self._write(runner, 'train', runner.train_dataloader)
+
+    def before_test(self, runner: Runner) -> None:
+        """Write the entry ``test``."""
+        self._write(runner, 'test', runner.test_dataloader)
+
+    @master_only
+    def _write(self, runner: Runner, phase: str, loader: Any) -> None:
+        path = Path(runner.work_dir) / FILE_NAME
+        try:
+            entries = json.loads(path.read_text(encoding='utf-8'))
+        except (OSError, ValueError):  # absent, or cut off by a kill
+            entries = {}
+        cfg = runner.cfg
+        entries[phase] = dict(
+            run_facts(), seed=runner.seed, deterministic=runner.deterministic,
+            checkpoint=cfg.get('load_from') and file_fingerprint(cfg.load_from),
+            config=dict(file=cfg.filename, text=cfg.pretty_text),
+            evaluator=cfg.get('test_evaluator'), datasets=dataset_facts(loader.dataset))
+        path.write_text(json.dumps(entries, indent=1, default=str) + '\n', encoding='utf-8')
+
+
+def dataset_facts(dataset: Any) -> list[dict[str, Any]]:
+    """Protocol and fingerprint of a data set, or of those that it is made of."""
+    parts = getattr(dataset, 'datasets', None) or \
+        ([dataset.dataset] if hasattr(dataset, 'dataset') else [])
+    if parts:
+        return [facts for part in parts for facts in dataset_facts(part)]
+    facts = dict(type=type(dataset).__name__, items=len(dataset),
+                 protocol=getattr(dataset, 'metainfo', {}))
+    if getattr(dataset, 'ann_file', None):
+        facts['annotation'] = file_fingerprint(dataset.ann_file)
+    if hasattr(dataset, 'get_data_info'):
+        names = (dataset.get_data_info(index).get('filename') for index in range(len(dataset)))
+        facts['files'] = list_fingerprint(name for name in names if name)
+    return [facts]
