@@ -234,7 +234,7 @@ def probe_model(cfg: Config) -> ModelProbe:
     if not isinstance(detector, TemporalDetector):
         raise ConfigError(f'memory is measured for a TemporalDetector, the model is a '
                           f'{type(detector).__name__}.')
-    batch_size, dataset = _first_loader(cfg)
+    batch_size, dataset = first_loader(cfg)
     size = frame_size(dataset.get('pipeline') or ())
     per_step = frames_per_step(detector.train(), size)
     if detector.num_steps:
@@ -243,7 +243,7 @@ def probe_model(cfg: Config) -> ModelProbe:
                       BackboneShape(clip_frames(detector), per_step))
 
 
-def _first_loader(cfg: Config) -> tuple[int, dict]:
+def first_loader(cfg: Config) -> tuple[int, dict]:
     """Batch size and data set of the training loader, or of the first that there is."""
     loaders = (cfg.get(f'{role}_dataloader') for role in ('train', 'val', 'test'))
     loader = next((loader for loader in loaders if loader), None)
@@ -288,7 +288,7 @@ def add_current_share(report: DatasetReport, cfg: Config, videos: Sequence[Video
                       ) -> None:
     """Fill in the share of segments that the config's own windows and levels serve."""
     head = cfg.model.get('head') or {}
-    _, dataset = _first_loader(cfg)
+    _, dataset = first_loader(cfg)
     stride, fps = dataset.get('stride_frames'), dataset.get('target_fps')
     if report.advice is None or not (stride or fps):
         return

@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from sbp_tad.errors import UserError
+from sbp_tad.models.clip_memory import ClipCost
 from sbp_tad.models.detector import TemporalDetector
+from sbp_tad.models.head_memory import FeatureShape, neck_head_bytes
 from sbp_tad.models.saved_memory import meter_saved_memory
 from sbp_tad.models.sbp_backbone import SBPBackbone
 from sbp_tad.sbp import SBPConfig, keep_count
-from sbp_tad.structures import TADDataSample, Window
 
 PLAIN_UNIT_FRAMES = 16  # of a backbone without clips
 OPTIMIZER_COPIES = 4  # weight, gradient and AdamW's two moments
@@ -29,18 +29,6 @@ OPTIMIZER_COPIES = 4  # weight, gradient and AdamW's two moments
 
 class MemoryEstimateError(UserError, ValueError):
     """A model whose memory cannot be measured this way."""
-
-
-@dataclass(frozen=True)
-class ClipCost:
-    """Bytes saved for so many clips: ``shared + clips * each``, measured at one and two."""
-
-    shared: int
-    each: int
-
-    def bytes(self, num_clips: int) -> int:
-        """Of ``num_clips`` clips that are backpropagated together."""
-        return self.shared + num_clips * self.each
 
 
 @dataclass(frozen=True)
@@ -123,7 +111,7 @@ def _sbp_bytes(detector: TemporalDetector, keep_ratio: float, num_clips: int, ba
     """
     backbone: SBPBackbone = detector.backbone
     kept = batch_size * keep_count(keep_ratio, num_clips)
-    with _full_clips(backbone, keep_ratio):
+    with full_clips(backbone, keep_ratio):
         cost = _clip_cost(detector, frame_size)
     if backbone.tokens is not None:
         return neck_head + cost.bytes(batch_size * num_clips)
@@ -134,7 +122,7 @@ def _sbp_bytes(detector: TemporalDetector, keep_ratio: float, num_clips: int, ba
 
 
 @contextmanager
-def _full_clips(backbone: SBPBackbone, keep_ratio: float) -> Iterator[None]:
+def full_clips(backbone: SBPBackbone, keep_ratio: float) -> Iterator[None]:
     """Every clip is backpropagated directly; of the tokens, ``keep_ratio``."""
     before = backbone.config
     if backbone.tokens is None:
@@ -150,7 +138,7 @@ def _full_clips(backbone: SBPBackbone, keep_ratio: float) -> Iterator[None]:
 def _clip_cost(detector: TemporalDetector, frame_size: tuple[int, int]) -> ClipCost:
     unit = clip_frames(detector)
     one, two = (_encoder_bytes(detector, clips * unit, frame_size) for clips in (1, 2))
-    return ClipCost(max(0, 2 * one - two), two - one)
+    return ClipCost.through(one, two)
 
 
 def _encoder_bytes(detector: TemporalDetector, num_frames: int, frame_size: tuple[int, int]
@@ -175,39 +163,15 @@ def _encode(detector: TemporalDetector, num_frames: int, frame_size: tuple[int, 
     return features
 
 
-class _RandomFeatures(nn.Module):
-    """Stands in for a backbone: features that need a gradient, whatever comes in."""
-
-    def __init__(self, shape: tuple[int, int, int], requires_grad: bool) -> None:
-        super().__init__()
-        self.features = torch.randn(shape).requires_grad_(requires_grad)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(1, C', T')."""
-        return self.features
-
-
 def _neck_head_bytes(detector: TemporalDetector, num_frames: int, frame_size: tuple[int, int]
                      ) -> int:
     """Saved by neck, head and losses for one window with one action in its middle."""
     unit = clip_frames(detector)
     with torch.no_grad():
         _, channels, steps = _encode(detector, unit, frame_size).shape
-    backbone = detector.backbone
-    trained = any(parameter.requires_grad for parameter in backbone.parameters())
-    shape = (1, channels, -(-num_frames * steps // unit))
-    window = Window('', 0.0, num_frames, 1.0, 1.0, num_frames)
-    sample = TADDataSample(metainfo=dict(window=window, video_id='', error=None))
-    middle = torch.tensor([[0.4, 0.6]], dtype=torch.float64) * num_frames
-    sample.gt_instances = InstanceData(segments_seconds=middle, labels=torch.tensor([0]))
-    try:
-        detector.backbone = _RandomFeatures(shape, trained)
-        with meter_saved_memory(detector) as meter:
-            losses = detector.loss(torch.empty(1, 3, num_frames, 1, 1), [sample])
-        del losses
-    finally:
-        detector.backbone = backbone
-    return meter.bytes
+    trained = any(parameter.requires_grad for parameter in detector.backbone.parameters())
+    shape = FeatureShape(channels, unit, steps, trained)
+    return neck_head_bytes(detector, num_frames, shape).saved
 
 
 def _weight_bytes(model: nn.Module) -> int:

@@ -1,0 +1,44 @@
+"""``tools/plan_memory.py`` as it is called: table, JSON, exit status."""
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from sbp_tad.apis.command_line import run_main
+
+ROOT = Path(__file__).parents[2]
+TOY = str(ROOT / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py')
+
+
+@pytest.fixture
+def run(capsys):
+    """Call the tool in this process; returns (status, stdout, stderr)."""
+    main = runpy.run_path(str(ROOT / 'tools' / 'plan_memory.py'))['main']
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            run_main(main, list(map(str, arguments)))
+        return (caught.value.code, *capsys.readouterr())
+    return call
+
+
+@pytest.mark.parametrize('budget, status', [('8GiB', 0), ('64MiB', 1)])
+def test_status_table_and_json(run, tmp_path, budget, status):
+    found, printed, errors = run(TOY, '--budget', budget, '--json', tmp_path / 'plan.json')
+    assert (found, errors) == (status, '')
+    assert 'Training memory: batch 8, 96 frames' in printed
+    assert ('as configured' in printed) == (status == 0)
+    content = json.loads((tmp_path / 'plan.json').read_text())
+    assert content['configured']['batch_size'] == 8
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (('--budget', 'much'), 'memory budget must be a number'),
+    (('--budget', '1KiB'), 'nothing fits 0.0 MiB: the smallest setting'),
+    (('--budget', '1GiB', '--json', '/nowhere/plan.json'), 'cannot write the plan to')])
+def test_errors_are_a_sentence(run, arguments, message):
+    status, _, errors = run(TOY, *arguments)
+    assert status == 2 and message in errors and 'Traceback' not in errors

@@ -1,0 +1,54 @@
+#!/usr/bin/env python
+"""Will it fit? Predict the training memory of a config, and propose settings for a budget.
+
+Needs no GPU, no data and no weights: the backbone runs as shapes alone. Exit status: 0 the config
+fits as it is, 1 other settings do, 2 none does or the plan could not be made.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from sbp_tad.apis import memory_planning as planning
+from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.launch import ConfigError, load_config
+from sbp_tad.models.memory_proposals import parse_budget
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; ``--help`` explains every option."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of this project or of mmaction')
+    parser.add_argument('--budget', required=True, metavar='SIZE',
+                        help='memory of one device, such as 8GiB')
+    parser.add_argument('--amp', action=argparse.BooleanOptionalAction,
+                        help='plan for mixed precision or not (default: as the config says)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        help='key=value pairs that override the config')
+    parser.add_argument('--json', type=Path, metavar='OUT', help='also write the plan here')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the plan, write it where asked; 0 if the config fits, else 1."""
+    arguments = parse_arguments(argv)
+    budget = parse_budget(arguments.budget)
+    cfg = load_config(arguments.config, arguments.cfg_options)
+    plan = planning.plan_memory(cfg, budget, arguments.amp)
+    planning.print_plan(plan)
+    if arguments.json:
+        try:
+            arguments.json.write_text(json.dumps(planning.plan_to_json(plan), indent=2) + '\n',
+                                      encoding='utf-8')
+        except OSError as error:
+            raise ConfigError(f'cannot write the plan to {arguments.json}: '
+                              f'{error.strerror}.') from error
+    return 0 if 'as configured' in plan.proposals else 1
+
+
+if __name__ == '__main__':
+    run_main(main)
