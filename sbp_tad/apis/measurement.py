@@ -60,12 +60,17 @@ def measure(case: BenchmarkCase) -> Measurement:
         steps = [_step(network, video, case) for _ in range(case.repeats)]
         return Measurement(saved, peak_bytes, steps, steps)
     full_network = _build(replace(case, variant='full', keep_ratio=1.0))
-    _step(full_network, video, case)
-    steps, full = [], []
-    for _ in range(case.repeats):
-        full.append(_step(full_network, video, case))
-        steps.append(_step(network, video, case))
+    steps, full = alternate(lambda: _step(network, video, case),
+                            lambda: _step(full_network, video, case), case.repeats)
     return Measurement(saved, peak_bytes, steps, full)
+
+
+def alternate(step: Callable[[], StepSeconds], full_step: Callable[[], StepSeconds], repeats: int
+              ) -> tuple[list[StepSeconds], list[StepSeconds]]:
+    """Steps and steps of full backpropagation in turns, after one of these to warm up."""
+    full_step()
+    pairs = [(full_step(), step()) for _ in range(repeats)]
+    return [step for _, step in pairs], [full for full, _ in pairs]
 
 
 def _build(case: BenchmarkCase) -> BenchmarkNetwork:
@@ -74,13 +79,21 @@ def _build(case: BenchmarkCase) -> BenchmarkNetwork:
 
 
 def _step(network: nn.Module, video: Tensor, case: BenchmarkCase) -> StepSeconds:
+    def loss() -> Tensor:
+        with torch.autocast(video.device.type, torch.bfloat16, enabled=case.amp):
+            return network(video)
+
+    return time_step(network, loss, video.device)
+
+
+def time_step(network: nn.Module, loss: Callable[[], Tensor], device: torch.device) -> StepSeconds:
+    """Time of ``loss()``, a scalar of the network, and of its backward."""
     network.zero_grad()
-    start, wall_start = _now(video.device), time.perf_counter()
-    with torch.autocast(video.device.type, torch.bfloat16, enabled=case.amp):
-        loss = network(video)
-    middle = _now(video.device)
-    loss.backward()
-    end = _now(video.device)
+    start, wall_start = _now(device), time.perf_counter()
+    value = loss()
+    middle = _now(device)
+    value.backward()
+    end = _now(device)
     return StepSeconds(middle - start, end - middle, time.perf_counter() - wall_start)
 
 
