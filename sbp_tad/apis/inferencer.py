@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.infer import BaseInferencer
 from mmengine.registry import init_default_scope
 
-from sbp_tad.apis.checkpoints import load_weights, read_checkpoint
 from sbp_tad.apis.inference_inputs import InferenceError, InputVideo, OneInput, list_videos
+from sbp_tad.apis.inference_model import build_test_set, choose_device, load_detector
 from sbp_tad.apis.inference_progress import VideoProgress
 from sbp_tad.apis.inference_results import Detection, ResultFolder, VideoDetections
 from sbp_tad.apis.inference_windows import WindowReads
@@ -28,7 +27,7 @@ from sbp_tad.evaluation.post_processing import PostProcessing, best_candidates, 
 from sbp_tad.models import TemporalDetector
 from sbp_tad.paths import path_within
 from sbp_tad.provenance import file_sha256
-from sbp_tad.registry import DATASETS, INFERENCERS, METRICS, MODELS
+from sbp_tad.registry import INFERENCERS, METRICS
 from sbp_tad.structures import TADDataSample
 from sbp_tad.visualization.timeline import ScoredSegments, draw_timeline
 
@@ -216,32 +215,14 @@ class TADInferencer(BaseInferencer):
 
     def _init_model(self, cfg: Config, weights: str, device: str) -> TemporalDetector:
         """The config's detector with the weights of the checkpoint, evaluating."""
-        checkpoint = read_checkpoint(weights)
-        model = MODELS.build(cfg.model)
-        if not isinstance(model, TemporalDetector):
-            raise InferenceError('inference needs a TemporalDetector over windows of videos, the '
-                                 f'config has {type(model).__name__}.')
-        load_weights(model, checkpoint, weights)
-        self.checkpoint_meta = checkpoint.get('meta', {}).get('dataset_meta') or {}
-        return model.to(device).eval()
+        model, self.checkpoint_meta = load_detector(cfg, weights, device, TemporalDetector)
+        return model
 
     def _init_pipeline(self, cfg: Config) -> TemporalDetectionDataset:
         """The config's test set, of which no annotation is read; sets ``class_names``."""
-        settings = dict(cfg.test_dataloader.dataset, test_mode=True, lazy_init=True)
-        classes = self.checkpoint_meta.get('classes') or ()
-        if classes:
-            settings['metainfo'] = {**(settings.get('metainfo') or {}), 'classes': tuple(classes)}
-        self.dataset = DATASETS.build(settings)
-        if not isinstance(self.dataset, TemporalDetectionDataset):
-            raise InferenceError('the test set of the config must be a TemporalDetectionDataset, '
-                                 f'got {type(self.dataset).__name__}.')
-        self.class_names = tuple(self.dataset.metainfo.get('classes', ()))
-        num_classes = getattr(self.model.head, 'num_classes', len(self.class_names))
-        if not self.class_names or num_classes != len(self.class_names):
-            raise InferenceError(
-                f'the detector has {num_classes} classes, checkpoint and config name '
-                f"{len(self.class_names)}. Set metainfo=dict(classes=[...]) of the config's test "
-                'set.')
+        self.dataset = build_test_set(cfg, self.model, self.checkpoint_meta,
+                                      TemporalDetectionDataset)
+        self.class_names = tuple(self.dataset.metainfo['classes'])
         return self.dataset
 
     def _init_visualizer(self, cfg: Config) -> None:
@@ -250,24 +231,6 @@ class TADInferencer(BaseInferencer):
 
 def _picture(vis_dir: str | Path, video: InputVideo) -> Path:
     return path_within(vis_dir, f'{video.video_id}.png')
-
-
-def choose_device(device: str) -> str:
-    """The device of that name; ``'auto'`` is CUDA where there is one.
-
-    Raises:
-        InferenceError: it is not there, or lacks float64, in which times are
-            computed (Apple's ``mps``).
-    """
-    if device == 'auto':
-        return 'cuda' if torch.cuda.is_available() else 'cpu'
-    kind = device.partition(':')[0]
-    if kind not in ('cpu', 'cuda'):
-        raise InferenceError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}.")
-    if kind == 'cuda' and not torch.cuda.is_available():
-        raise InferenceError("device 'cuda': PyTorch finds no CUDA device; choose 'auto' or "
-                             "'cpu'.")
-    return device
 
 
 def post_processing_of(cfg: Config) -> PostProcessing:
