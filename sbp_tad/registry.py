@@ -14,9 +14,14 @@ from mmengine.registry import Registry  # noqa: E402
 
 
 def _child(name: str, *locations: str) -> Registry:
-    """A registry below mmaction's one of that name."""
+    """A registry below mmaction's one of that name.
+
+    Without a location mmengine would look for ``sbp_tad.utils`` and say that
+    the package is not installed.
+    """
     parent = getattr(mmaction, name)
-    return Registry(parent.name, scope='sbp_tad', parent=parent, locations=list(locations))
+    return Registry(parent.name, scope='sbp_tad', parent=parent,
+                    locations=list(locations) or [__name__])
 
 
 MODELS = _child('MODELS', 'sbp_tad.models')
