@@ -297,4 +297,7 @@ def _parse_item(item: Any, where: str) -> tuple[list[float], str]:
 
 def _is_finite(value: Any) -> bool:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    try:
+        return number and math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False

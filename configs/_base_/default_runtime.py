@@ -13,7 +13,8 @@ default_hooks = dict(
     training_state=dict(type='TrainingStateHook'),
     # action='skip' leaves out an update with a NaN or an infinity instead of ending
     finite_numbers=dict(type='FiniteNumbersHook'),
-    provenance=dict(type='ProvenanceHook'))
+    provenance=dict(type='ProvenanceHook'),
+    bad_items=dict(type='BadItemsHook'))
 
 env_cfg = dict(
     cudnn_benchmark=False,

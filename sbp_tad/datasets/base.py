@@ -1,6 +1,7 @@
 """One dataset for every annotation in ActivityNet's form."""
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
@@ -80,6 +81,7 @@ class TemporalDetectionDataset(BaseDataset):
     METAINFO: dict = dict(dataset_type='temporal_action_detection')
     sample_type: type[BaseDataElement] = TADDataSample
     protocol: int | None = None
+    bad_items_file: str | None = None  # set by BadItemsHook
     TRAIN_SUBSETS: tuple[str, ...] = ()
     TEST_SUBSETS: tuple[str, ...] = ()
     IGNORED_LABELS: tuple[str, ...] = ()
@@ -265,6 +267,9 @@ class TemporalDetectionDataset(BaseDataset):
     def _report_bad(self, video_id: str, sentence: str) -> None:
         if video_id not in self.bad_videos:
             self.bad_videos[video_id] = sentence
+            if self.bad_items_file:  # workers share nothing but files
+                with open(self.bad_items_file, 'a', encoding='utf-8') as file:
+                    file.write(json.dumps(dict(video_id=video_id, reason=sentence)) + '\n')
             print_log(f'Skipped: {sentence}', 'current', logging.WARNING)
 
     def _compare(self, video: VideoAnnotation, header: VideoHeader) -> None:

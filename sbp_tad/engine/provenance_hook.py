@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,20 @@ class ProvenanceHook(Hook):
 
 def dataset_facts(dataset: Any) -> list[dict[str, Any]]:
     """Protocol and fingerprint of a data set, or of those that it is made of."""
-    parts = getattr(dataset, 'datasets', None) or \
+    return [_facts(part) for part in dataset_parts(dataset)]
+
+
+def dataset_parts(dataset: Any) -> Iterator[Any]:
+    """The data set itself, or those that mmengine's wrappers hold."""
+    inner = getattr(dataset, 'datasets', None) or \
         ([dataset.dataset] if hasattr(dataset, 'dataset') else [])
-    if parts:
-        return [facts for part in parts for facts in dataset_facts(part)]
+    if not inner:
+        yield dataset
+    for part in inner:
+        yield from dataset_parts(part)
+
+
+def _facts(dataset: Any) -> dict[str, Any]:
     facts = dict(type=type(dataset).__name__, items=len(dataset),
                  protocol=getattr(dataset, 'metainfo', {}))
     if getattr(dataset, 'ann_file', None):
@@ -61,4 +72,4 @@ def dataset_facts(dataset: Any) -> list[dict[str, Any]]:
     if hasattr(dataset, 'get_data_info'):
         names = (dataset.get_data_info(index).get('filename') for index in range(len(dataset)))
         facts['files'] = list_fingerprint(name for name in names if name)
-    return [facts]
+    return facts
