@@ -11,7 +11,7 @@ INSTALLED_COMPAT := $(VENV_COMPAT)/.installed
 PACKAGING := setup.cfg pyproject.toml $(wildcard requirements/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-compat lint clean
+.PHONY: help install demo test test-compat test-resume lint clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -27,6 +27,9 @@ test: $(INSTALLED)  ## run the tests
 
 test-compat: $(INSTALLED_COMPAT)  ## run the tests with the older mmaction2 1.1.0
 	$(VENV_COMPAT)/bin/python -m pytest $(TEST_ARGS)
+
+test-resume: $(INSTALLED)  ## nightly: kill a training at 25 moments, resume and compare
+	RESUME_MOMENTS=25 $(VENV)/bin/python -m pytest tests/engine/test_exact_resume.py $(TEST_ARGS)
 
 lint: $(INSTALLED)  ## run the linters that the pre-commit hooks run
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/pre-commit run --all-files

@@ -6,11 +6,12 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2,
+    checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2,
                     save_best='tad/average_mAP', rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
     training_state=dict(type='TrainingStateHook'),
+    exact_resume=dict(type='ExactResumeHook'),
     # action='skip' leaves out an update with a NaN or an infinity instead of ending
     finite_numbers=dict(type='FiniteNumbersHook'),
     provenance=dict(type='ProvenanceHook'),

@@ -18,6 +18,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch.utils.data import get_worker_info
 
 from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.datasets.item_draws import item_key
 from sbp_tad.datasets.video_header import VideoReadError, probe_video
 from sbp_tad.datasets.windows import (WindowError, WindowSize, clip_segments, draw_window_start,
                                       frame_indices, trim_window)
@@ -134,9 +135,14 @@ def shared_timing(annotation: VideoAnnotation, file_frames: int, file_fps: float
 def window_generator() -> np.random.Generator:
     """A generator that follows the seed and differs between items and epochs.
 
-    mmengine seeds numpy's global state in each worker, but alike in every
-    epoch when workers are not persistent; torch's worker seed differs.
+    Where ``ExactResumeHook`` seeds the items, it follows from (seed, epoch,
+    index). Elsewhere from numpy's global state: mmengine seeds that in each
+    worker, but alike in every epoch when workers are not persistent; torch's
+    worker seed differs.
     """
+    key = item_key()
+    if key is not None:
+        return np.random.default_rng(key)
     worker = get_worker_info()
     epoch_seed = worker.seed if worker else 0
     return np.random.default_rng([np.random.randint(2**31), epoch_seed])

@@ -94,6 +94,15 @@ def test_resume(resume, expected):
     assert (cfg.get('resume'), cfg.get('load_from')) == expected
 
 
+def test_a_run_killed_before_its_first_checkpoint_begins_from_the_weights_it_loads(tmp_path):
+    cfg = config(load_from='weights.pth', work_dir=str(tmp_path))
+    launch.set_resume(cfg, 'auto')
+    assert not cfg.get('resume') and cfg.load_from == 'weights.pth'
+    (tmp_path / 'last_checkpoint').write_text('epoch_1.pth')
+    launch.set_resume(cfg, 'auto')
+    assert cfg.resume and cfg.load_from is None
+
+
 def test_randomness_of_the_command_line_wins():
     cfg = config(randomness=dict(seed=3, deterministic=True))
     launch.set_randomness(cfg, None)

@@ -1,0 +1,108 @@
+"""Checkpoints that are there whole or not at all, whenever the run is killed."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from sbp_tad.registry import HOOKS
+
+PARTIAL_SUFFIX = '.partial'
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Replace a file by ``content`` in one step, which neither a kill nor a power cut divides."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + PARTIAL_SUFFIX)
+    with open(partial, 'wb') as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+class AtomicLocalBackend(LocalBackend):
+    """mmengine's local disk with :func:`write_atomically`; ``backend_args=dict(backend='atomic')``.
+    """
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write a file."""
+        write_atomically(filepath, obj)
+
+
+register_backend('atomic', AtomicLocalBackend, force=True)
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """mmengine's hook with files that are replaced in one step, and removed after their successor.
+
+    At any moment ``last_checkpoint`` names a whole file. mmengine's own hook
+    removes old checkpoints before it writes the new one, and a kill between
+    leaves none where one is kept.
+
+    Args:
+        args, kwargs: of ``CheckpointHook``; ``backend_args`` for checkpoints
+            that do not go to a local disk.
+    """
+
+    def __init__(self, *args: Any, backend_args: dict | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, backend_args=backend_args or dict(backend='atomic'), **kwargs)
+
+    def before_train(self, runner: Runner) -> None:
+        """Also remove what a killed run has left half written."""
+        super().before_train(runner)
+        if is_main_process() and Path(self.out_dir).is_dir():
+            for partial in Path(self.out_dir).glob(f'*{PARTIAL_SUFFIX}'):
+                partial.unlink()
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        """Write, then name it in ``last_checkpoint``, then remove the outdated one."""
+        outdated = self._note_step(runner, step)
+        filename = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir, filename, self.file_client_args, save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
+            backend_args=self.backend_args, **self.args)
+        if is_main_process():
+            write_atomically(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt.encode())
+            if outdated is not None:
+                self._remove(self.file_backend.join_path(
+                    self.out_dir, self.filename_tmpl.format(outdated)))
+
+    def _note_step(self, runner: Runner, step: int) -> int | None:
+        """Enter the step among those that are kept; the one that gives way to it, if any."""
+        if self.max_keep_ckpts <= 0 or step in self.keep_ckpt_ids:
+            return None
+        is_full = len(self.keep_ckpt_ids) == self.max_keep_ckpts
+        outdated = self.keep_ckpt_ids.popleft() if is_full else None
+        self.keep_ckpt_ids.append(step)
+        runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        return outdated
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """mmengine's, whose removal of the former best waits until the new one is written."""
+        if not self.save_best or len(self.key_indicators) > 1:
+            super()._save_best_checkpoint(runner, metrics)
+            return
+        former, self.best_ckpt_path = self.best_ckpt_path, None
+        super()._save_best_checkpoint(runner, metrics)
+        if self.best_ckpt_path is None:
+            self.best_ckpt_path = former
+        elif former not in (None, self.best_ckpt_path) and is_main_process():
+            self._remove(former)
+
+    def _remove(self, path: str) -> None:
+        """A checkpoint, which DeepSpeed writes as a folder."""
+        if self.file_backend.isdir(path):
+            self.file_backend.rmtree(path)
+        elif self.file_backend.isfile(path):
+            self.file_backend.remove(path)
