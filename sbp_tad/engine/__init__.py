@@ -1,6 +1,6 @@
 """Hooks and wrappers around mmengine's training; importing this registers them."""
-from sbp_tad.engine.bad_items import BadItemsHook
 from sbp_tad.engine.atomic_checkpoints import AtomicCheckpointHook
+from sbp_tad.engine.bad_items import BadItemsHook
 from sbp_tad.engine.cpu_amp import CpuAmpOptimWrapper
 from sbp_tad.engine.detection_visualization import DetectionVisualizationHook
 from sbp_tad.engine.exact_resume import ExactResumeHook
@@ -10,6 +10,6 @@ from sbp_tad.engine.provenance_hook import ProvenanceHook
 from sbp_tad.engine.saved_memory import SavedMemoryHook
 from sbp_tad.engine.training_state import TrainingStateHook
 
-__all__ = ['AtomicCheckpointHook', 'ExactResumeHook',
-           'BadItemsHook', 'CpuAmpOptimWrapper', 'DetectionVisualizationHook', 'FiniteNumbersHook',
+__all__ = ['AtomicCheckpointHook', 'BadItemsHook', 'CpuAmpOptimWrapper',
+           'DetectionVisualizationHook', 'ExactResumeHook', 'FiniteNumbersHook',
            'KeepRatioSchedule', 'ProvenanceHook', 'SavedMemoryHook', 'TrainingStateHook']
