@@ -11,7 +11,7 @@ INSTALLED_COMPAT := $(VENV_COMPAT)/.installed
 PACKAGING := setup.cfg pyproject.toml $(wildcard requirements/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-compat test-resume lint clean
+.PHONY: help install demo demo-online test test-compat test-resume fuzz lint clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -22,6 +22,10 @@ install: $(INSTALLED)  ## create the environment with the tested pins
 demo: $(INSTALLED)  ## train, test and draw an end-to-end detector on toy videos
 	$(VENV)/bin/python tools/demo.py $(DEMO_ARGS)
 
+demo-online: $(INSTALLED)  ## the same online: what is on, frame by frame, streamed
+	$(VENV)/bin/python tools/demo.py configs/toy/online_gru_cnn4_sbp-r4_toy.py \
+		--work-dir work_dirs/demo_online $(DEMO_ARGS)
+
 test: $(INSTALLED)  ## run the tests
 	$(VENV)/bin/python -m pytest $(TEST_ARGS)
 
@@ -31,11 +35,14 @@ test-compat: $(INSTALLED_COMPAT)  ## run the tests with the older mmaction2 1.1.
 test-resume: $(INSTALLED)  ## nightly: kill a training at 25 moments, resume and compare
 	RESUME_MOMENTS=25 $(VENV)/bin/python -m pytest tests/engine/test_exact_resume.py $(TEST_ARGS)
 
+fuzz: $(INSTALLED)  ## nightly: read 10,000 damaged annotations and videos
+	FUZZ_CASES=10000 $(VENV)/bin/python -m pytest tests/datasets/test_fuzz.py $(TEST_ARGS)
+
 lint: $(INSTALLED)  ## run the linters that the pre-commit hooks run
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/pre-commit run --all-files
 
 clean:  ## remove the environments, caches and what the demo wrote
-	rm -rf .venv .venv-compat $(INSTALLED) $(INSTALLED_COMPAT) data/toy work_dirs/demo
+	rm -rf .venv .venv-compat $(INSTALLED) $(INSTALLED_COMPAT) data/toy work_dirs/demo work_dirs/demo_online
 	rm -rf build *.egg-info .pytest_cache .hypothesis .import_linter_cache
 	find sbp_tad tests tools configs -name __pycache__ -prune -exec rm -rf {} +
 

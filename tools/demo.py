@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""From nothing to a scored detector: make the toy set, train with SBP, test, draw, report."""
+"""From nothing to a scored detector: make the toy set, train with SBP, test, draw, report.
+
+With a config of online detection the test video is streamed, frame by frame.
+"""
 from __future__ import annotations
 
 import argparse
@@ -18,16 +21,28 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-from sbp_tad.annotations import read_annotations
+from sbp_tad.annotations import VideoAnnotation, read_annotations
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.online_inferencer import OnlineInferencer
 from sbp_tad.datasets.toy_videos import CLASS_NAMES, ToySettings, build_toy_dataset
 from sbp_tad.engine.training_state import peak_memory_bytes
 from sbp_tad.evaluation.detections import read_detections
+from sbp_tad.evaluation.frame_scores import read_frame_scores
 from sbp_tad.sbp import SavedMemory
+from sbp_tad.visualization.score_curves import draw_scores
 from sbp_tad.visualization.timeline import ScoredSegments, draw_timeline
 
 CONFIG = Path(__file__).parents[1] / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py'
+
+ACCURACIES = dict(average_mAP='average mAP', frame_mAP='mAP over frames',
+                  frame_calibrated_mAP='calibrated mAP over frames')
+# By whether the detector is online.
+WRITTEN = {
+    False: (('timeline.png', 'one test video'),
+            ('detections.json', 'all detections, ActivityNet form')),
+    True: (('scores.png', 'one test video, streamed'),
+           ('frame_scores.npz', 'scores of all frames, for tools/evaluate.py --online'))}
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -53,7 +68,7 @@ def make_config(arguments: argparse.Namespace) -> Config:
         loader.dataset.data_root = arguments.data
     if arguments.epochs is not None:
         launch.set_epochs(cfg, arguments.epochs)
-    launch.set_dump(cfg, str(Path(arguments.work_dir) / 'detections.json'))
+    launch.set_dump(cfg, None)
     return cfg
 
 
@@ -75,14 +90,25 @@ def saved_bytes(runner: Runner, keep_ratio: float) -> int:
     """Bytes that one training batch saves for the backward of the backbone."""
     model = runner.model
     backbone = model.backbone
+    num_memory = getattr(model.head, 'memory_frames', 0)  # these are never backpropagated
     original = backbone.config
     backbone.config = replace(original, keep_ratio=keep_ratio)
     batch = model.data_preprocessor(next(iter(runner.train_dataloader)), training=True)
     model.train()
     with SavedMemory(backbone) as saved:
-        backbone(batch['inputs'])
+        backbone(batch['inputs'][:, :, num_memory:])
     backbone.config = original
     return saved.bytes
+
+
+def accuracy(scores: dict[str, float]) -> dict[str, Any]:
+    """What the metric found, by the names it has in ``summary.json``."""
+    if 'online/mAP' in scores:
+        return dict(frame_mAP=scores['online/mAP'],
+                    frame_calibrated_mAP=scores['online/calibrated_mAP'])
+    return dict(
+        average_mAP=scores['tad/average_mAP'],
+        mAP={name.split('@')[1]: value for name, value in scores.items() if '@' in name})
 
 
 def summarize(runner: Runner, scores: dict[str, float], seconds_total: float) -> dict[str, Any]:
@@ -93,8 +119,7 @@ def summarize(runner: Runner, scores: dict[str, float], seconds_total: float) ->
     workers = runner.cfg.train_dataloader.num_workers + runner.cfg.test_dataloader.num_workers
     worker_bytes = peak_memory_bytes(resource.RUSAGE_CHILDREN)
     return dict(
-        average_mAP=scores['tad/average_mAP'],
-        mAP={name.split('@')[1]: value for name, value in scores.items() if '@' in name},
+        **accuracy(scores),
         keep_ratio=keep_ratio,
         saved_for_backward_bytes=saved_bytes(runner, keep_ratio),
         saved_for_backward_bytes_full=saved_bytes(runner, 1.0),
@@ -113,20 +138,51 @@ def thumbnails(path: Path, count: int = 12) -> list[np.ndarray]:
     return [frames[int((part + 0.5) * len(frames) / count)] for part in range(count)]
 
 
-def draw_test_video(cfg: Config, path: Path) -> None:
+def first_test_video(cfg: Config) -> tuple[VideoAnnotation, Path]:
+    """Annotation and file of the first test video."""
+    folder = Path(cfg.test_dataloader.dataset.data_root)
+    video = next(iter(read_annotations(folder / 'annotations.json', ['test']).values()))
+    return video, folder / 'videos' / f'{video.video_id}.mp4'
+
+
+def draw_test_video(cfg: Config) -> dict[str, Any]:
     """Draw the first test video: annotation above detections."""
-    dataset = cfg.test_dataloader.dataset
-    folder = Path(dataset.data_root)
-    videos = read_annotations(folder / 'annotations.json', ['test'])
-    video = next(iter(videos.values()))
+    video, file = first_test_video(cfg)
     found = read_detections(Path(cfg.work_dir) / 'detections.json')
     rows = found.video_index == found.video_ids.index(video.video_id)
     predictions = ScoredSegments(found.segments_seconds[rows],
                                  [found.labels[i] for i in found.label_index[rows]],
                                  found.scores[rows])
-    draw_timeline(path, f'{video.video_id}: what is there, and what was detected',
+    draw_timeline(Path(cfg.work_dir) / 'timeline.png',
+                  f'{video.video_id}: what is there, and what was detected',
                   video.duration_seconds, video, predictions, CLASS_NAMES,
-                  thumbnails=thumbnails(folder / 'videos' / f'{video.video_id}.mp4'))
+                  thumbnails=thumbnails(file))
+    return {}
+
+
+def stream_test_video(cfg: Config) -> dict[str, Any]:
+    """Stream the first test video, draw its scores and say how they were told.
+
+    Returns:
+        The median latency of a frame, and the largest difference between a
+        score of the stream and that of the test.
+    """
+    video, file = first_test_video(cfg)
+    work_dir = Path(cfg.work_dir)
+    steps = list(OnlineInferencer(cfg, best_checkpoint(work_dir))(file))
+    scores = np.stack([step.scores for step in steps])
+    tested = read_frame_scores(work_dir / 'frame_scores.npz')
+    of_video = tested.video_names.index(video.video_id)
+    parts = np.split(tested.scores[:, :-1], np.cumsum(tested.video_lengths)[:-1])
+    # The annotation rounds the duration, from which the test counts the frames.
+    both = min(len(scores), len(parts[of_video]))
+    draw_scores(work_dir / 'scores.png', f'{video.video_id}: what is there, and what was told',
+                np.array([step.time_seconds for step in steps]), scores[:, 1:], video, CLASS_NAMES,
+                thumbnails=thumbnails(file))
+    return dict(
+        streamed_frames=len(steps),
+        latency_seconds=float(np.median([step.latency_seconds for step in steps])),
+        difference_from_test=float(np.abs(scores[:both] - parts[of_video][:both]).max()))
 
 
 def print_summary(console: Console, summary: dict[str, Any]) -> None:
@@ -135,15 +191,22 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     table = Table(title='SBP detector on the toy set', title_justify='left')
     table.add_column('figure')
     table.add_column('value', justify='right')
-    for tiou, value in summary['mAP'].items():
+    for tiou, value in summary.get('mAP', {}).items():
         table.add_row(f'mAP at tIoU {tiou}', f'{100 * value:.2f} %')
-    table.add_row('average mAP', f"{100 * summary['average_mAP']:.2f} %", style='bold')
+    for name, words in ACCURACIES.items():
+        if name in summary:
+            table.add_row(words, f'{100 * summary[name]:.2f} %', style='bold')
     kept, full = (summary[f'saved_for_backward_bytes{name}'] for name in ('', '_full'))
     table.add_row(f"backbone saves for backward (keep ratio {summary['keep_ratio']:g})",
                   f'{kept / mib:.1f} MiB')
     table.add_row('the same with full backpropagation', f'{full / mib:.1f} MiB')
     table.add_row('peak memory, data workers included',
                   f"{summary['peak_memory_bytes'] / mib:.0f} MiB")
+    if 'latency_seconds' in summary:
+        table.add_row('milliseconds a frame of the stream (median)',
+                      f"{1000 * summary['latency_seconds']:.1f}")
+        table.add_row('largest difference between stream and test',
+                      f"{summary['difference_from_test']:.0e}")
     table.add_row('seconds an iteration (median)', f"{summary['seconds_per_iteration']:.3f}")
     table.add_row('seconds in all', f"{summary['seconds_total']:.0f}")
     console.print(table)
@@ -162,14 +225,14 @@ def main(argv: list[str] | None = None) -> None:
     console = Console()
     console.print(f"Toy set {'written to' if made else 'found in'} {arguments.data}",
                   highlight=False, soft_wrap=True)
+    is_online = cfg.model.type == 'OnlineActionDetector'
     runner, scores = train_and_test(cfg)
     work_dir = Path(cfg.work_dir)
-    draw_test_video(cfg, work_dir / 'timeline.png')
-    summary = summarize(runner, scores, time.perf_counter() - start)
+    shown = (stream_test_video if is_online else draw_test_video)(cfg)
+    summary = summarize(runner, scores, time.perf_counter() - start) | shown
     (work_dir / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
     print_summary(console, summary)
-    for name, what in (('summary.json', 'these figures'), ('timeline.png', 'one test video'),
-                       ('detections.json', 'all detections, ActivityNet form'),
+    for name, what in (*WRITTEN[is_online], ('summary.json', 'these figures'),
                        (Path(best_checkpoint(work_dir)).name, 'the detector'),
                        (runner.timestamp, 'the log')):
         console.print(f'  {work_dir / name}: {what}', highlight=False, soft_wrap=True)

@@ -7,29 +7,57 @@ from pathlib import Path
 import pytest
 
 from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
+from sbp_tad.evaluation.frame_evaluation import evaluate_frames
+from sbp_tad.evaluation.frame_scores import read_frame_scores
 
 ROOT = Path(__file__).parents[2]
-PROMISED = ('average_mAP', 'mAP', 'saved_for_backward_bytes', 'peak_memory_bytes',
+PROMISED = ('saved_for_backward_bytes', 'peak_memory_bytes',
             'seconds_per_iteration', 'seconds_total')
+
+
+def run_demo(folder, *command):
+    """Run the demo in small; its summary and all that it printed."""
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', 'tools/demo.py', *command, '--work-dir',
+         str(folder / 'work'), '--data', str(folder / 'toy'), '--epochs', '1', '--train-videos',
+         '2', '--test-videos', '1', '--cfg-options', 'train_dataloader.batch_size=2',
+         'train_dataloader.dataset.windows_per_video=1'],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return json.loads((folder / 'work' / 'summary.json').read_text()), done.stdout
+
+
+def check_common(folder, summary, printed):
+    """What both demos promise."""
+    assert set(PROMISED) <= set(summary) and summary['seconds_per_iteration'] > 0
+    kept, full = (summary[f'saved_for_backward_bytes{name}'] for name in ('', '_full'))
+    assert kept == pytest.approx(full / 4, rel=0.05)
+    for text in ('MiB', 'summary.json', 'seconds in all'):
+        assert text in printed
+    settings = ToySettings(train_videos=2, test_videos=1)
+    assert not build_toy_dataset(folder / 'toy', settings)  # reused
 
 
 @pytest.mark.slow
 def test_demo_writes_what_it_promises(tmp_path):
-    data = tmp_path / 'toy'
-    settings = ['--train-videos', '2', '--test-videos', '1']
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', 'tools/demo.py', '--work-dir', str(tmp_path / 'work'),
-         '--data', str(data), '--epochs', '1', *settings, '--cfg-options',
-         'train_dataloader.batch_size=2', 'train_dataloader.dataset.windows_per_video=1'],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, done.stdout[-3000:]
-    summary = json.loads((tmp_path / 'work' / 'summary.json').read_text())
-    assert set(PROMISED) <= set(summary)
+    summary, printed = run_demo(tmp_path)
+    check_common(tmp_path, summary, printed)
     assert list(summary['mAP']) == ['0.30', '0.40', '0.50', '0.60', '0.70']
-    assert 0 <= summary['average_mAP'] <= 1 and summary['seconds_per_iteration'] > 0
-    kept, full = (summary[f'saved_for_backward_bytes{name}'] for name in ('', '_full'))
-    assert kept == pytest.approx(full / 4, rel=0.05)
+    assert 0 <= summary['average_mAP'] <= 1
     assert (tmp_path / 'work' / 'timeline.png').read_bytes()[:4] == b'\x89PNG'
-    for text in ('average mAP', 'MiB', 'timeline.png', 'summary.json', 'detections.json'):
-        assert text in done.stdout
-    assert not build_toy_dataset(data, ToySettings(train_videos=2, test_videos=1))  # reused
+    for text in ('average mAP', 'timeline.png', 'detections.json'):
+        assert text in printed
+
+
+@pytest.mark.slow
+def test_online_demo_streams_what_it_has_tested(tmp_path):
+    summary, printed = run_demo(tmp_path, 'configs/toy/online_gru_cnn4_sbp-r4_toy.py')
+    check_common(tmp_path, summary, printed)
+    frames = read_frame_scores(tmp_path / 'work' / 'frame_scores.npz')
+    assert summary['streamed_frames'] == frames.video_lengths.sum() > 32  # one test video
+    result = evaluate_frames(frames, smooth=False)
+    assert summary['frame_mAP'] == pytest.approx(result.mean_average_precision)
+    assert summary['difference_from_test'] < 1e-5 and summary['latency_seconds'] > 0
+    assert (tmp_path / 'work' / 'scores.png').read_bytes()[:4] == b'\x89PNG'
+    for text in ('mAP over frames', 'calibrated mAP', 'scores.png', 'frame_scores.npz'):
+        assert text in printed
