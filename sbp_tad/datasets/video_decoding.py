@@ -16,7 +16,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from mmcv.transforms import BaseTransform
 
-from sbp_tad.datasets.video_header import FrameTimes, VideoReadError, probe_video
+from sbp_tad.datasets.video_header import FrameTimes, VideoReadError, open_container, probe_video
 from sbp_tad.registry import TRANSFORMS
 
 # Of VideoReformatter.reformat. By default it wakes all cores for every frame, which takes twice
@@ -82,7 +82,7 @@ def read_frames(filename: str, indices: Sequence[int], times: FrameTimes | None 
 def _read_by_time(filename: str, wanted: list[int], times: FrameTimes) -> dict[int, np.ndarray]:
     """Those of the wanted frames that are found by their time stamps."""
     numbers = {int(times.timestamps[index]): index for index in wanted}
-    with av.open(filename) as container:
+    with open_container(filename) as container:
         stream = _one_thread(container)
         start = times.key_frame_before(wanted[0])
         if start is not None:
@@ -114,7 +114,7 @@ def _decode_wanted(container: av.container.InputContainer, stream: av.VideoStrea
 def _read_by_count(filename: str, wanted: list[int]) -> dict[int, np.ndarray]:
     """Those of the wanted frames that the file holds, counted from its beginning."""
     numbers = frozenset(wanted)
-    with av.open(filename) as container:
+    with open_container(filename) as container:
         frames = container.decode(_one_thread(container))
         return _upright_pixels(
             (index, frame) for index, frame in zip(range(wanted[-1] + 1), frames)
@@ -153,7 +153,7 @@ def stream_frames(filename: str) -> Iterator[av.VideoFrame]:
         VideoReadError: where the file cannot be read, or cannot any more.
     """
     try:
-        with av.open(filename) as container:
+        with open_container(filename) as container:
             yield from container.decode(_one_thread(container))
     except av.error.FFmpegError as error:
         raise VideoReadError(f'{filename}: the video cannot be decoded ({error}). Replace the '

@@ -64,6 +64,11 @@ class VideoHeader:
         return self.num_frames / self.fps
 
 
+def open_container(filename: str) -> av.container.InputContainer:
+    """Open a media file, whatever bytes its titles hold: they say nothing of its frames."""
+    return av.open(filename, metadata_errors='replace')
+
+
 def probe_video(filename: str | os.PathLike) -> VideoHeader:
     """Read the header of a local video file, its first frame, and count its packets.
 
@@ -84,10 +89,13 @@ def probe_video(filename: str | os.PathLike) -> VideoHeader:
 def _probe(filename: str, num_bytes: int, _mtime: int) -> VideoHeader:
     try:
         _refuse_cut_avi(filename, num_bytes)
-        with av.open(filename) as container:
+        with open_container(filename) as container:
             if not container.streams.video:
                 raise VideoReadError(f'{filename}: the file has no video stream.')
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise VideoReadError(f'{filename}: no decoder knows the codec of the video. '
+                                     'Replace the file.')
             rate = stream.average_rate or stream.guessed_rate
             # An edit list marks packets that no decoder shows; the frame
             # count of the container includes them (or is 0, as in mkv).
@@ -95,7 +103,7 @@ def _probe(filename: str, num_bytes: int, _mtime: int) -> VideoHeader:
                        if packet.size > 0 and not packet.is_discard]
             times = None if _hides_times(container, stream) else _frame_times(packets)
         # OpenCV searches for ever in a file of which no frame can be decoded.
-        with av.open(filename) as container:
+        with open_container(filename) as container:
             next(container.decode(video=0), None)
     except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, VideoReadError):

@@ -240,6 +240,21 @@ def test_a_file_that_is_cut_off_shows_no_wrong_frame(videos, tmp_path):
         read_all(path)
 
 
+def test_an_unknown_codec_is_a_sentence(videos, tmp_path):
+    path = tmp_path / 'x.mp4'
+    path.write_bytes(videos['plain'][0].read_bytes().replace(b'avc1', b'\0\0\0\0'))
+    with pytest.raises(VideoReadError, match='x.mp4: no decoder knows the codec of the video'):
+        probe_video(path)
+
+
+def test_a_title_of_any_bytes_does_not_matter(videos, tmp_path):
+    content = videos['variable'][0].read_bytes()
+    name = b'Lavf'
+    path = tmp_path / 'x.mkv'
+    path.write_bytes(content.replace(name, b'\xef\xff\xfe\xef'))
+    assert name in content and read_all(path)
+
+
 def test_damaged_videos(videos, tmp_path):
     """Inside the file only the number and form of frames can be checked, not their pixels."""
     sources = [path.read_bytes() for path, readable in videos.values() if readable]
