@@ -15,7 +15,7 @@ from mmengine.config import DictAction
 from sbp_tad.apis import memory_planning as planning
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.apis.launch import ConfigError, load_config
-from sbp_tad.models.memory_proposals import parse_budget
+from sbp_tad.models.memory_budget import parse_budget
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -15,9 +15,10 @@ from torch import nn
 
 from sbp_tad.apis.dataset_check import first_loader, frame_size
 from sbp_tad.apis.launch import ConfigError, config_faults
+from sbp_tad.models.memory_budget import format_bytes
 from sbp_tad.models.memory_plan import (Setting, StepMemory, VideoModel, WeightCopies, configured,
                                         detector_as_shapes, recognizer_as_shapes)
-from sbp_tad.models.memory_proposals import Planned, format_bytes, propose, tabulate
+from sbp_tad.models.memory_proposals import Planned, propose, tabulate
 
 DETECTORS = ('TemporalDetector', 'OnlineActionDetector')
 AMP_TYPES = ('AmpOptimWrapper', 'CpuAmpOptimWrapper')

@@ -91,6 +91,8 @@ def _step_bytes(module: nn.Module, encode: EncodeClips, num_clips: int, device: 
     with restored_random_state(torch.device('cpu')):
         with LiveMemory(module) as without_grad, torch.no_grad():
             run()
+        # A weight cast without gradient would be found within an outer autocast.
+        torch.clear_autocast_cache()
         with LiveMemory(module) as live, meter_saved_memory(module) as saved:
             _backpropagate(run())
         peaks = saved.bytes, live.peak_bytes, without_grad.peak_bytes

@@ -92,6 +92,7 @@ class VideoModel:
         frames_step: windows may be any multiple of it; None: they are fixed.
         amp: in mixed precision.
         copies: of the weights.
+        device: where the backbone claims to be.
     """
 
     model: nn.Module
@@ -103,6 +104,7 @@ class VideoModel:
     frames_step: int | None = None
     amp: bool = False
     copies: WeightCopies = WeightCopies()
+    device: str = 'cpu'
     _costs: dict[float, EncodingCost] = field(default_factory=dict)
 
     @property
@@ -116,7 +118,7 @@ class VideoModel:
         """Of kept clips; of tokens, those of a keep ratio."""
         key = keep_ratio if TOKEN_MODE in self.modes else 1.0
         if key not in self._costs:
-            measure = partial(measure_encoding, self.backbone, self.encode, amp=self.amp)
+            measure = partial(measure_encoding, self.backbone, self.encode, self.device, self.amp)
             if isinstance(self.backbone, SBPBackbone):
                 with full_clips(self.backbone, keep_ratio):
                     self._costs[key] = measure()

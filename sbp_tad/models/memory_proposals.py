@@ -4,49 +4,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sbp_tad.errors import UserError
 from sbp_tad.models.clip_memory import largest_fit
+from sbp_tad.models.memory_budget import NothingFitsError, format_bytes
 from sbp_tad.models.memory_plan import Setting, StepMemory, VideoModel
 from sbp_tad.models.sbp_backbone import TOKEN_MODE, SBPBackbone
 from sbp_tad.sbp.config import DEFAULT_CLIPS_WITHOUT_GRAD
 
 KEEP_RATIOS = (1.0, 0.5, 0.25, 0.125)
 MOST = 4096  # windows of a batch, and clips of a window, that are tried
-UNITS = {'KiB': 2 ** 10, 'MiB': 2 ** 20, 'GiB': 2 ** 30, 'TiB': 2 ** 40,
-         'kB': 10 ** 3, 'MB': 10 ** 6, 'GB': 10 ** 9, 'TB': 10 ** 12}
 
 Planned = tuple[Setting, StepMemory]
-
-
-class BudgetError(UserError, ValueError):
-    """A memory budget that cannot be read."""
-
-
-class NothingFitsError(UserError, ValueError):
-    """No setting of a model fits the budget."""
-
-
-def parse_budget(text: str | int) -> int:
-    """Bytes of ``'8GiB'``, ``'500 MB'`` or a number of bytes.
-
-    Raises:
-        BudgetError: no positive number with one of the units.
-    """
-    written = str(text).strip()
-    unit = next((unit for unit in UNITS if written.lower().endswith(unit.lower())), '')
-    try:
-        budget = float(written[:len(written) - len(unit)]) * UNITS.get(unit, 1)
-        if not 1 <= budget < 2 ** 60:
-            raise ValueError
-    except ValueError as error:
-        raise BudgetError(f'the memory budget must be a number with one of the units '
-                          f'{", ".join(UNITS)}, such as 8GiB, got {text!r}.') from error
-    return int(budget)
-
-
-def format_bytes(size: int) -> str:
-    """In GiB, small sizes in MiB."""
-    return f'{size / 2 ** 30:.2f} GiB' if size >= 2 ** 30 else f'{size / 2 ** 20:.1f} MiB'
 
 
 def describe(setting: Setting) -> str:

@@ -13,6 +13,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from sbp_tad.models.clip_features import cut_context, encode_together, pool_space, split_clips
+from sbp_tad.models.memory_budget import parse_budget
 from sbp_tad.models.wrapped_network import build_network, fold_network, freeze_batch_norm
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import (SBPConfig, SBPError, TokenSBPConfig, apply_sbp, blocks_named,
@@ -72,6 +73,19 @@ def check_clips(clip_len: int | None, context_frames: int, input_format: str | N
         raise SBPError(f'input_format must be one of {INPUT_FORMATS}, got {input_format!r}.')
 
 
+def check_budget(keep_ratio: float | str, memory_budget: str | int | None) -> int | None:
+    """Bytes to plan the keep ratio for; None where it is given.
+
+    Raises:
+        SBPError: one of the two without the other.
+        BudgetError: no amount of memory.
+    """
+    if (keep_ratio == 'auto') != (memory_budget is not None):
+        raise SBPError("keep_ratio='auto' and memory_budget (such as '8GiB') go together, got "
+                       f'keep_ratio={keep_ratio!r} and memory_budget={memory_budget!r}.')
+    return None if memory_budget is None else parse_budget(memory_budget)
+
+
 def check_num_segments(num_segments: int | None, clip_len: int | None, context_frames: int
                        ) -> None:
     """Refuse clips that are not the frames among which a backbone exchanges features.
@@ -119,6 +133,8 @@ class SBPBackbone(BaseModule):
             recognizers, see :func:`build_network`.
         keep_ratio, sampler, rescale, clips_at_once: see
             :class:`sbp_tad.sbp.SBPConfig`; None takes the default there.
+            ``keep_ratio='auto'`` takes the largest that fits ``memory_budget``,
+            planned once, from the shape of the first batch.
         clip_len: frames of a clip; None for a batch of clips.
         input_format: ``'NCTHW'`` hands clips (n, C, L, H, W) to the backbone,
             ``'NCHW'`` frames (n * L, C, H, W). By default ``'NCHW'`` for
@@ -145,21 +161,27 @@ class SBPBackbone(BaseModule):
             The paper's recipe for Kinetics is
             ``['layers.[01]', r'layers.2.blocks.[0-3]']`` of Video Swin-T and
             ``['layers.[01]', r'layers.2.blocks.([0-9]|1[0-3])']`` of Swin-B.
+        memory_budget: with ``keep_ratio='auto'``, memory such as ``'8GiB'``
+            of this backbone's weights, gradients, AdamW's states, activations
+            and frames; neck and head come on top.
 
     Raises:
         SBPError: choices that do not exist or do not go together, a
             wrapped SBPBackbone, blocks that are not there.
     """
 
-    def __init__(self, backbone: dict, keep_ratio: float = 0.25, sampler: str | None = None,
+    def __init__(self, backbone: dict, keep_ratio: float | str = 0.25, sampler: str | None = None,
                  rescale: bool | None = None, clips_at_once: int | None = None,
                  clip_len: int | None = None, input_format: str | None = None,
                  norm_eval: bool = True, seed: int | None = None, mode: str = 'direct',
                  fold_bn: bool = True, token: dict[str, str] | None = None,
                  token_blocks: Sequence[str] | None = None, context_frames: int = 0,
-                 init_cfg: dict | None = None) -> None:
+                 memory_budget: str | int | None = None, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         check_choices(mode, sampler, token, token_blocks)
+        self.memory_budget = check_budget(keep_ratio, memory_budget)
+        if self.memory_budget is not None:
+            keep_ratio = 1.0  # until the first batch
         self.config = choose_config(mode, token, clips_at_once, keep_ratio=keep_ratio,
                                     sampler=sampler, rescale=rescale)
         self.clips_without_grad = SBPConfig(clips_at_once=clips_at_once).clips_without_grad
@@ -197,10 +219,14 @@ class SBPBackbone(BaseModule):
 
     def set_keep_ratio(self, keep_ratio: float) -> None:
         """Keep this share of the clips or tokens from the next forward on."""
+        self.memory_budget = None
         self.config = replace(self.config, keep_ratio=keep_ratio)
 
     def forward(self, inputs: Tensor) -> Features:
         """Encode a video (B, C, T, H, W) to (B, C', T'), or a batch of clips as it comes."""
+        if self.memory_budget is not None and self.training and torch.is_grad_enabled():
+            from sbp_tad.models.auto_keep_ratio import agree_on_keep_ratio  # plans with this class
+            self.set_keep_ratio(agree_on_keep_ratio(self, inputs, self.memory_budget))
         if self.clip_len is None:
             return self._encode_batch(inputs)
         clips = split_clips(inputs, self.clip_len, self.context_frames)  # (B * K, C, L, H, W)

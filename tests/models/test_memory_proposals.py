@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sbp_tad.models.clip_memory import ClipCost, EncodingCost, StepBytes, largest_fit
+from sbp_tad.models.memory_budget import NothingFitsError
 from sbp_tad.models.memory_plan import Setting, VideoModel
-from sbp_tad.models.memory_proposals import (BudgetError, NothingFitsError, describe, format_bytes,
-                                             keep_ratios_of, parse_budget, propose, tabulate)
+from sbp_tad.models.memory_proposals import describe, keep_ratios_of, propose, tabulate
 from sbp_tad.models.sbp_backbone import SBPBackbone
 from sbp_tad.registry import MODELS
 
@@ -89,21 +89,7 @@ def test_ratios_are_numbers_of_clips(video_model):
     assert keep_ratios_of(video_model, replace(CURRENT, num_frames=4)) == [0.25, 0.5, 0.75, 1]
 
 
-@pytest.mark.parametrize('text, expected', [
-    ('8GiB', 8 * 2 ** 30), ('8 gib', 8 * 2 ** 30), ('1.5MB', 1_500_000), ('24GB', 24 * 10 ** 9),
-    ('512', 512), (4096, 4096), ('100KiB', 102_400)])
-def test_budgets(text, expected):
-    assert parse_budget(text) == expected
-
-
-@pytest.mark.parametrize('text', ['', 'GiB', '8 parsecs', '-1GiB', '0', 'nan', 'inf GiB', None])
-def test_budget_that_cannot_be_read(text):
-    with pytest.raises(BudgetError, match='memory budget must be a number with one of the units'):
-        parse_budget(text)
-
-
 def test_words():
-    assert format_bytes(3 * 2 ** 29) == '1.50 GiB' and format_bytes(2 ** 19) == '0.5 MiB'
     assert describe(CURRENT) == "mode='direct', keep_ratio=0.25, batch_size=2, num_frames=16"
 
 
