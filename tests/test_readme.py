@@ -133,6 +133,19 @@ def test_a_video_in_segments_out(tmp_path, write_video, monkeypatch, capsys):
     assert 0 <= float(start) < float(end) <= 4.1 and float(score) >= 0.005
 
 
+def test_a_stream_is_told(tmp_path, write_video, monkeypatch, capsys):
+    """The block as it is, with weights as they are drawn."""
+    model = MODELS.build(launch.load_config(launch.find_config('online_gru_cnn4_sbp-r4_toy')).model)
+    for folder in ('work_dirs/demo_online', 'videos'):
+        (tmp_path / folder).mkdir(parents=True)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'work_dirs/demo_online/best.pth')
+    write_video(tmp_path / 'videos' / 'mine.mp4', 40)
+    monkeypatch.chdir(tmp_path)
+    exec(block_with('OnlineInferencer'), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 24 and lines[6].startswith('1.00 s: ')  # 4 s at 6 fps
+
+
 def test_your_own_head(config_file, tmp_path, monkeypatch):
     """It does what SegmentationHead does."""
     (tmp_path / 'my_head.py').write_text(block_with('class MyHead'))
