@@ -4,6 +4,9 @@ VENV ?= .venv
 VENV_COMPAT ?= .venv-compat
 DEMO_ARGS ?=
 TEST_ARGS ?=
+# One thread a process: more only get in each other's way in networks this small.
+TEST_JOBS ?= 2
+PYTEST := -m pytest -n $(TEST_JOBS) --dist loadfile
 
 # Written last, so that an interrupted installation is taken up again.
 INSTALLED := $(VENV)/.installed
@@ -15,7 +18,7 @@ PACKAGING := setup.cfg pyproject.toml $(wildcard requirements/*)
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
-	@echo 'variables: PYTHON=$(PYTHON) VENV=$(VENV) DEMO_ARGS= TEST_ARGS='
+	@echo 'variables: PYTHON=$(PYTHON) VENV=$(VENV) DEMO_ARGS= TEST_ARGS= TEST_JOBS=$(TEST_JOBS)'
 
 install: $(INSTALLED)  ## create the environment with the tested pins
 
@@ -27,10 +30,10 @@ demo-online: $(INSTALLED)  ## the same online: what is on, frame by frame, strea
 		--work-dir work_dirs/demo_online $(DEMO_ARGS)
 
 test: $(INSTALLED)  ## run the tests
-	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST) $(TEST_ARGS)
 
 test-compat: $(INSTALLED_COMPAT)  ## run the tests with the older mmaction2 1.1.0
-	$(VENV_COMPAT)/bin/python -m pytest $(TEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV_COMPAT)/bin/python $(PYTEST) $(TEST_ARGS)
 
 test-resume: $(INSTALLED)  ## nightly: kill a training at 25 moments, resume and compare
 	RESUME_MOMENTS=25 $(VENV)/bin/python -m pytest tests/engine/test_exact_resume.py $(TEST_ARGS)
