@@ -113,9 +113,9 @@ def _sbp_bytes(detector: TemporalDetector, keep_ratio: float, num_clips: int, ba
     kept = batch_size * keep_count(keep_ratio, num_clips)
     with full_clips(backbone, keep_ratio):
         cost = _clip_cost(detector, frame_size)
-    if backbone.tokens is not None:
+    if backbone.mode == 'token':
         return neck_head + cost.bytes(batch_size * num_clips)
-    if backbone.config.mode == 'direct':
+    if backbone.mode == 'direct':
         return neck_head + cost.bytes(kept)
     frames = 4 * 3 * batch_size * num_clips * backbone.clip_len * math.prod(frame_size)
     return frames + max(neck_head, cost.bytes(min(kept, backbone.config.clips_with_grad)))
@@ -125,7 +125,7 @@ def _sbp_bytes(detector: TemporalDetector, keep_ratio: float, num_clips: int, ba
 def full_clips(backbone: SBPBackbone, keep_ratio: float) -> Iterator[None]:
     """Every clip is backpropagated directly; of the tokens, ``keep_ratio``."""
     before = backbone.config
-    if backbone.tokens is None:
+    if backbone.mode != 'token':
         backbone.config = SBPConfig(keep_ratio=1.0)
     else:
         backbone.set_keep_ratio(keep_ratio)

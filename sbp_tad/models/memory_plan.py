@@ -20,8 +20,9 @@ from sbp_tad.models.clip_memory import (EncodingCost, StepBytes, deferred_bytes,
 from sbp_tad.models.expected_memory import MemoryEstimateError, clip_frames, full_clips
 from sbp_tad.models.head_memory import FeatureShape, neck_head_bytes
 from sbp_tad.models.online_detector import OnlineActionDetector
-from sbp_tad.models.sbp_backbone import TOKEN_MODE, SBPBackbone
+from sbp_tad.models.sbp_backbone import SBPBackbone
 from sbp_tad.models.shape_tensors import build_shapes, empty_shape
+from sbp_tad.models.strategies.stochastic import TOKEN_MODE
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SBPConfig, keep_count
 from sbp_tad.sbp.trees import Features
@@ -112,7 +113,7 @@ class VideoModel:
         """Forms of SBP that the model's config leaves a choice of."""
         if not isinstance(self.backbone, SBPBackbone):
             return ('direct', )
-        return (TOKEN_MODE, ) if self.backbone.tokens is not None else ('direct', 'deferred')
+        return (TOKEN_MODE, ) if self.backbone.mode == TOKEN_MODE else ('direct', 'deferred')
 
     def cost(self, keep_ratio: float) -> EncodingCost:
         """Of kept clips; of tokens, those of a keep ratio."""
@@ -262,6 +263,5 @@ def configured(video_model: VideoModel, batch_size: int, num_frames: int) -> Set
     backbone = video_model.backbone
     if not isinstance(backbone, SBPBackbone):
         return Setting('direct', 1.0, batch_size, num_frames)
-    mode = TOKEN_MODE if backbone.tokens is not None else backbone.config.mode
-    return Setting(mode, backbone.config.keep_ratio, batch_size, num_frames,
+    return Setting(backbone.mode, backbone.config.keep_ratio, batch_size, num_frames,
                    getattr(backbone.config, 'clips_at_once', None))

@@ -7,7 +7,8 @@ from dataclasses import replace
 from sbp_tad.models.clip_memory import largest_fit
 from sbp_tad.models.memory_budget import NothingFitsError, format_bytes
 from sbp_tad.models.memory_plan import Setting, StepMemory, VideoModel
-from sbp_tad.models.sbp_backbone import TOKEN_MODE, SBPBackbone
+from sbp_tad.models.sbp_backbone import SBPBackbone
+from sbp_tad.models.strategies.stochastic import TOKEN_MODE
 from sbp_tad.sbp.config import DEFAULT_CLIPS_WITHOUT_GRAD
 
 KEEP_RATIOS = (1.0, 0.5, 0.25, 0.125)

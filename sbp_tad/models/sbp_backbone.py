@@ -1,9 +1,9 @@
-"""Any mmaction backbone, its backward run for a random part of the clips only."""
+"""Any mmaction backbone, trained within memory: stochastic backpropagation or a rival of it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -14,45 +14,41 @@ from torch import Tensor
 
 from sbp_tad.models.clip_features import cut_context, encode_together, pool_space, split_clips
 from sbp_tad.models.memory_budget import parse_budget
+from sbp_tad.models.strategies import STRATEGIES, Strategy, StrategyConfig
+from sbp_tad.models.strategies.stochastic import TOKEN_MODE, given
 from sbp_tad.models.wrapped_network import build_network, fold_network, freeze_batch_norm
 from sbp_tad.registry import MODELS
-from sbp_tad.sbp import (SBPConfig, SBPError, TokenSBPConfig, apply_sbp, blocks_named,
-                         encode_stochastically, prefer_onednn)
-from sbp_tad.sbp.config import MODES
-from sbp_tad.sbp.modules import ModelState
-from sbp_tad.sbp.trees import Encoder, Features, encode_in_chunks, map_tensors
+from sbp_tad.sbp import SBPConfig, SBPError, TokenSBPConfig, prefer_onednn
+from sbp_tad.sbp.trees import Encoder, Features, map_tensors
 
 INPUT_FORMATS = ('NCHW', 'NCTHW')
-TOKEN_MODE, TOKEN_OPTIONS = 'token', ('mask', 'kv', 'shortcut')
+STOCHASTIC = ('direct', 'deferred', TOKEN_MODE)
 
 
-def check_choices(mode: str, sampler: str | None, token: dict[str, str] | None,
-                  token_blocks: Sequence[str] | None) -> None:
-    """Refuse a mode that does not exist and choices that it does not have.
+def build_strategy(mode: str, options: dict[str, Any] | None, **choices: Any) -> Strategy:
+    """The strategy that ``mode`` names.
+
+    Args:
+        mode: a name of :data:`STRATEGIES`.
+        options: of the strategy's class.
+        choices: arguments of SBPBackbone that some strategies have; None is the
+            default there.
 
     Raises:
-        SBPError: with what to set or leave out.
+        SBPError: a mode that does not exist, and choices that it does not have.
     """
-    if mode not in (*MODES, TOKEN_MODE):
-        raise SBPError(f'mode must be one of {[*MODES, TOKEN_MODE]}, got {mode!r}.')
-    if mode == TOKEN_MODE and sampler is not None:
-        raise SBPError(f"sampler {sampler!r} draws clips, but mode 'token' keeps a part of every "
-                       'clip; leave it out and set token=dict(mask=...).')
-    if mode != TOKEN_MODE and (token, token_blocks) != (None, None):
-        raise SBPError(f'token and token_blocks say which tokens are kept, but mode {mode!r} '
-                       "keeps whole clips; set mode='token' or leave them out.")
-    if token is not None and not (isinstance(token, dict) and set(token) <= set(TOKEN_OPTIONS)):
-        raise SBPError(f'token must be a dict of any of {list(TOKEN_OPTIONS)}, got {token!r}; '
-                       'keep_ratio and rescale stand beside it.')
-
-
-def choose_config(mode: str, token: dict[str, str] | None, clips_at_once: int | None,
-                  **choices: Any) -> SBPConfig | TokenSBPConfig:
-    """The config of the level that ``mode`` names; a choice of None takes its default there."""
-    given = {name: value for name, value in choices.items() if value is not None}
-    if mode == TOKEN_MODE:
-        return TokenSBPConfig(**given, **(token or {}))
-    return SBPConfig(mode=mode, clips_at_once=clips_at_once, **given)
+    if mode not in STRATEGIES:
+        raise SBPError(f'mode must be one of {list(STRATEGIES)}, got {mode!r}.')
+    if options is not None and not isinstance(options, dict):
+        raise SBPError(f'options must be a dict, got {options!r}.')
+    kind = STRATEGIES[mode]
+    asked = given(**choices) | (options or {})
+    known = list(signature(kind.__init__).parameters)[1:]
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise SBPError(f"mode {mode!r} does not have {', '.join(unknown)}; it has "
+                       f"{', '.join(known)}. Leave the others out or choose another mode.")
+    return kind(**asked)
 
 
 def check_clips(clip_len: int | None, context_frames: int, input_format: str | None) -> None:
@@ -73,13 +69,17 @@ def check_clips(clip_len: int | None, context_frames: int, input_format: str | N
         raise SBPError(f'input_format must be one of {INPUT_FORMATS}, got {input_format!r}.')
 
 
-def check_budget(keep_ratio: float | str, memory_budget: str | int | None) -> int | None:
+def check_budget(mode: str, keep_ratio: float | str, memory_budget: str | int | None
+                 ) -> int | None:
     """Bytes to plan the keep ratio for; None where it is given.
 
     Raises:
-        SBPError: one of the two without the other.
+        SBPError: one of the two without the other, or a mode that is not planned.
         BudgetError: no amount of memory.
     """
+    if memory_budget is not None and mode not in STOCHASTIC:
+        raise SBPError(f'memory_budget is planned for the modes {list(STOCHASTIC)}, got {mode!r}; '
+                       'leave memory_budget out and give a keep_ratio.')
     if (keep_ratio == 'auto') != (memory_budget is not None):
         raise SBPError("keep_ratio='auto' and memory_budget (such as '8GiB') go together, got "
                        f'keep_ratio={keep_ratio!r} and memory_budget={memory_budget!r}.')
@@ -102,14 +102,15 @@ def check_num_segments(num_segments: int | None, clip_len: int | None, context_f
 
 @MODELS.register_module()
 class SBPBackbone(BaseModule):
-    """Stochastic backpropagation around any backbone of mmaction.
+    """Stochastic backpropagation around any backbone of mmaction, or one of its rivals.
 
     The forward is that of the backbone for every clip. In training only a
     random part of the clips of each sample is backpropagated; activations of
     the others are never cached. With ``mode='token'`` it is a random part of
     the tokens of every clip, in the blocks of a transformer. In evaluation
     and without grad nothing changes but that clips are encoded
-    ``clips_at_once`` at a time.
+    ``clips_at_once`` at a time. Other modes are the other ways to fit a
+    backbone into memory, see :mod:`sbp_tad.models.strategies`.
 
     With ``clip_len`` (a detector): a video (B, C, T, H, W) is cut into K clips
     of ``clip_len`` frames (1 = frame by frame), each encoded on its own and
@@ -152,9 +153,12 @@ class SBPBackbone(BaseModule):
         fold_bn: compute frozen batch normalization within the convolution
             before it while training, see
             :func:`sbp_tad.sbp.fold_frozen_norm`: half of a ResNet's memory.
-        mode: ``'direct'`` or ``'deferred'`` keep clips, see
+        mode: the strategy, a name of :data:`sbp_tad.models.strategies.STRATEGIES`.
+            ``'direct'`` and ``'deferred'`` keep clips, see
             :class:`sbp_tad.sbp.SBPConfig`; ``'token'`` keeps tokens, see
-            :class:`sbp_tad.sbp.TokenSBPConfig`.
+            :class:`sbp_tad.sbp.TokenSBPConfig`. The others are what
+            stochastic backpropagation is compared with.
+        options: of the strategy's class, beside the arguments named here.
         token: with ``'token'``, any of ``mask``, ``kv`` and ``shortcut``.
         token_blocks: with ``'token'``, names or regular expressions of the
             covered blocks, see :func:`sbp_tad.sbp.blocks_named`; None: all.
@@ -176,15 +180,15 @@ class SBPBackbone(BaseModule):
                  norm_eval: bool = True, seed: int | None = None, mode: str = 'direct',
                  fold_bn: bool = True, token: dict[str, str] | None = None,
                  token_blocks: Sequence[str] | None = None, context_frames: int = 0,
-                 memory_budget: str | int | None = None, init_cfg: dict | None = None) -> None:
+                 memory_budget: str | int | None = None, options: dict[str, Any] | None = None,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        check_choices(mode, sampler, token, token_blocks)
-        self.memory_budget = check_budget(keep_ratio, memory_budget)
+        self.memory_budget = check_budget(mode, keep_ratio, memory_budget)
         if self.memory_budget is not None:
             keep_ratio = 1.0  # until the first batch
-        self.config = choose_config(mode, token, clips_at_once, keep_ratio=keep_ratio,
-                                    sampler=sampler, rescale=rescale)
-        self.clips_without_grad = SBPConfig(clips_at_once=clips_at_once).clips_without_grad
+        self.strategy = build_strategy(
+            mode, options, keep_ratio=keep_ratio, clips_at_once=clips_at_once, sampler=sampler,
+            rescale=rescale, token=token, token_blocks=token_blocks)
         check_clips(clip_len, context_frames, input_format)
         self.clip_len, self.context_frames = clip_len, context_frames
         self.norm_eval = norm_eval
@@ -200,27 +204,38 @@ class SBPBackbone(BaseModule):
         if fold_bn:
             fold_network(self.backbone)
         prefer_onednn(self.backbone)
-        self.tokens = self._cover_tokens(token_blocks) if mode == TOKEN_MODE else None
+        self.strategy.attach(self)
         # Backbones of mmaction freeze stages when put into training mode: do
         # it before an optimizer, DDP or EMA looks at the parameters.
         self.train()
 
-    def _cover_tokens(self, token_blocks: Sequence[str] | None) -> ModelState:
-        """Swap the blocks for their token-level form; what they share."""
-        covers = None if token_blocks is None else blocks_named(self.backbone, token_blocks)
-        return apply_sbp(self.backbone, self.config, covers).state
+    @property
+    def config(self) -> SBPConfig | TokenSBPConfig | StrategyConfig:
+        """The strategy's choices."""
+        return self.strategy.config
+
+    @config.setter
+    def config(self, config: SBPConfig | TokenSBPConfig | StrategyConfig) -> None:
+        self.strategy.config = config
+
+    @property
+    def mode(self) -> str:
+        """Name of the strategy."""
+        return self.strategy.mode
 
     def train(self, mode: bool = True) -> SBPBackbone:
         """Set the mode; frozen batch normalization stays in evaluation mode."""
         super().train(mode)
         if mode and self.norm_eval:
             freeze_batch_norm(self.backbone)
+        if mode:
+            self.strategy.on_train(self)
         return self
 
     def set_keep_ratio(self, keep_ratio: float) -> None:
         """Keep this share of the clips or tokens from the next forward on."""
         self.memory_budget = None
-        self.config = replace(self.config, keep_ratio=keep_ratio)
+        self.strategy.set_keep_ratio(keep_ratio)
 
     def forward(self, inputs: Tensor) -> Features:
         """Encode a video (B, C, T, H, W) to (B, C', T'), or a batch of clips as it comes."""
@@ -242,7 +257,7 @@ class SBPBackbone(BaseModule):
                            f'(num_clips={together}) or set num_segments.')
         groups = items.unflatten(0, (-1, together))  # (n, S, ...)
         # Clips are drawn from the whole batch, tokens from each of its items.
-        batch = 1 if self.tokens is None else len(groups)
+        batch = len(groups) if self.mode == TOKEN_MODE else 1
         features = self._encode(partial(encode_together, self._run_backbone), groups, batch)
         return map_tensors(lambda rows: rows.flatten(0, 1), features)
 
@@ -251,13 +266,8 @@ class SBPBackbone(BaseModule):
 
     def _encode(self, encoder: Encoder, clips: Tensor, batch: int) -> Features:
         if not (self.training and torch.is_grad_enabled()):
-            return encode_in_chunks(encoder, clips, self.clips_without_grad)
-        keys = self._sampling_keys(batch)
-        if self.tokens is not None:
-            self.tokens.config, self.tokens.keys = self.config, keys
-            return encoder(clips)
-        return encode_stochastically(encoder, self.backbone, clips, len(clips) // batch,
-                                     self.config, keys)
+            return self.strategy.encode_without_grad(encoder, clips, batch)
+        return self.strategy.encode(encoder, clips, self._sampling_keys(batch))
 
     def _encode_clips(self, clips: Tensor) -> Tensor:
         """(n, C, L, H, W), context included, to features (n, C', t) without."""

@@ -160,7 +160,7 @@ def test_memory_frames_hold_no_activations():
 
 def test_memory_frames_are_encoded_a_few_at_a_time(monkeypatch):
     model, sizes = build(), []
-    model.backbone.clips_without_grad = 2
+    model.backbone.strategy.clips_without_grad = 2
     model.backbone.backbone.register_forward_hook(
         lambda module, args, output: sizes.append(len(args[0])))
     working = torch.zeros(2, 64, FRAMES)

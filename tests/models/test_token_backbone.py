@@ -187,7 +187,7 @@ def test_a_name_takes_no_longer_number():
 
 def test_direct_stays_clip_level_for_a_transformer():
     model, video = build('swin-recognizer', mode='direct', keep_ratio=0.5)
-    assert model.tokens is None and not covered(model)
+    assert model.mode == 'direct' and not covered(model)
     with SavedMemory(model) as saved:
         model(video)
     with SavedMemory(model) as full:
@@ -221,10 +221,10 @@ ENCODER = dict(type='ResNet', depth=18, pretrained=None)
 
 
 @pytest.mark.parametrize('backbone, options, message', [
-    (SWIN, dict(mode='tokens'), r"mode must be one of \['direct', 'deferred', 'token'\], got 'to"),
-    (SWIN, dict(token=dict(mask='tube')), "mode 'direct' keeps whole clips; set mode='token'"),
-    (SWIN, dict(mode='deferred', token_blocks=['layers']), "'deferred' keeps whole clips; set"),
-    (SWIN, dict(mode='token', sampler='random'), "sampler 'random' draws clips.*token=dict.mask"),
+    (SWIN, dict(mode='tokens'), r"mode must be one of \['direct', .*got 'tokens'"),
+    (SWIN, dict(token=dict(mask='tube')), "mode 'direct' does not have token; it"),
+    (SWIN, dict(mode='deferred', token_blocks=['layers']), 'does not have token_blocks; it has'),
+    (SWIN, dict(mode='token', sampler='random'), "mode 'token' does not have sampler; it"),
     (SWIN, dict(mode='token', clips_at_once=0), 'clips_at_once must be a whole number'),
     (SWIN, dict(mode='token', token=dict(ratio=1)), "must be a dict of any of .*'kv'.*'ratio'"),
     (SWIN, dict(mode='token', token='grid'), "token must be a dict .*got 'grid'"),

@@ -1,0 +1,16 @@
+"""Every way to train a backbone within memory: stochastic backpropagation and its rivals.
+
+One class a file and a word each, SBPBackbone's ``mode``. To add one: subclass
+:class:`Strategy`, put the class into ``STRATEGIES``, and a row into
+``tests/models/strategies/test_strategies.py``.
+"""
+from sbp_tad.models.strategies.base import Strategy, StrategyConfig
+from sbp_tad.models.strategies.checkpointing import CheckpointingStrategy
+from sbp_tad.models.strategies.plain import FrozenStrategy, FullStrategy
+from sbp_tad.models.strategies.stochastic import DeferredStrategy, DirectStrategy, TokenStrategy
+
+STRATEGIES: dict[str, type[Strategy]] = {strategy.mode: strategy for strategy in (
+    DirectStrategy, DeferredStrategy, TokenStrategy, FullStrategy, FrozenStrategy,
+    CheckpointingStrategy)}
+
+__all__ = ['STRATEGIES', 'Strategy', 'StrategyConfig']

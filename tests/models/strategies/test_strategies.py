@@ -1,0 +1,124 @@
+"""What holds for every strategy. To add one, add a row."""
+import copy
+import pickle
+
+import pytest
+import torch
+from small_backbones import R3D, VIT
+
+from sbp_tad.models import SBPBackbone
+from sbp_tad.models.strategies import STRATEGIES, Strategy
+from sbp_tad.sbp import SBPError
+
+# mode -> backbone and choices; whether evaluation is that of the plain backbone.
+CASES = {
+    'direct': (R3D, dict(clip_len=4)),
+    'deferred': (R3D, dict(clip_len=4)),
+    'token': (VIT, dict(clip_len=4)),
+    'full': (R3D, dict(clip_len=4)),
+    'frozen': (R3D, dict(clip_len=4)),
+    'checkpointing': (R3D, dict(clip_len=4)),
+}
+every_mode = pytest.mark.parametrize('mode', list(STRATEGIES))
+
+
+def build(mode, **more):
+    backbone, choices = CASES[mode]
+    torch.manual_seed(0)
+    model = SBPBackbone(backbone, mode=mode, seed=0, **choices, **more)
+    model.init_weights()
+    return model
+
+
+def video():
+    return torch.randn(2, 3, 8, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def plain_twin(mode):
+    backbone, choices = CASES[mode]
+    torch.manual_seed(0)
+    model = SBPBackbone(backbone, mode='full', **choices)
+    model.init_weights()
+    return model
+
+
+def test_every_mode_has_a_row():
+    assert set(CASES) == set(STRATEGIES)
+    assert all(STRATEGIES[mode].mode == mode for mode in STRATEGIES)
+
+
+@every_mode
+def test_evaluation_is_that_of_the_plain_backbone(mode):
+    model = build(mode).eval()
+    torch.testing.assert_close(model(video()), plain_twin(mode).eval()(video()))
+
+
+@every_mode
+def test_state_dict_goes_into_the_plain_backbone_and_back(mode):
+    model, plain = build(mode), plain_twin(mode)
+    keys = plain.state_dict().keys()
+    state = model.state_dict()
+    assert keys <= state.keys()
+    plain.backbone.load_state_dict({key: state[key] for key in keys})
+    missing, unexpected = model.load_state_dict(plain.state_dict(), strict=False)
+    assert not unexpected
+
+
+@every_mode
+def test_copies_are_of_their_own(mode):
+    model = build(mode)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        features = twin(video())
+        assert twin.strategy is not model.strategy
+        torch.testing.assert_close(features, model(video()))
+        if features.requires_grad:
+            features.sum().backward()
+        assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@every_mode
+def test_no_window_no_gradient_no_change(mode):
+    model = build(mode)
+    before = copy.deepcopy(model.state_dict())
+    with torch.no_grad():
+        model(video())
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[key], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('mode', [m for m in STRATEGIES if STRATEGIES[m].has_keep_ratio])
+def test_keep_ratio_is_checked(mode):
+    for ratio in (0, 1.5, True, float('nan'), 'half'):
+        with pytest.raises(SBPError, match=r'keep_ratio must be a number in \(0, 1\]'):
+            build(mode, keep_ratio=ratio)
+    model = build(mode, keep_ratio=0.5)
+    model.set_keep_ratio(0.25)
+    assert model.config.keep_ratio == 0.25
+
+
+@pytest.mark.parametrize('mode', [m for m in STRATEGIES if not STRATEGIES[m].has_keep_ratio])
+def test_where_nothing_is_thinned_out(mode):
+    model = build(mode, keep_ratio=0.25)  # of a config whose mode alone was changed
+    assert model.config.keep_ratio == 1
+    with pytest.raises(SBPError, match=f"mode '{mode}' has no keep ratio that could be set to 0.5"):
+        model.set_keep_ratio(0.5)
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(mode='fill'), r"mode must be one of \['direct', .*got 'fill'"),
+    (dict(mode='full', sampler='random'), "mode 'full' does not have sampler; it has keep_ratio"),
+    (dict(mode='full', options=dict(blocks=[])), "mode 'full' does not have blocks"),
+    (dict(options=['blocks']), r"options must be a dict, got \['blocks'\]"),
+    (dict(mode='full', keep_ratio='auto', memory_budget='1GiB'),
+     r"memory_budget is planned for the modes \['direct', 'deferred', 'token'\], got 'full'")])
+def test_wrong_choices(options, message):
+    with pytest.raises(SBPError, match=message):
+        SBPBackbone(R3D, clip_len=4, **options)
+
+
+def test_a_strategy_must_encode():
+    class Nothing(Strategy):
+        mode = 'nothing'
+
+    with pytest.raises(NotImplementedError):
+        Nothing().encode(None, None, [])
