@@ -23,7 +23,8 @@ class AnchorFreeHead(DenseHead):
 
     Zhang et al., ActionFormer, ECCV 2022. Two towers, shared by all levels;
     distances are ``ReLU(scale_level * x)`` in strides of the level. Both
-    losses are divided by a running mean of the number of positive points.
+    losses are divided by a running mean of the number of positive points of a
+    batch, that of all processes together.
 
     Args:
         num_classes: actions, background not counted.
@@ -88,7 +89,7 @@ class AnchorFreeHead(DenseHead):
         return (*targets, real)
 
     def normalize_by(self, positive: Tensor) -> Tensor:
-        """Running mean of the number of positive points; only training moves it."""
+        """Running mean of the positive points of all processes; only training moves it."""
         if self.training:
             count = super().normalize_by(positive).to(self.normalizer.dtype)
             self.normalizer.lerp_(count, 1 - self.normalizer_momentum)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from sbp_tad.errors import UserError
+from sbp_tad.models.global_batch import DropPath
 
 
 class TemporalModelError(UserError, ValueError):

@@ -10,6 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from sbp_tad.models.blocks import ConvTower, TemporalModelError, check_finite
+from sbp_tad.models.global_batch import average_over_batch, count_in_batch
 from sbp_tad.models.points import pyramid_steps
 from sbp_tad.registry import MODELS
 
@@ -126,16 +127,14 @@ class DenseHead(BaseModule):
         strides = pyramid_steps(lengths, self.strides, real.device)[1]
         unit = strides.repeat_interleave(self.places_per_step)
         unit = unit.expand_as(positive)[positive][:, None]
-        return {
-            'loss_cls': self.loss_cls(torch.cat(logits, dim=1)[counted],
-                                      classes[counted]) / normalizer,
-            'loss_reg': self.loss_reg(predicted[positive] / unit,
-                                      segments[positive] / unit) / normalizer,
-        }
+        loss_cls = self.loss_cls(torch.cat(logits, dim=1)[counted], classes[counted])
+        loss_reg = self.loss_reg(predicted[positive] / unit, segments[positive] / unit)
+        return {'loss_cls': average_over_batch(loss_cls, normalizer),
+                'loss_reg': average_over_batch(loss_reg, normalizer)}
 
     def normalize_by(self, positive: Tensor) -> Tensor:
-        """By what both losses are divided: the positive places (B, P) of the batch, at least 1."""
-        return positive.sum().clamp(min=1)
+        """What both losses are averaged over: positive places (B, P) of all processes, or 1."""
+        return count_in_batch(positive)
 
     @torch.no_grad()
     def predict(self, features: Sequence[Tensor], masks: Sequence[Tensor]) -> list[InstanceData]:

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sbp_tad.models.global_batch import average_over_batch, count_in_batch
 from sbp_tad.models.points import overlap_and_union
 from sbp_tad.registry import MODELS
 
@@ -38,7 +39,7 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25,
 
 
 def frame_cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """Cross-entropy of the classes of a frame, averaged over the valid frames.
+    """Cross-entropy of the classes of a frame, averaged over the valid frames of all processes.
 
     A frame of several classes shares its weight out among them:
     ``-sum_c t_c / sum(t) * log softmax(logits)_c``, which is least where the
@@ -56,7 +57,7 @@ def frame_cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tenso
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     shares = targets.to(logits.dtype)
     shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1)
-    return -(shares * logits.log_softmax(dim=1)).sum() / max(len(logits), 1)
+    return average_over_batch(-(shares * logits.log_softmax(dim=1)).sum(), count_in_batch(valid))
 
 
 def aligned_diou_loss(predicted: Tensor, target: Tensor, eps: float = 1e-8) -> Tensor:

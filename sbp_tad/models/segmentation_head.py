@@ -10,6 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from sbp_tad.models.blocks import ConvTower, TemporalModelError, check_finite
+from sbp_tad.models.global_batch import average_over_batch, count_in_batch
 from sbp_tad.registry import MODELS
 
 
@@ -65,8 +66,9 @@ class SegmentationHead(BaseModule):
         logits, real = self(features, masks), masks[0]
         targets = torch.stack([label_steps(*item, logits.shape[1], self.num_classes)
                                for item in zip(segments_grid, labels)])  # (B, T, C)
-        num_positive = targets[real].any(dim=1).sum().clamp(min=1)
-        return {'loss_cls': self.loss_cls(logits[real], targets[real]) / num_positive}
+        num_positive = count_in_batch(targets[real].any(dim=1))
+        loss = self.loss_cls(logits[real], targets[real])
+        return {'loss_cls': average_over_batch(loss, num_positive)}
 
     @torch.no_grad()
     def predict(self, features: Sequence[Tensor], masks: Sequence[Tensor]) -> list[InstanceData]:

@@ -1,0 +1,101 @@
+"""Several processes on one machine: those of a function, and those that torchrun starts.
+
+All are forked from one clean process that has imported everything, so that
+each is there at once.
+"""
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from torch.multiprocessing import start_processes
+
+ROOT = Path(__file__).parents[1]
+IMPORTS = ['sbp_tad', 'mmaction.models', 'mmaction.datasets', 'sbp_tad.apis.launch',
+           'sbp_tad.engine', 'sbp_tad.models', 'sbp_tad.datasets', 'sbp_tad.evaluation.metrics',
+           'sbp_tad.evaluation.online_metric']
+
+
+@cache
+def start_method() -> str:
+    """The method by which processes start, once the process that they are forked from waits."""
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(IMPORTS)
+    first = context.Process(target=os.getpid)
+    first.start()
+    first.join()
+    return 'forkserver'
+
+
+def run_processes(work: Callable[..., Any], *arguments: Any, count: int = 2) -> list[Any]:
+    """What ``work(rank, *arguments)`` returns in each process of a gloo group, by rank.
+
+    Args:
+        work: a function of a module that the processes can import.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        start_processes(_work_in_group, (count, folder, work, arguments), nprocs=count,
+                        start_method=start_method())
+        return [torch.load(f'{folder}/{rank}.pt', weights_only=False) for rank in range(count)]
+
+
+def _work_in_group(rank: int, count: int, folder: str, work: Callable[..., Any],
+                   arguments: Sequence[Any]) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count))
+    distributed.init_process_group('gloo', f'file://{folder}/store', rank=rank, world_size=count)
+    torch.save(work(rank, *arguments), f'{folder}/{rank}.pt')
+    distributed.barrier()
+    os._exit(0)  # gloo's destructor may wait for a thread that waits for the interpreter's lock
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run under torchrun ended: what all processes wrote, and which failed first."""
+
+    output: str
+    seconds: float
+    failed_rank: int | None
+
+
+def torchrun(tool: str, *arguments: Any, processes: int = 2, max_restarts: int = 0) -> Ended:
+    """``torchrun --standalone --nproc-per-node PROCESSES TOOL ARGUMENTS --launcher pytorch``.
+
+    The agent is that of torchrun, its processes are forked instead of started
+    anew. One process is started without a launcher.
+    """
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id='test', rdzv_backend='c10d',
+        rdzv_endpoint='localhost:0', max_restarts=max_restarts, start_method=start_method())
+    launcher = ['--launcher', 'pytorch'] if processes > 1 else []
+    with tempfile.NamedTemporaryFile('r') as log:
+        began, failed_rank = time.monotonic(), None
+        try:
+            elastic_launch(config, run_tool)(tool, [*map(str, arguments), *launcher], log.name)
+        except ChildFailedError as error:
+            failed_rank = error.get_first_failure()[0]
+        return Ended(log.read(), time.monotonic() - began, failed_rank)
+
+
+def run_tool(tool: str, arguments: Sequence[str], log: str) -> None:
+    """Be the process that ``python TOOL ARGUMENTS`` would start, with the output in ``log``."""
+    os.chdir(ROOT)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    torch.set_num_threads(1)
+    sys.argv = [tool, *arguments]
+    runpy.run_path(tool, run_name='__main__')
