@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, ClassVar, NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from sbp_tad.sbp.autocast import autocast_dtype
+from sbp_tad.sbp.autocast import cast_like_autocast
 from sbp_tad.sbp.config import SBPError
 
 CONV_TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -134,6 +134,11 @@ def _gradient_of_input(from_above: Tensor, x: Tensor, weight: Tensor, scale: Ten
         from_above, x, weight.to(x.dtype), [len(weight)], *geometry, [True, False, False])[0]
 
 
+def geometry_of(conv: nn.Module) -> Geometry:
+    """What ``torch.convolution`` wants to know of a layer beside its weight and bias."""
+    return (conv.stride, conv.padding, conv.dilation, False, (0, ) * len(conv.stride), conv.groups)
+
+
 def has_more_weights(weight: Tensor, input_shape: Sequence[int], geometry: Geometry) -> bool:
     """Whether a convolution has more weights than outputs in a usual pass.
 
@@ -170,6 +175,8 @@ class FoldedPair:
     the normalization itself, so that one replaced later is noticed.
     """
 
+    function: ClassVar[type[torch.autograd.Function]] = _FoldedConvolution
+
     def __init__(self, parent: nn.Module, pair: Pair) -> None:
         self.parent = parent
         self.conv_name, self.norm_name = pair
@@ -188,16 +195,19 @@ class FoldedPair:
         """The convolution's forward: its output, normalized already where that is folded in."""
         conv, norm = self.conv, self.norm
         if not conv.training or norm.training or self.parent._modules[self.norm_name] is not norm:
-            return type(conv).forward(conv, x)
-        dtype = autocast_dtype(x.device.type)
-        if dtype is not None and x.dtype != torch.float64:
-            x = x.to(dtype)
-        geometry = (conv.stride, conv.padding, conv.dilation, False, (0, ) * len(conv.stride),
-                    conv.groups)
-        self.output = _FoldedConvolution.apply(x, conv.weight, conv.bias, norm.weight, norm.bias,
-                                               norm.running_mean, norm.running_var, norm.eps,
-                                               geometry)
+            return self.convolve_alone(x)
+        self.output = self.apply(cast_like_autocast(x), conv.weight, conv.bias, norm.weight,
+                                 norm.bias, norm.running_mean, norm.running_var, norm.eps,
+                                 geometry_of(conv))
         return self.output
+
+    def convolve_alone(self, x: Tensor) -> Tensor:
+        """The convolution where nothing is folded in."""
+        return type(self.conv).forward(self.conv, x)
+
+    def apply(self, *inputs: Any) -> Tensor:
+        """The convolution with the normalization folded in."""
+        return self.function.apply(*inputs)
 
     def normalize(self, x: Tensor) -> Tensor:
         """The normalization's forward: what :meth:`convolve` gave, as it is.

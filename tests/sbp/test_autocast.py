@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from sbp_tad.sbp.autocast import autocast_dtype
+from sbp_tad.sbp.autocast import autocast_dtype, cast_like_autocast
 
 
 def test_dtype_inside_and_outside():
@@ -22,3 +22,11 @@ def test_torch_before_2_4(monkeypatch, cpu, cuda):
         monkeypatch.setattr(torch, name, lambda answer=answer: answer)
     assert autocast_dtype('cpu') == (torch.bfloat16 if cpu else None)
     assert autocast_dtype('cuda') == (torch.float16 if cuda else None)
+
+
+def test_inputs_are_cast_as_autocast_would():
+    single, double = torch.ones(2), torch.ones(2, dtype=torch.float64)
+    assert cast_like_autocast(single) is single
+    with torch.autocast('cpu', torch.bfloat16):
+        assert cast_like_autocast(single).dtype == torch.bfloat16
+        assert cast_like_autocast(double) is double

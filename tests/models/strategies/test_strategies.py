@@ -18,6 +18,7 @@ CASES = {
     'full': (R3D, dict(clip_len=4)),
     'frozen': (R3D, dict(clip_len=4)),
     'checkpointing': (R3D, dict(clip_len=4)),
+    'dropit': (R3D, dict(clip_len=4)),
 }
 every_mode = pytest.mark.parametrize('mode', list(STRATEGIES))
 
