@@ -95,3 +95,14 @@ class Strategy:
     def encode_without_grad(self, encoder: Encoder, clips: Tensor, batch: int) -> Features:
         """The same in evaluation, or where nothing is backpropagated; ``batch`` is B."""
         return encode_in_chunks(encoder, clips, self.clips_without_grad)
+
+
+def check_videos(owner: SBPBackbone) -> None:
+    """Refuse clips that are not those of a video, in their order.
+
+    Raises:
+        SBPError: with what to set.
+    """
+    if owner.clip_len is None:
+        raise SBPError(f'mode {owner.mode!r} needs the clips of a video in their order, which a '
+                       'batch of clips is not; set clip_len, or choose another mode.')

@@ -18,8 +18,11 @@ CASES = {
     'full': (R3D, dict(clip_len=4)),
     'frozen': (R3D, dict(clip_len=4)),
     'checkpointing': (R3D, dict(clip_len=4)),
-    'dropit': (R3D, dict(clip_len=4)),
+    'frame_dropout': (R3D, dict(clip_len=4)),
+    'early_pooling': (R3D, dict(clip_len=4)),
 }
+OTHER_IN_EVALUATION = {'early_pooling'}  # they say so
+NEED_VIDEOS = ('frame_dropout', 'early_pooling')
 every_mode = pytest.mark.parametrize('mode', list(STRATEGIES))
 
 
@@ -48,7 +51,7 @@ def test_every_mode_has_a_row():
     assert all(STRATEGIES[mode].mode == mode for mode in STRATEGIES)
 
 
-@every_mode
+@pytest.mark.parametrize('mode', [mode for mode in STRATEGIES if mode not in OTHER_IN_EVALUATION])
 def test_evaluation_is_that_of_the_plain_backbone(mode):
     model = build(mode).eval()
     torch.testing.assert_close(model(video()), plain_twin(mode).eval()(video()))
@@ -68,13 +71,15 @@ def test_state_dict_goes_into_the_plain_backbone_and_back(mode):
 @every_mode
 def test_copies_are_of_their_own(mode):
     model = build(mode)
-    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        features = twin(video())
-        assert twin.strategy is not model.strategy
-        torch.testing.assert_close(features, model(video()))
-        if features.requires_grad:
-            features.sum().backward()
-        assert all(parameter.grad is None for parameter in model.parameters())
+    twins = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
+    features = [twin(video()) for twin in twins]
+    torch.testing.assert_close(*features, rtol=0, atol=0)
+    torch.testing.assert_close(model(video()), features[0])
+    for one in features:
+        if one.requires_grad:
+            one.sum().backward()
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert len({id(one.strategy) for one in (model, *twins)}) == 3
 
 
 @every_mode
@@ -115,6 +120,13 @@ def test_where_nothing_is_thinned_out(mode):
 def test_wrong_choices(options, message):
     with pytest.raises(SBPError, match=message):
         SBPBackbone(R3D, clip_len=4, **options)
+
+
+@pytest.mark.parametrize('mode', NEED_VIDEOS)
+def test_clips_of_a_video_are_needed(mode):
+    backbone, _ = CASES[mode]
+    with pytest.raises(SBPError, match=f"mode '{mode}' needs the clips of a video .*set clip_len"):
+        SBPBackbone(backbone, mode=mode)
 
 
 def test_a_strategy_must_encode():
