@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
+from sbp_tad.datasets.toy_videos import LOOKS, ToySettings, build_toy_dataset
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -32,7 +32,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
                         help='length of the shortest video')
     parser.add_argument('--max-seconds', type=float, default=default.max_seconds,
                         help='length of the longest video')
-    parser.add_argument('--look', default=default.look, help='sprites and textures to draw with')
+    parser.add_argument('--look', default=default.look, choices=list(LOOKS),
+                        help='sprites and textures to draw with')
+    parser.add_argument('--trimmed', action='store_true',
+                        help='clips of a single action and lists of them, for a recognizer; set '
+                             'lengths of 1 to 8 seconds')
     parser.add_argument('--workers', type=int, default=min(2, os.cpu_count() or 1),
                         help='videos drawn at a time')
     return parser.parse_args(arguments)

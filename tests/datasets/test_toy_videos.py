@@ -12,11 +12,11 @@ from sbp_tad.datasets.toy_videos import CLASS_NAMES, ToyDatasetError, ToyFolderE
 from sbp_tad.datasets.toy_videos import build as build_module
 from sbp_tad.datasets.toy_videos import build_toy_dataset
 from sbp_tad.datasets.toy_videos.build import is_complete, write_video
+from sbp_tad.datasets.toy_videos.looks import LOOKS, SPRITE_PIXELS, TEXTURE_PIXELS
 from sbp_tad.datasets.toy_videos.motion import (ACTION_SECONDS, MIN_VIDEO_SECONDS,
                                                 SWEEP_PERIOD_SECONDS, TURN_RADIANS_PER_SECOND,
                                                 ActorTrack, draw_track, plan_lives)
-from sbp_tad.datasets.toy_videos.scene import (LOOKS, SPRITE_PIXELS, TEXTURE_PIXELS, draw_frames,
-                                               paste)
+from sbp_tad.datasets.toy_videos.scene import draw_frames, paste
 
 FPS = 12
 TINY = ToySettings(train_videos=2, test_videos=1, size=32, min_seconds=5, max_seconds=9)
@@ -167,6 +167,36 @@ def test_look_provides_tiling_ground_and_sprites(look):
         assert sprite[..., 3].min() == 0 and sprite[..., 3].max() == 1
 
 
+@pytest.mark.parametrize('look', LOOKS)
+def test_actor_looks_different_after_any_turn(look):
+    """Turned by any angle it is another picture, or no clip would show which way it turns."""
+    for seed in range(10):
+        actor = LOOKS[look](np.random.default_rng(seed)).actor
+        pictures = []
+        for turn in np.radians(np.arange(0, 360, 30)):
+            canvas = np.zeros((48, 48, 3), np.float32)
+            paste(canvas, actor, np.array([23.5, 23.5]), radius=14, angle=turn)
+            pictures.append(canvas)
+        covered = (pictures[0].max(axis=2) > 0).mean()
+        for turned in pictures[2:-1]:  # by 60 degrees or more
+            assert np.abs(turned - pictures[0]).mean() > 12 * covered
+
+
+def test_looks_differ_in_what_a_network_could_go_by():
+    """Bright ground against dim; a head darker than the body against a brighter nose."""
+    for seed in range(10):
+        shapes, fur = (LOOKS[look](np.random.default_rng(seed)) for look in ('shapes', 'fur'))
+        assert fur.ground.mean() > shapes.ground.mean() + 50
+        assert brightness_of_the_front(shapes.actor) > 0 > brightness_of_the_front(fur.actor)
+
+
+def brightness_of_the_front(sprite):
+    """How much brighter the part of an actor towards +x is than that behind."""
+    halves = sprite[:, 30:], sprite[:, :22]
+    front, back = ((half * half[..., 3:]).sum((0, 1)) / half[..., 3].sum() for half in halves)
+    return front[:3].mean() - back[:3].mean()
+
+
 def test_frames_are_drawn_from_the_generator_alone():
     first, again, other = (list(draw_frames(np.random.default_rng(seed), still_track(3), 64, FPS,
                                             'shapes')) for seed in (1, 1, 2))
@@ -227,6 +257,47 @@ def test_decord_counts_the_same_frames(tiny):
 def test_same_seed_same_bytes_whatever_the_workers(tiny, tmp_path):
     build_toy_dataset(tmp_path, TINY, workers=1)
     assert digests(tmp_path) == digests(tiny)
+
+
+@pytest.fixture(scope='module')
+def trimmed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('trimmed')
+    settings = replace(TINY, trimmed=True, train_videos=12, test_videos=6, min_seconds=1,
+                       max_seconds=2, look='fur')
+    assert build_toy_dataset(folder, settings)
+    return folder, settings
+
+
+def test_trimmed_clips_are_one_action_from_end_to_end(trimmed):
+    folder, _ = trimmed
+    annotations = read_annotations(folder / 'annotations.json')
+    assert len(annotations) == 18
+    for video in annotations.values():
+        assert video.segments_seconds.tolist() == [[0, pytest.approx(video.duration_seconds)]]
+        assert 1 <= video.duration_seconds <= 2
+    labels = [video.labels[0] for video in annotations.values() if video.subset == 'training']
+    assert sorted(labels) == sorted(2 * CLASS_NAMES)
+
+
+def test_trimmed_clips_are_listed_as_mmaction_reads_them(trimmed):
+    folder, _ = trimmed
+    annotations = read_annotations(folder / 'annotations.json')
+    for name, subset in (('train_list_videos.txt', 'training'), ('val_list_videos.txt', 'test')):
+        lines = (folder / name).read_text().splitlines()
+        assert len(lines) == sum(video.subset == subset for video in annotations.values())
+        for line in lines:
+            path, label = line.split()
+            assert (folder / 'videos' / path).is_file()
+            assert annotations[path.removesuffix('.mp4')].labels == (CLASS_NAMES[int(label)], )
+
+
+def test_lists_go_with_the_clips(tmp_path):
+    settings = replace(TINY, trimmed=True, train_videos=1, test_videos=0, min_seconds=1,
+                       max_seconds=2)
+    build_toy_dataset(tmp_path, settings)
+    assert (tmp_path / 'val_list_videos.txt').read_text() == ''
+    build_toy_dataset(tmp_path, replace(TINY, test_videos=0, train_videos=1))
+    assert not list(tmp_path.glob('*.txt'))
 
 
 def test_other_seed_other_annotation(tiny, tmp_path):
@@ -326,7 +397,10 @@ def test_files_of_others_in_the_folder_are_kept(tmp_path):
     ({'min_seconds': 1}, r'at least 3.3, to hold one action, got 1 and 9'),
     ({'min_seconds': 10}, r'ordered.* got 10 and 9'),
     ({'max_seconds': float('nan')}, r'finite.* got 5 and nan'),
-    ({'look': 'photos'}, r'look must be one of shapes, got photos'),
+    ({'look': 'photos'}, r'look must be one of shapes, fur, got photos'),
+    ({'trimmed': True}, r'trimmed clips must be ordered and from 1 to 8.* got 5 and 9'),
+    ({'trimmed': True, 'min_seconds': 0.5, 'max_seconds': 2}, r'trimmed clips.* got 0.5 and 2'),
+    ({'trimmed': True, 'min_seconds': 3, 'max_seconds': 2}, r'trimmed clips.* got 3 and 2'),
 ])
 def test_bad_setting_is_a_sentence(change, message):
     with pytest.raises(ToyDatasetError, match=message):

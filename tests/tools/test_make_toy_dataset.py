@@ -37,6 +37,13 @@ def test_command_writes_the_set_and_then_reuses_it(tmp_path, capsys):
     assert 'are already there' in capsys.readouterr().out
 
 
+def test_command_writes_trimmed_clips_of_a_look(tmp_path):
+    load_tool().main(['--out', str(tmp_path), *TINY, '--trimmed', '--look', 'fur', '--fps', '6'])
+    settings = json.loads((tmp_path / 'annotations.json').read_text())['settings']
+    assert settings['trimmed'] and settings['look'] == 'fur' and settings['fps'] == 6
+    assert (tmp_path / 'train_list_videos.txt').read_text() == 'toy_training_0000.mp4 0\n'
+
+
 def test_defaults_are_those_of_the_issue():
     options = load_tool().parse_arguments([])
     assert (options.train_videos, options.test_videos, options.seed) == (48, 24, 0)
@@ -46,6 +53,8 @@ def test_defaults_are_those_of_the_issue():
 
 @pytest.mark.parametrize('arguments, message', [
     (('--size', '33'), 'Error: Toy dataset: size must be an even number of pixels'),
+    (('--trimmed',), 'Error: Toy dataset: min_seconds and max_seconds of trimmed clips'),
+    (('--look', 'photos'), "invalid choice: 'photos'"),
 ])
 def test_bad_option_ends_with_a_sentence_and_status_2(tmp_path, arguments, message):
     process = make('--out', str(tmp_path), *arguments)

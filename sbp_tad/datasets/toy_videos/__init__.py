@@ -1,11 +1,13 @@
 """The toy dataset: untrimmed videos drawn from a seed, whose classes are motions.
 
-``motion`` says what happens and when, ``scene`` draws it, ``build`` writes the
-mp4 files and the annotation.
+``motion`` says what happens and when, ``looks`` with what sprites and textures,
+``scene`` draws it, ``build`` writes the mp4 files and the annotation.
 """
 from .build import ToyDatasetError, ToyFolderError, ToySettings, build_toy_dataset
+from .looks import LOOKS
 from .motion import CLASS_NAMES
 
 __all__ = [
-    'CLASS_NAMES', 'ToyDatasetError', 'ToyFolderError', 'ToySettings', 'build_toy_dataset'
+    'CLASS_NAMES', 'LOOKS', 'ToyDatasetError', 'ToyFolderError', 'ToySettings',
+    'build_toy_dataset'
 ]

@@ -18,12 +18,15 @@ import numpy as np
 
 from sbp_tad.errors import UserError
 
-from .motion import MIN_VIDEO_SECONDS, draw_track, plan_lives
-from .scene import LOOKS, draw_frames
+from .looks import LOOKS
+from .motion import (ACTION_SECONDS, CLASS_NAMES, MIN_VIDEO_SECONDS, draw_track, plan_lives,
+                     plan_trimmed)
+from .scene import draw_frames
 
 ANNOTATION_NAME = 'annotations.json'
 VIDEO_FOLDER = 'videos'
 SUBSETS = ('training', 'test')
+LIST_NAMES = {'training': 'train_list_videos.txt', 'test': 'val_list_videos.txt'}
 # no B-frames: frame n is packet n, so that every decoder counts and seeks alike;
 # one thread and no lookahead: the same bytes every time (at 32 pixels x264's
 # lookahead gave other bytes in about one video of a hundred)
@@ -53,8 +56,10 @@ class ToySettings:
             degrees a frame) and keeps decoding cheap.
         min_seconds: length of the shortest video.
         max_seconds: length of the longest video.
-        look: name of the sprites and textures (see ``scene.LOOKS``). It
+        look: name of the sprites and textures (see ``looks.LOOKS``). It
             changes no annotation: motion and look have generators of their own.
+        trimmed: every video is one action, the classes taking turns, and the
+            lists from which mmaction trains a recognizer are written too.
 
     Raises:
         ToyDatasetError: a value is out of range; the message names it.
@@ -68,8 +73,10 @@ class ToySettings:
     min_seconds: float = 20.0
     max_seconds: float = 60.0
     look: str = 'shapes'
+    trimmed: bool = False
 
     def __post_init__(self) -> None:
+        shortest, longest = ACTION_SECONDS
         rules = (
             (self.seed >= 0, 'seed must be 0 or more', self.seed),
             (self.train_videos >= 0, 'train_videos must be 0 or more', self.train_videos),
@@ -79,9 +86,15 @@ class ToySettings:
             (self.size % 2 == 0 and 32 <= self.size <= 512,
              'size must be an even number of pixels from 32 to 512', self.size),
             (5 <= self.fps <= 60, 'fps must be from 5 to 60', self.fps),
-            (MIN_VIDEO_SECONDS <= self.min_seconds <= self.max_seconds < float('inf'),
+            (self.trimmed
+             or MIN_VIDEO_SECONDS <= self.min_seconds <= self.max_seconds < float('inf'),
              f'min_seconds and max_seconds must be ordered, finite and at least '
              f'{MIN_VIDEO_SECONDS:g}, to hold one action',
+             f'{self.min_seconds:g} and {self.max_seconds:g}'),
+            (not self.trimmed
+             or shortest <= self.min_seconds <= self.max_seconds <= longest,
+             f'min_seconds and max_seconds of trimmed clips must be ordered and from '
+             f'{shortest:g} to {longest:g}, as long as actions are',
              f'{self.min_seconds:g} and {self.max_seconds:g}'),
             (self.look in LOOKS, f'look must be one of {", ".join(LOOKS)}', self.look),
         )
@@ -92,6 +105,9 @@ class ToySettings:
 
 def build_toy_dataset(folder: Path, settings: ToySettings, workers: int = 1) -> bool:
     """Write ``annotations.json`` and ``videos/*.mp4``, unless they are there.
+
+    Of trimmed clips there are also mmaction's lists, ``train_list_videos.txt``
+    and ``val_list_videos.txt``: a file below ``videos`` and its class a line.
 
     What is written does not depend on the number of workers. They are threads:
     processes would each spend longer importing than they save.
@@ -118,6 +134,8 @@ def build_toy_dataset(folder: Path, settings: ToySettings, workers: int = 1) -> 
                 for index in range(_num_videos(settings, subset))]
         with ThreadPoolExecutor(workers) as pool:
             database = dict(pool.map(lambda job: _write_toy_video(*job), jobs))
+        if settings.trimmed:
+            _write_lists(folder, database)
         text = json.dumps({**_header(settings), 'database': database}, indent=1)
         _write_whole(folder / ANNOTATION_NAME, text + '\n')
     except OSError as error:
@@ -159,7 +177,8 @@ def _video_path(folder: Path, video_id: str) -> Path:
 def _clear(folder: Path) -> None:
     """Take away the annotation first: from here on the set counts as incomplete."""
     (folder / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
-    (folder / ANNOTATION_NAME).unlink(missing_ok=True)
+    for name in (ANNOTATION_NAME, *LIST_NAMES.values()):
+        (folder / name).unlink(missing_ok=True)
     for subset in SUBSETS:
         for path in (folder / VIDEO_FOLDER).glob(f'toy_{subset}_[0-9]*.mp4*'):
             path.unlink()
@@ -171,6 +190,14 @@ def _write_whole(path: Path, text: str) -> None:
     part.replace(path)
 
 
+def _write_lists(folder: Path, database: dict[str, Any]) -> None:
+    """The two lists of ``path label`` that mmaction's VideoDataset reads."""
+    for subset, name in LIST_NAMES.items():
+        lines = [f'{video_id}.mp4 {CLASS_NAMES.index(video["annotations"][0]["label"])}\n'
+                 for video_id, video in database.items() if video['subset'] == subset]
+        _write_whole(folder / name, ''.join(lines))
+
+
 def _write_toy_video(folder: Path, settings: ToySettings, subset: str,
                      index: int) -> tuple[str, dict[str, Any]]:
     """Draw and write one video; its id and its annotation entry."""
@@ -178,7 +205,8 @@ def _write_toy_video(folder: Path, settings: ToySettings, subset: str,
     motion_rng, look_rng = (np.random.default_rng([*key, stream]) for stream in range(2))
     fps = settings.fps
     num_frames = round(motion_rng.uniform(settings.min_seconds, settings.max_seconds) * fps)
-    lives = plan_lives(motion_rng, num_frames, fps)
+    lives = plan_trimmed(num_frames, CLASS_NAMES[index % len(CLASS_NAMES)]) \
+        if settings.trimmed else plan_lives(motion_rng, num_frames, fps)
     track = draw_track(motion_rng, lives, num_frames, fps)
     video_id = f'toy_{subset}_{index:04d}'
     path = _video_path(folder, video_id)

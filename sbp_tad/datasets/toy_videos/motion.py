@@ -96,6 +96,11 @@ def _draw_life(rng: np.random.Generator, start: int, num_frames: int, fps: float
     return Life(start, action_start, action_end, min(action_end + after, num_frames), label)
 
 
+def plan_trimmed(num_frames: int, label: str) -> list[Life]:
+    """The one life of a trimmed clip, which acts from the first frame to the last."""
+    return [Life(0, 0, num_frames, num_frames, label)]
+
+
 def draw_track(rng: np.random.Generator, lives: list[Life], num_frames: int,
                fps: float) -> ActorTrack:
     """State of the actor at every frame of the video."""

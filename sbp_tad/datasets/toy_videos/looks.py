@@ -1,0 +1,165 @@
+"""What a toy video is made of: the still ground, actor and distractors of each look.
+
+A look is a function that draws these from a generator. Colours are float32 RGB
+in [0, 255]; sprites carry premultiplied alpha, which is what makes warping
+them at their rim right.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+TEXTURE_PIXELS = 256
+SPRITE_PIXELS = 48  # a sprite's unit circle has a third of this as its radius
+NUM_DISTRACTORS = (2, 3)
+
+# outlines of actors, nose to +x, in a unit circle; each looks different after any turn
+ACTOR_OUTLINES = (
+    ((1.0, 0.0), (-0.1, 0.95), (-0.1, 0.4), (-0.95, 0.4), (-0.95, -0.4), (-0.1, -0.4),
+     (-0.1, -0.95)),  # arrow
+    ((1.0, 0.0), (-0.85, 0.75), (-0.4, 0.0), (-0.85, -0.75)),  # dart
+    ((1.0, 0.55), (0.45, 0.55), (0.45, 0.95), (-0.95, 0.3), (-0.95, -0.3), (0.45, -0.95),
+     (0.45, -0.55), (1.0, -0.55)),  # wrench
+    ((1.0, 0.0), (0.1, 0.55), (-0.35, 0.95), (-0.3, 0.45), (-0.95, 0.45), (-0.6, 0.0),
+     (-0.95, -0.45), (-0.3, -0.45), (-0.35, -0.95), (0.1, -0.55)),  # fish
+)
+
+
+@dataclass(frozen=True, eq=False)
+class StillParts:
+    """What a look provides: a texture that tiles (P, P, 3) and sprites (S, S, 4), float32."""
+
+    ground: np.ndarray
+    actor: np.ndarray
+    distractors: tuple[np.ndarray, ...]
+
+
+def draw_shapes_look(rng: np.random.Generator) -> StillParts:
+    """Dim clouds for ground, a pointed actor with a bright nose, round and angular distractors.
+
+    Outline and colours of the actor vary; that its nose is its brightest part
+    does not, which is what lets a small network learn turning in minutes.
+    """
+    ground = _cloud_texture(rng, dark=(15, 80), light=(75, 150), steepness=1.2)
+    body, nose = 0.7 * _vivid_colours(rng, 1)[0], rng.uniform(205, 255, size=3)
+    outline = ACTOR_OUTLINES[rng.integers(len(ACTOR_OUTLINES))]
+    actor = _draw_sprite(outline, body, nose, rim=20)
+    count = rng.integers(NUM_DISTRACTORS[0], NUM_DISTRACTORS[1] + 1)
+    return StillParts(ground, actor, tuple(_draw_distractor(rng) for _ in range(count)))
+
+
+def draw_fur_look(rng: np.random.Generator) -> StillParts:
+    """Pale smooth ground, a soft furry actor with a dark head, pale blobs as distractors.
+
+    Nothing is as in ``shapes``: bright ground against dim, no straight edge, fur in place of
+    plain colours, earthy colours in place of vivid ones, the head the darkest part of the actor
+    where there the nose is the brightest.
+    """
+    ground = _cloud_texture(rng, dark=(120, 200), light=(180, 250), steepness=2.4)
+    coat, marks = _earthy_colours(rng)
+    actor = _draw_blob(_furry_colours(rng, coat, marks), rng, head=0.3)
+    count = rng.integers(NUM_DISTRACTORS[0], NUM_DISTRACTORS[1] + 1)
+    return StillParts(ground, actor, tuple(
+        _draw_blob(np.full((SPRITE_PIXELS, SPRITE_PIXELS, 3), rng.uniform(90, 235, 3), np.float32),
+                   rng, head=0.0) for _ in range(count)))
+
+
+def _cloud_texture(rng: np.random.Generator, dark: tuple[int, int], light: tuple[int, int],
+                   steepness: float) -> np.ndarray:
+    """Noise with a 1/f spectrum between two colours; periodic, as its FFT is.
+
+    Args:
+        dark: range that the channels of one colour are drawn from.
+        light: range of the other one.
+        steepness: how fast the amplitude falls with the frequency; more is smoother.
+    """
+    cloud = _cloud(rng, TEXTURE_PIXELS, steepness)
+    blend = np.clip(0.5 + cloud / 4, 0, 1)[..., None]  # (P, P, 1)
+    low, high = rng.uniform(*dark, size=3), rng.uniform(*light, size=3)
+    return (low + (high - low) * blend).astype(np.float32)
+
+
+def _cloud(rng: np.random.Generator, pixels: int, steepness: float) -> np.ndarray:
+    """Periodic noise (pixels, pixels) of mean 0 and deviation 1."""
+    frequency = np.fft.fftfreq(pixels) * pixels
+    radius = np.hypot(frequency[:, None], frequency[None])  # cycles a texture
+    noise = rng.standard_normal((pixels, pixels))
+    spectrum = np.fft.fft2(noise) * (radius > 0) / np.maximum(radius, 4) ** steepness
+    cloud = np.real(np.fft.ifft2(spectrum))
+    return cloud / cloud.std()
+
+
+def _earthy_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A coat between sand and fox and the darker colour of its marks, (3,) each."""
+    coat = np.array([190, 145, 95]) + rng.uniform(-40, 40, 3)
+    return coat, coat * rng.uniform(0.25, 0.5)
+
+
+def _furry_colours(rng: np.random.Generator, coat: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """Stripes or patches on a coat (S, S, 3), darker towards the head."""
+    x, y = _sprite_grid()
+    wobble = _cloud(rng, SPRITE_PIXELS, 1.5)
+    if rng.random() < 0.5:  # stripes at any angle
+        heading, cycles = rng.uniform(0, np.pi), rng.uniform(1.0, 2.0)
+        along = x * np.cos(heading) + y * np.sin(heading)
+        pattern = np.sin(2 * np.pi * cycles * along + wobble + rng.uniform(0, 2 * np.pi))
+    else:
+        pattern = _cloud(rng, SPRITE_PIXELS, 1.0)
+    share = (0.5 + 0.5 * np.tanh(3 * pattern))[..., None]  # of the marks
+    fur = coat + (marks - coat) * 0.6 * share + 12 * rng.standard_normal(x.shape)[..., None]
+    headness = 0.5 + 0.5 * np.tanh(5 * (x - 0.25))[..., None]
+    return fur + (rng.uniform(10, 45, 3) - fur) * headness
+
+
+def _draw_blob(colours: np.ndarray, rng: np.random.Generator, head: float) -> np.ndarray:
+    """Premultiplied sprite of an irregular outline with a soft rim, drawn out to +x by ``head``."""
+    x, y = _sprite_grid()
+    turns, waves = np.arctan2(y, x), np.arange(2, 6)
+    heights = rng.uniform(-0.1, 0.1, len(waves)) / waves * 3
+    phases = rng.uniform(0, 2 * np.pi, len(waves))
+    outline = 0.68 + head * np.cos(turns) + (
+        heights * np.cos(turns[..., None] * waves + phases)).sum(-1)
+    alpha = np.clip((outline - np.hypot(x, y)) / 0.2 + 0.5, 0, 1)
+    alpha = (alpha / alpha.max())[..., None]
+    return np.concatenate([np.clip(colours, 0, 255) * alpha, alpha], axis=2).astype(np.float32)
+
+
+def _sprite_grid() -> tuple[np.ndarray, np.ndarray]:
+    """x and y (S, S) of a sprite's pixels; the unit circle is that of the outlines."""
+    axis = (np.arange(SPRITE_PIXELS) - (SPRITE_PIXELS - 1) / 2) / (SPRITE_PIXELS / 3)
+    return np.meshgrid(axis, axis)
+
+
+def _vivid_colours(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Saturated colours (count, 3) with hues spread over the circle."""
+    hues = (rng.random() + np.arange(count) / count + rng.uniform(-0.1, 0.1, count)) % 1
+    hsv = np.stack([hues * 360, rng.uniform(0.7, 1.0, count), rng.uniform(0.75, 1.0, count)], 1)
+    return cv2.cvtColor(hsv[None].astype(np.float32), cv2.COLOR_HSV2RGB)[0] * 255
+
+
+def _draw_distractor(rng: np.random.Generator) -> np.ndarray:
+    corners = rng.choice([3, 4, 20])
+    turns = 2 * np.pi * (np.arange(corners) / corners + rng.random())
+    outline = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    colour = _vivid_colours(rng, 1)[0]
+    return _draw_sprite(outline, colour, colour, float(colour.mean()))
+
+
+def _draw_sprite(outline: object, body: np.ndarray, nose: np.ndarray, rim: float) -> np.ndarray:
+    """Premultiplied RGBA sprite: body behind, nose in front (x > 0.15), a rim around both."""
+    pixels = SPRITE_PIXELS * 4  # drawn large, then averaged: smooth edges
+    points = (np.asarray(outline) * (pixels / 3) + (pixels - 1) / 2).round().astype(np.int32)
+    mask = cv2.fillPoly(np.zeros((pixels, pixels), np.float32), [points], 1.0)
+    colour = np.empty((pixels, pixels, 3), np.float32)
+    colour[:] = body
+    colour[:, int(pixels / 2 + 0.15 * pixels / 3):] = nose
+    cv2.polylines(colour, [points], True, (rim, rim, rim), thickness=pixels // 20)
+    sprite = np.concatenate([colour * mask[..., None], mask[..., None]], axis=2)
+    return cv2.resize(sprite, (SPRITE_PIXELS, SPRITE_PIXELS), interpolation=cv2.INTER_AREA)
+
+
+LOOKS: dict[str, Callable[[np.random.Generator], StillParts]] = {
+    'shapes': draw_shapes_look, 'fur': draw_fur_look}
