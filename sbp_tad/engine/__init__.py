@@ -2,6 +2,7 @@
 from sbp_tad.engine.atomic_checkpoints import AtomicCheckpointHook
 from sbp_tad.engine.bad_items import BadItemsHook
 from sbp_tad.engine.cpu_amp import CpuAmpOptimWrapper
+from sbp_tad.engine.cpu_time import CPUTimeHook
 from sbp_tad.engine.detection_visualization import DetectionVisualizationHook
 from sbp_tad.engine.exact_resume import ExactResumeHook
 from sbp_tad.engine.finite_numbers import FiniteNumbersHook
@@ -11,5 +12,5 @@ from sbp_tad.engine.saved_memory import SavedMemoryHook
 from sbp_tad.engine.training_state import TrainingStateHook
 
 __all__ = ['AtomicCheckpointHook', 'BadItemsHook', 'CpuAmpOptimWrapper',
-           'DetectionVisualizationHook', 'ExactResumeHook', 'FiniteNumbersHook',
+           'CPUTimeHook', 'DetectionVisualizationHook', 'ExactResumeHook', 'FiniteNumbersHook',
            'KeepRatioSchedule', 'ProvenanceHook', 'SavedMemoryHook', 'TrainingStateHook']
