@@ -16,7 +16,7 @@ from sbp_tad.datasets.feature_files import write_features, write_sidecar
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/[!_]*/*.py')
-                 if path.parent.name != 'recognition')
+                 if path.parent.name != 'recognition' and 'recognizer_' not in path.name)
 DATASET_TYPES = [kind for kind in map(datasets.__dict__.get, datasets.__all__)
                  if isinstance(kind, type) and issubclass(kind, TemporalDetectionDataset)
                  and kind.TRAIN_SUBSETS]  # the others are no set of their own
@@ -76,6 +76,7 @@ def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
     cfg.default_hooks.checkpoint.update(interval=-1, save_optimizer=False)
     cfg.work_dir, cfg.experiment_name = str(work_dir), work_dir.name
     backbone = cfg.model.backbone or {}
+    backbone.pop('init_cfg', None)  # weights of a training that has not been
     if backbone.get('clip_len', 1) > 32:  # a window that is one clip
         backbone.clip_len = 16
     num_frames = max(2 * backbone.get('clip_len', 1), 16)

@@ -1,0 +1,6 @@
+# The same in 12 epochs: for the study, whose runs are many.
+_base_ = 'adamw_short.py'
+max_epochs = 12
+_warmup, _cosine = _base_.param_scheduler
+param_scheduler = [_warmup, dict(_cosine, end=max_epochs, T_max=max_epochs - 1)]
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
