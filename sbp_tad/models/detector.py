@@ -73,6 +73,7 @@ class TemporalDetector(BaseModel):
     def extract(self, inputs: Tensor, data_samples: list[TADDataSample] | None
                 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], float]:
         """Pyramid levels (B, C, T_l), their masks (B, T_l) and the frames of a level-0 step."""
+        self._hand_over_windows(data_samples)
         features = self.backbone(inputs)  # (B, C', T')
         if self.num_steps is not None:
             features = F.interpolate(features, size=self.num_steps, mode='linear',
@@ -87,6 +88,13 @@ class TemporalDetector(BaseModel):
             return (features, ), (masks, ), frames_per_step
         levels, level_masks = self.neck(features, masks)
         return levels, level_masks, frames_per_step
+
+    def _hand_over_windows(self, data_samples: list[TADDataSample] | None) -> None:
+        """Tell a backbone that remembers videos in training which part of which comes next."""
+        strategy = getattr(self.backbone, 'strategy', None)
+        if self.training and data_samples is not None and \
+                getattr(strategy, 'needs_windows', False):
+            strategy.windows = [sample.window for sample in data_samples]
 
     def loss(self, inputs: Tensor, data_samples: list[TADDataSample]) -> dict[str, Tensor]:
         """Losses of a training batch."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from sbp_tad.models.clip_features import cut_context, encode_together, pool_space, split_clips
 from sbp_tad.models.memory_budget import parse_budget
 from sbp_tad.models.strategies import STRATEGIES, Strategy, StrategyConfig
+from sbp_tad.models.strategies.memory_bank import BANK_NAME
 from sbp_tad.models.strategies.stochastic import TOKEN_MODE, given
 from sbp_tad.models.wrapped_network import build_network, fold_network, freeze_batch_norm
 from sbp_tad.registry import MODELS
@@ -317,4 +318,6 @@ class SBPBackbone(BaseModule):
         for key in [key for key in state_dict if key.startswith(prefix)]:
             if not key.startswith(inner):
                 state_dict[inner + key[len(prefix):]] = state_dict.pop(key)
+        if not hasattr(self.backbone, BANK_NAME):  # features of training: not amiss elsewhere
+            state_dict.pop(f'{inner}{BANK_NAME}._extra_state', None)
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -8,11 +8,13 @@ from sbp_tad.models.strategies.base import Strategy, StrategyConfig
 from sbp_tad.models.strategies.checkpointing import CheckpointingStrategy
 from sbp_tad.models.strategies.early_pooling import EarlyPoolingStrategy
 from sbp_tad.models.strategies.frame_dropout import FrameDropoutStrategy
+from sbp_tad.models.strategies.memory_bank import MemoryBankStrategy
 from sbp_tad.models.strategies.plain import FrozenStrategy, FullStrategy
 from sbp_tad.models.strategies.stochastic import DeferredStrategy, DirectStrategy, TokenStrategy
 
 STRATEGIES: dict[str, type[Strategy]] = {strategy.mode: strategy for strategy in (
     DirectStrategy, DeferredStrategy, TokenStrategy, FullStrategy, FrozenStrategy,
-    CheckpointingStrategy, FrameDropoutStrategy, EarlyPoolingStrategy)}
+    CheckpointingStrategy, FrameDropoutStrategy, EarlyPoolingStrategy,
+    MemoryBankStrategy)}
 
 __all__ = ['STRATEGIES', 'Strategy', 'StrategyConfig']

@@ -9,6 +9,7 @@ from small_backbones import R3D, VIT
 from sbp_tad.models import SBPBackbone
 from sbp_tad.models.strategies import STRATEGIES, Strategy
 from sbp_tad.sbp import SBPError
+from sbp_tad.structures import Window
 
 # mode -> backbone and choices; whether evaluation is that of the plain backbone.
 CASES = {
@@ -20,9 +21,10 @@ CASES = {
     'checkpointing': (R3D, dict(clip_len=4)),
     'frame_dropout': (R3D, dict(clip_len=4)),
     'early_pooling': (R3D, dict(clip_len=4)),
+    'memory_bank': (R3D, dict(clip_len=4)),
 }
 OTHER_IN_EVALUATION = {'early_pooling'}  # they say so
-NEED_VIDEOS = ('frame_dropout', 'early_pooling')
+NEED_VIDEOS = ('frame_dropout', 'early_pooling', 'memory_bank')
 every_mode = pytest.mark.parametrize('mode', list(STRATEGIES))
 
 
@@ -36,6 +38,11 @@ def build(mode, **more):
 
 def video():
     return torch.randn(2, 3, 8, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def encode(model):
+    model.strategy.windows = [Window(name, 0, 8, 1, 10, 8) for name in 'ab']  # some need them
+    return model(video())
 
 
 def plain_twin(mode):
@@ -72,9 +79,9 @@ def test_state_dict_goes_into_the_plain_backbone_and_back(mode):
 def test_copies_are_of_their_own(mode):
     model = build(mode)
     twins = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
-    features = [twin(video()) for twin in twins]
+    features = [encode(twin) for twin in twins]
     torch.testing.assert_close(*features, rtol=0, atol=0)
-    torch.testing.assert_close(model(video()), features[0])
+    torch.testing.assert_close(encode(model), features[0])
     for one in features:
         if one.requires_grad:
             one.sum().backward()
