@@ -6,15 +6,17 @@ One class a file and a word each, SBPBackbone's ``mode``. To add one: subclass
 """
 from sbp_tad.models.strategies.base import Strategy, StrategyConfig
 from sbp_tad.models.strategies.checkpointing import CheckpointingStrategy
+from sbp_tad.models.strategies.dropit import DropITStrategy
 from sbp_tad.models.strategies.early_pooling import EarlyPoolingStrategy
 from sbp_tad.models.strategies.frame_dropout import FrameDropoutStrategy
 from sbp_tad.models.strategies.memory_bank import MemoryBankStrategy
 from sbp_tad.models.strategies.plain import FrozenStrategy, FullStrategy
+from sbp_tad.models.strategies.sideways import SidewaysStrategy
 from sbp_tad.models.strategies.stochastic import DeferredStrategy, DirectStrategy, TokenStrategy
 
 STRATEGIES: dict[str, type[Strategy]] = {strategy.mode: strategy for strategy in (
     DirectStrategy, DeferredStrategy, TokenStrategy, FullStrategy, FrozenStrategy,
-    CheckpointingStrategy, FrameDropoutStrategy, EarlyPoolingStrategy,
-    MemoryBankStrategy)}
+    CheckpointingStrategy, FrameDropoutStrategy, EarlyPoolingStrategy, DropITStrategy,
+    MemoryBankStrategy, SidewaysStrategy)}
 
 __all__ = ['STRATEGIES', 'Strategy', 'StrategyConfig']

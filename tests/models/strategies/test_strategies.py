@@ -21,7 +21,9 @@ CASES = {
     'checkpointing': (R3D, dict(clip_len=4)),
     'frame_dropout': (R3D, dict(clip_len=4)),
     'early_pooling': (R3D, dict(clip_len=4)),
+    'dropit': (R3D, dict(clip_len=4)),
     'memory_bank': (R3D, dict(clip_len=4)),
+    'sideways': (dict(type='FrameCNN', channels=32), dict(clip_len=1)),
 }
 OTHER_IN_EVALUATION = {'early_pooling'}  # they say so
 NEED_VIDEOS = ('frame_dropout', 'early_pooling', 'memory_bank')
