@@ -1,13 +1,21 @@
 """What all command-line tools share: a user's error is a sentence and exit status 2."""
 from __future__ import annotations
 
+import json
+import os
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
 
 from sbp_tad.errors import UserError
+
+# What gloo, NCCL and torch's store say where the process at the other end has gone.
+LOST_PROCESS = ('closed by peer', 'reset by peer', 'Broken pipe', 'ncclRemoteError',
+                'Connection was likely closed')
 
 
 def sentence(error: UserError) -> str:
@@ -18,20 +26,49 @@ def sentence(error: UserError) -> str:
     return text
 
 
+def has_lost_process(error: RuntimeError) -> bool:
+    """Whether processes that work together are fewer now: this one is not to blame."""
+    torch = sys.modules.get('torch')
+    is_together = torch is not None and torch.distributed.is_available() \
+        and torch.distributed.is_initialized()
+    return is_together and any(words in str(error) for words in LOST_PROCESS)
+
+
+def report(text: str, delay_seconds: int = 0) -> None:
+    """Say an error on stderr, and to torchrun, whose summary stands last of all.
+
+    Args:
+        text: the sentence.
+        delay_seconds: torchrun takes the earliest error for the root of the others.
+    """
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(f'Error: {text}', style='red', markup=False, highlight=False)
+    if path := os.environ.get('TORCHELASTIC_ERROR_FILE'):
+        when = dict(timestamp=str(int(time.time()) + delay_seconds))
+        content = dict(message=dict(message=text, extraInfo=when))
+        Path(path).write_text(json.dumps(content), encoding='utf-8')
+
+
 def run_main(main: Callable[[list[str] | None], int | None], argv: list[str] | None = None
              ) -> NoReturn:
     """Run ``main(argv)`` and leave the process with the status it returns.
 
     A ``UserError`` is printed to stderr without a traceback and gives status
-    2, as ``argparse`` does for wrong arguments; Ctrl-C gives 130. Any other
-    exception is a fault of the program and keeps its traceback.
+    2, as ``argparse`` does for wrong arguments; Ctrl-C gives 130. Where
+    another process of the run has ended, a sentence says so, and status 1. Any
+    other exception is a fault of the program and keeps its traceback.
     """
     try:
         status = main(argv)
     except UserError as error:
-        console = Console(stderr=True, soft_wrap=True)
-        console.print(f'Error: {sentence(error)}', style='red', markup=False, highlight=False)
+        report(sentence(error))
         status = 2
     except KeyboardInterrupt:
         status = 130
+    except RuntimeError as error:
+        if not has_lost_process(error):
+            raise
+        report('this process ends because another one has, whose message says why '
+               f'({str(error).partition(". ")[0]}).', delay_seconds=1)
+        status = 1
     sys.exit(status or 0)

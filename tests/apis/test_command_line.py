@@ -1,5 +1,6 @@
 """A user's error is one sentence and status 2; a fault keeps its traceback."""
 import pytest
+import torch
 
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.errors import UserError
@@ -52,3 +53,40 @@ def test_an_error_of_a_data_worker_loses_its_traceback(capsys):
     with pytest.raises(SystemExit):
         run_main(raising(UserError(wrapped)))
     assert capsys.readouterr().err == 'Error: a.mp4: cut off.\n'
+
+
+CLOSED = '[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:1. See logs.'
+
+
+def test_a_process_that_has_lost_another_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    with pytest.raises(SystemExit) as caught:
+        run_main(raising(RuntimeError(CLOSED)))
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == (
+        'Error: this process ends because another one has, whose message says why '
+        '([gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:1).\n')
+    with pytest.raises(RuntimeError, match='shapes differ'):
+        run_main(raising(RuntimeError('shapes differ')))
+
+
+def test_a_process_alone_has_lost_none():
+    with pytest.raises(RuntimeError, match='closed by peer'):
+        run_main(raising(RuntimeError(CLOSED)))
+
+
+def test_torchrun_takes_the_message_for_the_root_of_the_others(tmp_path, monkeypatch):
+    """Its own classes read the files of a process that fails and of one that loses it."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    failures = {}
+    for rank, error in ((1, UserError('a.mp4: cut off.')), (0, RuntimeError(CLOSED))):
+        path = tmp_path / f'{rank}.json'
+        monkeypatch.setenv('TORCHELASTIC_ERROR_FILE', str(path))
+        with pytest.raises(SystemExit):
+            run_main(raising(error))
+        failures[rank] = ProcessFailure(rank, pid=2, exitcode=2, error_file=str(path))
+    summary = ChildFailedError('train.py', dict(sorted(failures.items())))
+    assert summary.get_first_failure()[0] == 1
+    assert 'traceback : a.mp4: cut off.' in str(summary).partition('Root Cause')[2]
