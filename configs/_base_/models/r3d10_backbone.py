@@ -1,5 +1,5 @@
-# A 3D ResNet of 10 layers that trains from scratch, any backbone of mmaction being as good.
-# Its group normalization has no statistics that SBP would have to freeze.
+# A 3D ResNet of 10 layers that trains from scratch. Its group normalization has no statistics
+# that SBP would have to freeze.
 r3d10 = dict(
     type='ResNet3d', depth=18, stage_blocks=(1, 1, 1), num_stages=3, out_indices=(2, ),
     base_channels=16, spatial_strides=(1, 2, 2), temporal_strides=(1, 1, 1),
