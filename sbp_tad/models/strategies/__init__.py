@@ -4,6 +4,7 @@ One class a file and a word each, SBPBackbone's ``mode``. To add one: subclass
 :class:`Strategy`, put the class into ``STRATEGIES``, and a row into
 ``tests/models/strategies/test_strategies.py``.
 """
+from sbp_tad.models.strategies.adapters import AdaptersStrategy
 from sbp_tad.models.strategies.base import Strategy, StrategyConfig
 from sbp_tad.models.strategies.checkpointing import CheckpointingStrategy
 from sbp_tad.models.strategies.dropit import DropITStrategy
@@ -17,6 +18,6 @@ from sbp_tad.models.strategies.stochastic import DeferredStrategy, DirectStrateg
 STRATEGIES: dict[str, type[Strategy]] = {strategy.mode: strategy for strategy in (
     DirectStrategy, DeferredStrategy, TokenStrategy, FullStrategy, FrozenStrategy,
     CheckpointingStrategy, FrameDropoutStrategy, EarlyPoolingStrategy, DropITStrategy,
-    MemoryBankStrategy, SidewaysStrategy)}
+    MemoryBankStrategy, SidewaysStrategy, AdaptersStrategy)}
 
 __all__ = ['STRATEGIES', 'Strategy', 'StrategyConfig']

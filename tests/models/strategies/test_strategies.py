@@ -24,8 +24,9 @@ CASES = {
     'dropit': (R3D, dict(clip_len=4)),
     'memory_bank': (R3D, dict(clip_len=4)),
     'sideways': (dict(type='FrameCNN', channels=32), dict(clip_len=1)),
+    'adapters': (VIT, dict(clip_len=4)),
 }
-OTHER_IN_EVALUATION = {'early_pooling'}  # they say so
+OTHER_IN_EVALUATION = {'early_pooling', 'adapters'}  # they say so
 NEED_VIDEOS = ('frame_dropout', 'early_pooling', 'memory_bank')
 every_mode = pytest.mark.parametrize('mode', list(STRATEGIES))
 
