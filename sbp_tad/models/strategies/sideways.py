@@ -95,13 +95,19 @@ class PooledModule(nn.Module):
 class Sweep:
     """The sideways backward pass over the frames of a batch.
 
+    At time step s all modules hold the activations of frame s, the newest;
+    past the end the last frame stays for the gradients still on their way.
+
     Args:
         network: holds the parameters behind the modules.
         modules: the lowest first; the last one gives the features.
+        steps_at_once: time steps whose activations are held at a time. It
+            changes memory and speed, not the result.
     """
 
-    def __init__(self, network: nn.Module, modules: Sequence[nn.Module]) -> None:
-        self.network, self.modules = network, modules
+    def __init__(self, network: nn.Module, modules: Sequence[nn.Module], steps_at_once: int
+                 ) -> None:
+        self.network, self.modules, self.steps_at_once = network, modules, steps_at_once
 
     def gradients(self, frames: Tensor, from_head: Tensor, parameters: Sequence[Tensor],
                   frames_need_gradient: bool) -> tuple[Tensor | None, list[Tensor | None]]:
@@ -114,49 +120,56 @@ class Sweep:
                 on them run once, when autograd hands the sum on.
             frames_need_gradient: whether the lowest module passes its own on.
         """
-        num_frames, depth = frames.shape[1], len(self.modules)
-        of_frames = torch.zeros_like(frames) if frames_need_gradient else None
+        num_frames, delay = frames.shape[1], len(self.modules) - 1
         twins = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in parameters}
-        handed_down: list[Tensor | None] = [None] * depth  # to each module's output
-        with replaced_parameters(self.network, twins):
-            for step in range(num_frames + depth - 1):
-                if step < num_frames:
-                    handed_down[-1] = from_head[:, step]
-                # Past the end the last frame stays, for the gradients still on their way.
-                newest = frames[:, min(step, num_frames - 1)]
+        self.on_the_way: list[Tensor | None] = [None] * delay
+        of_frames = []
+        with replaced_parameters(self.network, twins), torch.enable_grad():
+            for steps in torch.arange(num_frames + delay).split(self.steps_at_once):
+                newest = frames[:, steps.clamp(max=num_frames - 1)].detach()
+                left = from_head[:, steps[0]:steps[-1] + 1]
+                late = left.new_zeros(len(left), len(steps) - left.shape[1], *left.shape[2:])
                 with self.context():
-                    of_inputs = self.pull_back(newest, handed_down, frames_need_gradient)
-                if of_inputs[0] is not None:
-                    of_frames[:, step - depth + 1] = of_inputs[0]
-                handed_down = [*of_inputs[1:], None]
+                    of_frames.append(self.pull_back(newest.requires_grad_(frames_need_gradient),
+                                                    torch.cat([left, late], dim=1)))
+        of_frames = torch.cat(of_frames, dim=1)[:, delay:] if frames_need_gradient else None
         return of_frames, [twins[id(p)].grad for p in parameters]
 
-    def pull_back(self, frame: Tensor, handed_down: Sequence[Tensor | None],
-                  frame_needs_gradient: bool) -> list[Tensor | None]:
-        """One time step: every module that was handed a gradient passes it through itself.
+    def pull_back(self, frames: Tensor, gradient: Tensor) -> Tensor | None:
+        """A few time steps: modules pass on what the one above gave them a step before.
+
+        Gradients of parameters are added to ``.grad``.
 
         Args:
-            frame: (B, ...), the newest.
-            handed_down: to the output of each module at the step before.
-            frame_needs_gradient: as in :meth:`gradients`.
+            frames: (B, S, ...), the newest of each step.
+            gradient: of the features (B, S, ...).
 
         Returns:
-            Gradients of the inputs of the modules; those of their parameters
-            are added to ``.grad``. The activations of a module are let go
-            before those of the next are computed.
+            What leaves the lowest module at these steps, for older frames (B, S, ...).
         """
-        of_inputs: list[Tensor | None] = [None] * len(self.modules)
-        highest = max((i for i, grad in enumerate(handed_down) if grad is not None), default=-1)
-        x, needed = frame.detach(), frame_needs_gradient  # whether x is to have a gradient
-        for i, module in enumerate(self.modules[:highest + 1]):
-            with torch.set_grad_enabled(handed_down[i] is not None):
-                leaf = x.requires_grad_(needed and handed_down[i] is not None)
-                y = module(leaf)
+        leaves, outputs = [], []  # of the modules; the graph is cut between them
+        x = frames.flatten(0, 1)
+        for module in self.modules:
+            leaves.append(x.detach().requires_grad_(x.requires_grad))
+            x = module(leaves[-1])
+            outputs.append(x)
+        for leaf in reversed(leaves):
+            y = outputs.pop()
             if y.requires_grad:
-                torch.autograd.backward(y, handed_down[i])
-            of_inputs[i], x = leaf.grad, y.detach()
-            needed = needed or any(p.requires_grad for p in module.parameters())
+                torch.autograd.backward(y, gradient.flatten(0, 1))
+            if leaf.grad is None:  # nothing to train below
+                return None
+            of_inputs = leaf.grad.unflatten(0, frames.shape[:2])
+            if outputs:
+                gradient = self.hand_down(of_inputs, to=len(outputs) - 1)
         return of_inputs
+
+    def hand_down(self, of_inputs: Tensor, to: int) -> Tensor:
+        """A module's gradients (B, S, ...), a step later: what the one below is given now."""
+        before = self.on_the_way[to]
+        before = torch.zeros_like(of_inputs[:, :1]) if before is None else before
+        self.on_the_way[to] = of_inputs[:, -1:]
+        return torch.cat([before, of_inputs[:, :-1]], dim=1)
 
     def encode(self, encoder: Encoder, clips: Tensor, clips_at_once: int) -> Features:
         """Features of all clips (B * T, ...), without gradient; notes the autocast of now."""
@@ -212,7 +225,7 @@ class SidewaysStrategy(Strategy):
     without gradient, then one by one, when the loss gradient of the
     features is known; at the end the last frame is repeated until all
     gradients have left. Nothing runs in parallel, which is the paper's other
-    aim. Memory is that of one module's activations of one frame a sample.
+    aim. Memory is that of the activations of ``steps_at_once`` frames a sample.
 
     The network works frame by frame (``clip_len=1``), without batch
     statistics, and a rule splits it into modules, see :func:`split_rule`.
@@ -220,10 +233,26 @@ class SidewaysStrategy(Strategy):
     Args:
         keep_ratio: ignored.
         clips_at_once: frames in one pass without gradient.
+        steps_at_once: time steps of the backward in one pass. As the forward
+            is not pipelined, so many steps may be computed together with the
+            same result: the activations of as many frames for fewer, larger
+            passes.
+
+    Raises:
+        SBPError: steps that are no whole number.
     """
 
     mode: ClassVar[str] = 'sideways'
     has_keep_ratio: ClassVar[bool] = False
+
+    def __init__(self, keep_ratio: float = 0.25, clips_at_once: int | None = None,
+                 steps_at_once: int = 1) -> None:
+        super().__init__(keep_ratio, clips_at_once)
+        if isinstance(steps_at_once, bool) or not isinstance(steps_at_once, int) \
+                or steps_at_once < 1:
+            raise SBPError('steps_at_once must be a whole number of at least 1, '
+                           f'got {steps_at_once!r}.')
+        self.steps_at_once = steps_at_once
 
     def attach(self, owner: SBPBackbone) -> None:
         """Check that the network can be split and takes single frames.
@@ -242,7 +271,7 @@ class SidewaysStrategy(Strategy):
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
         check_batch_norm(self.network)
         *modules, last = split_network(self.network)
-        sweep = Sweep(self.network, [*modules, PooledModule(last)])
+        sweep = Sweep(self.network, [*modules, PooledModule(last)], self.steps_at_once)
         features = sweep.encode(encoder, clips, self.clips_without_grad)
         frames = clips.squeeze(2).unflatten(0, (len(keys), -1))  # (B, T, C, H, W)
         parameters = [p for p in self.network.parameters() if p.requires_grad]
