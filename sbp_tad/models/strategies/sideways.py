@@ -129,9 +129,8 @@ class Sweep:
                 newest = frames[:, steps.clamp(max=num_frames - 1)].detach()
                 left = from_head[:, steps[0]:steps[-1] + 1]
                 late = left.new_zeros(len(left), len(steps) - left.shape[1], *left.shape[2:])
-                with self.context():
-                    of_frames.append(self.pull_back(newest.requires_grad_(frames_need_gradient),
-                                                    torch.cat([left, late], dim=1)))
+                of_frames.append(self.pull_back(newest.requires_grad_(frames_need_gradient),
+                                                torch.cat([left, late], dim=1)))
         of_frames = torch.cat(of_frames, dim=1)[:, delay:] if frames_need_gradient else None
         return of_frames, [twins[id(p)].grad for p in parameters]
 
@@ -149,10 +148,11 @@ class Sweep:
         """
         leaves, outputs = [], []  # of the modules; the graph is cut between them
         x = frames.flatten(0, 1)
-        for module in self.modules:
-            leaves.append(x.detach().requires_grad_(x.requires_grad))
-            x = module(leaves[-1])
-            outputs.append(x)
+        with self.context():
+            for module in self.modules:
+                leaves.append(x.detach().requires_grad_(x.requires_grad))
+                x = module(leaves[-1])
+                outputs.append(x)
         for leaf in reversed(leaves):
             y = outputs.pop()
             if y.requires_grad:
@@ -168,7 +168,7 @@ class Sweep:
         """A module's gradients (B, S, ...), a step later: what the one below is given now."""
         before = self.on_the_way[to]
         before = torch.zeros_like(of_inputs[:, :1]) if before is None else before
-        self.on_the_way[to] = of_inputs[:, -1:]
+        self.on_the_way[to] = of_inputs[:, -1:].clone()
         return torch.cat([before, of_inputs[:, :-1]], dim=1)
 
     def encode(self, encoder: Encoder, clips: Tensor, clips_at_once: int) -> Features:
