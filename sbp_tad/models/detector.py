@@ -73,8 +73,7 @@ class TemporalDetector(BaseModel):
     def extract(self, inputs: Tensor, data_samples: list[TADDataSample] | None
                 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], float]:
         """Pyramid levels (B, C, T_l), their masks (B, T_l) and the frames of a level-0 step."""
-        self._hand_over_windows(data_samples)
-        features = self.backbone(inputs)  # (B, C', T')
+        features = self.encode(inputs, data_samples)  # (B, C', T')
         if self.num_steps is not None:
             features = F.interpolate(features, size=self.num_steps, mode='linear',
                                      align_corners=False)
@@ -89,12 +88,12 @@ class TemporalDetector(BaseModel):
         levels, level_masks = self.neck(features, masks)
         return levels, level_masks, frames_per_step
 
-    def _hand_over_windows(self, data_samples: list[TADDataSample] | None) -> None:
-        """Tell a backbone that remembers videos in training which part of which comes next."""
+    def encode(self, inputs: Tensor, data_samples: list[TADDataSample] | None) -> Tensor:
+        """Features (B, C', T'); a backbone that remembers videos is told which these are."""
         strategy = getattr(self.backbone, 'strategy', None)
-        if self.training and data_samples is not None and \
-                getattr(strategy, 'needs_windows', False):
-            strategy.windows = [sample.window for sample in data_samples]
+        if data_samples is None or not getattr(strategy, 'needs_windows', False):
+            return self.backbone(inputs)
+        return self.backbone(inputs, windows=[sample.window for sample in data_samples])
 
     def loss(self, inputs: Tensor, data_samples: list[TADDataSample]) -> dict[str, Tensor]:
         """Losses of a training batch."""

@@ -21,6 +21,7 @@ from sbp_tad.models.wrapped_network import build_network, fold_network, freeze_b
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SBPConfig, SBPError, TokenSBPConfig, prefer_onednn
 from sbp_tad.sbp.trees import Encoder, Features, map_tensors
+from sbp_tad.structures import Window
 
 INPUT_FORMATS = ('NCHW', 'NCTHW')
 STOCHASTIC = ('direct', 'deferred', TOKEN_MODE)
@@ -238,8 +239,15 @@ class SBPBackbone(BaseModule):
         self.memory_budget = None
         self.strategy.set_keep_ratio(keep_ratio)
 
-    def forward(self, inputs: Tensor) -> Features:
-        """Encode a video (B, C, T, H, W) to (B, C', T'), or a batch of clips as it comes."""
+    def forward(self, inputs: Tensor, windows: Sequence[Window] | None = None) -> Features:
+        """Encode a video (B, C, T, H, W) to (B, C', T'), or a batch of clips as it comes.
+
+        Args:
+            inputs: frames.
+            windows: B, which part of which video they are; for strategies that
+                remember videos.
+        """
+        self.strategy.windows = windows
         if self.memory_budget is not None and self.training and torch.is_grad_enabled():
             from sbp_tad.models.auto_keep_ratio import agree_on_keep_ratio  # plans with this class
             self.set_keep_ratio(agree_on_keep_ratio(self, inputs, self.memory_budget))

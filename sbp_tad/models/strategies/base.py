@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sbp_tad.sbp import SBPConfig, SBPError
 from sbp_tad.sbp.trees import Encoder, Features, encode_in_chunks
+from sbp_tad.structures import Window
 
 if TYPE_CHECKING:
     from sbp_tad.models.sbp_backbone import SBPBackbone
@@ -59,6 +60,7 @@ class Strategy:
     mode: ClassVar[str]
     has_keep_ratio: ClassVar[bool] = True
     needs_windows: ClassVar[bool] = False  # which part of which video a sample is
+    windows: Sequence[Window] | None = None  # B, of the forward that is going on
 
     def __init__(self, keep_ratio: float = 0.25, clips_at_once: int | None = None) -> None:
         self.config = StrategyConfig(self.mode, keep_ratio if self.has_keep_ratio else 1.0)

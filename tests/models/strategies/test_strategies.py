@@ -44,8 +44,7 @@ def video():
 
 
 def encode(model):
-    model.strategy.windows = [Window(name, 0, 8, 1, 10, 8) for name in 'ab']  # some need them
-    return model(video())
+    return model(video(), windows=[Window(name, 0, 8, 1, 10, 8) for name in 'ab'])
 
 
 def plain_twin(mode):
