@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,21 @@ from rich.console import Console
 
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.strategy_runs import RunHeldError, StrategyRun, plan_runs
+from sbp_tad.apis.strategy_measurement import update_measurement
+from sbp_tad.apis.strategy_report import in_order, print_table, write_report
+from sbp_tad.apis.strategy_runs import HeldError, StrategyRun, plan_runs, read_json
+from sbp_tad.apis.strategy_summary import read_results, summarize
 from sbp_tad.apis.strategy_training import RunFailedError, check_runs, finish_run
-from sbp_tad.apis.strategy_words import WORDS, parse_strategies
+from sbp_tad.apis.strategy_words import WORDS, StrategyChoice, parse_strategies
+
+MEASUREMENT = 'measurement.json'
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line; ``--help`` explains every option."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='of a detector whose backbone is an SBPBackbone')
-    parser.add_argument('--strategies', nargs='+', required=True, metavar='[NAME=]WORD[:NUMBER]',
+    parser.add_argument('--strategies', nargs='+', default=[], metavar='[NAME=]WORD[:NUMBER]',
                         help=f'of {", ".join(WORDS)}; behind the colon the keep ratio, the frozen '
                              'stages or the parts of a batch')
     parser.add_argument('--seeds', type=int, default=3, metavar='N',
@@ -39,7 +45,19 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--strategy-options', nargs='+', action='append', default=[],
                         metavar=('NAME', 'key=value'),
                         help='the same for one strategy; may be given several times')
-    return parser.parse_args(argv)
+    parser.add_argument('--target-map', type=float, metavar='MAP',
+                        help='in (0, 1]: tell the samples seen until a validation reached it')
+    parser.add_argument('--repeats', type=int, default=20, metavar='N',
+                        help='timed steps of each strategy (default: %(default)s)')
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument('--measure-only', action='store_true',
+                      help='measure the steps, anew, and train nothing')
+    only.add_argument('--report-only', action='store_true',
+                      help='report what is in the work dir; without --strategies all of it')
+    arguments = parser.parse_args(argv)
+    if not arguments.strategies and not arguments.report_only:
+        parser.error('--strategies are needed, but for --report-only')
+    return arguments
 
 
 def read_options(groups: list[list[str]]) -> dict[str, dict[str, Any]]:
@@ -59,37 +77,79 @@ def make_config(arguments: argparse.Namespace) -> Config:
     return cfg
 
 
-def train_all(runs: list[StrategyRun], console: Console) -> int:
-    """Train what is not finished and nobody else works at; how many failed."""
+def train_all(runs: list[StrategyRun], say: Callable[[str], None]) -> tuple[int, int]:
+    """Train what is not finished; how many runs failed, and how many others work at."""
     failed = 0
     for number, run in enumerate(runs, 1):
-        is_finished = run.result() is not None
         label = f'[{number}/{len(runs)}] {run.title}: '
+        is_finished = run.result() is not None
         try:
             if not is_finished:
-                console.print(label + 'training', markup=False, highlight=False)
+                say(f'{label}training')
             result = finish_run(run)
-            console.print(f'{label}mAP {100 * result["mAP"]:.2f} %' + ' (was finished)' *
-                          is_finished, markup=False, highlight=False)
-        except RunHeldError as error:
-            console.print(f'Skipped: {error}', markup=False, highlight=False, soft_wrap=True)
+            say(f'{label}mAP {100 * result["mAP"]:.2f} %' + ' (was finished)' * is_finished)
+        except HeldError as error:
+            say(f'Skipped: {error}')
         except RunFailedError as error:
             failed += 1
-            console.print(f'Error: {error}', style='red', markup=False, highlight=False,
-                          soft_wrap=True)
-    return failed
+            say(f'Error: {error}')
+    return failed, sum(run.result() is None for run in runs) - failed
+
+
+def measure(work_dir: Path, arguments: argparse.Namespace, cfg: Config,
+            choices: list[StrategyChoice], say: Callable[[str], None]) -> bool:
+    """Measure the steps that are not measured; False if one cannot be."""
+    say('Measuring a step of each strategy, in turns')
+    try:
+        return update_measurement(work_dir / MEASUREMENT, cfg, choices, arguments.repeats, say,
+                                  again=arguments.measure_only)
+    except HeldError as error:
+        say(f'Skipped: {error}')
+        return True
+
+
+def report(work_dir: Path, arguments: argparse.Namespace, names: list[str],
+           console: Console) -> None:
+    """Print the table, and write it and the picture."""
+    results, measured = read_results(work_dir), read_json(work_dir / MEASUREMENT) or []
+    names = names or in_order({row['strategy'] for row in (*results, *measured)})
+    rows = summarize(results, measured, names, arguments.target_map)
+    print_table(rows, arguments.target_map, console)
+    kept = {row.strategy for row in rows}
+    paths = write_report(work_dir, rows, arguments.target_map, dict(
+        config=Path(arguments.config).as_posix(),
+        runs=[row for row in results if row['strategy'] in kept],
+        measurement=[row for row in measured if row['strategy'] in kept]))
+    for path in paths:
+        console.print(f'  {path}', highlight=False, soft_wrap=True)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train what is missing; 1 if a run failed."""
+    """Train, measure, report; 1 if a strategy failed."""
     arguments = parse_arguments(argv)
     torch.set_num_threads(1)
-    MMLogger.get_current_instance().setLevel('ERROR')  # of building, the runs have their own logs
+    MMLogger.get_current_instance().setLevel('ERROR')  # of building; the runs have their own logs
+    console = Console()
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     work_dir = arguments.work_dir or Path('work_dirs') / f'compare_{Path(arguments.config).stem}'
     choices = parse_strategies(arguments.strategies, read_options(arguments.strategy_options))
-    runs = plan_runs(make_config(arguments), choices, arguments.seeds, work_dir)
-    check_runs(runs)
-    return 1 if train_all(runs, Console()) else 0
+    failed = held = 0
+    is_measured = True
+    if not arguments.report_only:
+        cfg = make_config(arguments)
+        runs = plan_runs(cfg, choices, arguments.seeds, work_dir)
+        check_runs(runs)
+        if not arguments.measure_only:
+            failed, held = train_all(runs, say)
+        if held:
+            say(f'Other processes work at {held} runs; the last one measures and reports.')
+        else:
+            is_measured = measure(work_dir, arguments, cfg, choices, say)
+    report(work_dir, arguments, [choice.name for choice in choices], console)
+    return 1 if failed or not is_measured else 0
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@ from __future__ import annotations
 import resource
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,25 +52,32 @@ def measure(case: BenchmarkCase) -> Measurement:
     warnings.filterwarnings('ignore', 'torch.utils.checkpoint: the use_reentrant')
     video = torch.randn(case.batch, 3, case.frames, case.size, case.size, device=case.device)
     network = _build(case)
-    peak_bytes = _peak_bytes(lambda: _step(network, video, case), video.device)
+    peak = peak_bytes(lambda: _step(network, video, case), video.device)
     with meter_saved_memory(network) as meter:
         _step(network, video, case)
     saved = meter.bytes
     if case.variant == 'full':
         steps = [_step(network, video, case) for _ in range(case.repeats)]
-        return Measurement(saved, peak_bytes, steps, steps)
+        return Measurement(saved, peak, steps, steps)
     full_network = _build(replace(case, variant='full', keep_ratio=1.0))
     steps, full = alternate(lambda: _step(network, video, case),
                             lambda: _step(full_network, video, case), case.repeats)
-    return Measurement(saved, peak_bytes, steps, full)
+    return Measurement(saved, peak, steps, full)
 
 
 def alternate(step: Callable[[], StepSeconds], full_step: Callable[[], StepSeconds], repeats: int
               ) -> tuple[list[StepSeconds], list[StepSeconds]]:
     """Steps and steps of full backpropagation in turns, after one of these to warm up."""
     full_step()
-    pairs = [(full_step(), step()) for _ in range(repeats)]
-    return [step for _, step in pairs], [full for full, _ in pairs]
+    full, steps = interleave([full_step, step], repeats)
+    return steps, full
+
+
+def interleave(steps: Sequence[Callable[[], StepSeconds]], repeats: int
+               ) -> list[list[StepSeconds]]:
+    """Rounds in which every step is taken once; the times of each step over the rounds."""
+    rounds = [[step() for step in steps] for _ in range(repeats)]
+    return [list(times) for times in zip(*rounds)]
 
 
 def _build(case: BenchmarkCase) -> BenchmarkNetwork:
@@ -105,7 +112,7 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _peak_bytes(step: Callable[[], object], device: torch.device) -> int:
+def peak_bytes(step: Callable[[], object], device: torch.device) -> int:
     """CUDA: the most memory allocated. CPU: resident memory above that before the step."""
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)

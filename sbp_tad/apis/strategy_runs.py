@@ -26,8 +26,8 @@ WITHOUT_EFFECT = ('work_dir', 'launcher', 'log_level', 'log_processor', 'visuali
                   'vis_backends', 'test_cfg', 'test_dataloader', 'test_evaluator')
 
 
-class RunHeldError(StrategyError):
-    """Another process works at a run."""
+class HeldError(StrategyError):
+    """Another process works at a run or measurement."""
 
 
 @dataclass(frozen=True)
@@ -149,24 +149,28 @@ def _free_name(folder: Path) -> Path:
 
 
 @contextmanager
-def hold(run: StrategyRun) -> Iterator[None]:
-    """Keep other processes from a run, by a lock on a file beside its folder.
+def hold(path: Path, title: str) -> Iterator[None]:
+    """Keep other processes from a piece of work, by a lock on a file beside what it writes.
 
     The file tells the process' number. The system lifts the lock with the end
     of the process, however it ends, so that a lock is never stale.
 
+    Args:
+        path: that the work writes.
+        title: of the work.
+
     Raises:
-        RunHeldError: another process holds it.
+        HeldError: another process holds it.
     """
-    path = run.folder.with_name(run.folder.name + '.lock')
+    path = path.with_name(path.name + '.lock')
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, 'a+', encoding='utf-8') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            raise RunHeldError(f'{run.title}: process {file.read().strip() or "?"} works at '
-                               'it.') from error
+            raise HeldError(f'{title}: process {file.read().strip() or "?"} works at '
+                            'it.') from error
         file.truncate(0)
         file.write(f'{os.getpid()}\n')
         file.flush()

@@ -19,7 +19,7 @@ from mmengine.utils import import_modules_from_strings
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.apis.recipe_measurement import without_pretrained
-from sbp_tad.apis.strategy_measurement import batch_bytes
+from sbp_tad.apis.strategy_measurement import TrainingStep
 from sbp_tad.apis.strategy_runs import RESULT, StrategyRun, hold, prepare_folder, write_json
 from sbp_tad.apis.strategy_words import StrategyError
 from sbp_tad.engine.cpu_time import CPUTimeHook
@@ -57,10 +57,10 @@ def finish_run(run: StrategyRun) -> dict[str, Any]:
     """Train a run, or the rest of it, unless it is finished; its result.
 
     Raises:
-        RunHeldError: another process works at it.
+        HeldError: another process works at it.
         RunFailedError: it ended without a result.
     """
-    with hold(run):
+    with hold(run.folder, run.title):
         if run.result() is None:
             prepare_folder(run)
             _train_in_process(run)
@@ -133,8 +133,8 @@ def _figures(runner: Runner) -> dict[str, Any]:
     wall, cpu, data = (hub.get_scalar(f'train/{name}').data[0]
                        for name in ('time', 'cpu_time', 'data_time'))
     curve = validation_curve(Path(runner.work_dir), cfg.train_dataloader.batch_size)
-    batch = next(iter(runner.train_dataloader))
-    saved = batch_bytes(runner.model, runner.model.data_preprocessor(batch, training=True))
+    batch = runner.model.data_preprocessor(next(iter(runner.train_dataloader)), training=True)
+    saved = TrainingStep(runner.model.train(), runner.optim_wrapper, [batch]).saved()
     return dict(
         mode=backbone.mode, keep_ratio=backbone.keep_ratio,
         mAP=curve[-1]['mAP'], best_mAP=max(point['mAP'] for point in curve), curve=curve,
