@@ -14,6 +14,17 @@ from torch.utils.data import Dataset
 _ITEM_KEY: ContextVar[tuple[int, ...] | None] = ContextVar('item_key', default=None)
 
 
+class EpochIndex(int):
+    """The index of an item with the epoch that reads it, which travels to the workers with it."""
+
+    epoch: int
+
+    def __new__(cls, index: int, epoch: int = 0) -> EpochIndex:
+        self = super().__new__(cls, index)
+        self.epoch = epoch
+        return self
+
+
 class SeededItems:
     """Reads items of a data set with draws that follow from (seed, epoch, index) alone.
 
@@ -29,20 +40,14 @@ class SeededItems:
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
-        # shared, because persistent workers live on with the data set of their first epoch
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins, before the loader reads from it."""
-        self._epoch.fill_(epoch)
-
-    def __call__(self, indices: Sequence[int]) -> list[Any]:
+    def __call__(self, indices: Sequence[EpochIndex]) -> list[Any]:
         """The items of a batch."""
-        return [self._item(int(index)) for index in indices]
+        return [self._item(index) for index in indices]
 
-    def _item(self, index: int) -> Any:
-        with seeded_draws(self.seed, int(self._epoch), index):
-            return self.dataset[index]
+    def _item(self, index: EpochIndex) -> Any:
+        with seeded_draws(self.seed, index.epoch, int(index)):
+            return self.dataset[int(index)]
 
 
 @contextmanager

@@ -17,10 +17,10 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from sbp_tad.engine.accumulated_gradients import optim_wrappers
 from sbp_tad.errors import UserError
 from sbp_tad.registry import HOOKS
 
@@ -92,7 +92,7 @@ class FiniteNumbersHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Listen to the model and its optimizers."""
         self._handles = [runner.model.register_forward_hook(self._note_losses, with_kwargs=True)]
-        for wrapper in _wrappers(runner):
+        for wrapper in optim_wrappers(runner):
             if isinstance(wrapper.optimizer, torch.optim.Optimizer):
                 self._handles.append(wrapper.optimizer.register_step_pre_hook(
                     partial(self._before_step, runner)))
@@ -111,7 +111,7 @@ class FiniteNumbersHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict | None = None) -> None:
         """Judge an update that a loss scaler left out, which no optimizer has heard of."""
-        if not any(wrapper.should_update() for wrapper in _wrappers(runner)):
+        if not any(wrapper.should_update() for wrapper in optim_wrappers(runner)):
             return
         if not self._stepped:
             if _any_process_has(self._losses(), []):
@@ -209,11 +209,6 @@ def _sample_name(sample: Any) -> str:
         return f'{window.video_id} from {window.start_seconds:.2f} s'
     names = (getattr(sample, key, None) for key in ('video_id', 'filename', 'img_path'))
     return str(next((name for name in names if name), 'a sample without a name'))
-
-
-def _wrappers(runner: Runner) -> list[OptimWrapper]:
-    wrapper = runner.optim_wrapper
-    return list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
 
 
 def _parts(value: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:

@@ -1,4 +1,5 @@
 """Draws of items follow from (seed, epoch, index), and leave the global state alone."""
+import pickle
 import random
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sbp_tad.datasets.item_draws import SeededItems, item_key, seeded_draws
+from sbp_tad.datasets.item_draws import EpochIndex, SeededItems, item_key, seeded_draws
 from sbp_tad.datasets.transforms import window_generator
 
 
@@ -25,13 +26,12 @@ class Draws(Dataset):
 def epochs(seed: int, num_workers: int, shuffle_seed: int = 0, first: int = 0) -> list[dict]:
     """What each item of epochs ``first`` to 2 draws, by its index."""
     dataset = Draws()
-    items = dataset.__getitems__ = SeededItems(dataset, seed)
-    order = torch.Generator().manual_seed(shuffle_seed)
-    loader = DataLoader(dataset, batch_size=2, shuffle=True, generator=order,
-                        num_workers=num_workers, persistent_workers=num_workers > 0)
+    dataset.__getitems__ = SeededItems(dataset, seed)
+    order = random.Random(shuffle_seed)
     found = []
     for epoch in range(first, 3):
-        items.set_epoch(epoch)
+        indices = [EpochIndex(index, epoch) for index in order.sample(range(6), 6)]
+        loader = DataLoader(dataset, batch_size=2, sampler=indices, num_workers=num_workers)
         found.append({int(row[0]): tuple(row[1:].tolist()) for batch in loader for row in batch})
     return found
 
@@ -47,6 +47,11 @@ def test_seed_epoch_and_index_do():
     drawn = [numbers for seed in (1, 2) for epoch in epochs(seed, 0) for numbers in epoch.values()]
     for column in zip(*drawn):
         assert len(set(column)) == len(drawn) == 36
+
+
+def test_an_index_takes_its_epoch_to_another_process():
+    index = pickle.loads(pickle.dumps(EpochIndex(7, 3)))
+    assert (index, index.epoch, [*range(9)][index]) == (7, 3, 7)
 
 
 def test_the_global_state_goes_on_as_if_nothing_had_been_drawn():

@@ -2,17 +2,42 @@
 import multiprocessing
 import os
 import random
+import shutil
+import signal
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from killed_training import train
+from killed_training import CONFIG, train
 
 from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
 
 SEED = 8
 NUM_MOMENTS = int(os.environ.get('RESUME_MOMENTS', 2))  # `make test-resume` takes 25
+EPOCHS = [str(CONFIG), '--amp']
+EPOCH_OPTIONS = ['train_dataloader.dataset.windows_per_video=1', 'train_cfg.max_epochs=3',
+                 'train_cfg.val_interval=1']
+# Checkpoints between two iterations of one update, and within an epoch of 4 iterations.
+WITHIN_EPOCHS = '''
+train_dataloader = dict(dataset=dict(windows_per_video=2))
+train_cfg = dict(max_epochs=3, val_interval=2)
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=3))
+optim_wrapper = dict(accumulative_counts=4)
+'''
+ITERATIONS = '''
+train_dataloader = dict(dataset=dict(windows_per_video=2), sampler=dict(type={sampler!r}))
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=11, val_interval=3)
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=11, by_epoch=False)]
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=3))
+log_processor = dict(by_epoch=False)
+custom_hooks = [dict(type='KeepRatioSchedule', form='cosine', start=1.0, end=0.25)]
+optim_wrapper = dict(accumulative_counts=2)
+'''
+LOSS_SCALING = '''
+optim_wrapper.update(type='ScaledAmpOptimWrapper', dtype='bfloat16',
+                     loss_scale=dict(init_scale=2.0**127, growth_interval=3))
+'''
 
 
 @pytest.fixture(scope='module')
@@ -31,25 +56,46 @@ def processes():
 class Training:
     """Runs of one training in one work dir."""
 
-    def __init__(self, processes, data_root: Path, folder: Path) -> None:
-        self.processes, self.data_root, self.folder = processes, data_root, folder
+    def __init__(self, processes, data_root: Path, folder: Path, arguments: list[str],
+                 options: list[str] = ()) -> None:
+        self.processes, self.folder = processes, folder
         self.log = folder.with_suffix('.log')
+        self.fixed = (str(data_root), str(folder), str(self.log), arguments, list(options))
 
-    def run(self, kill_after_seconds: float | None = None, max_writes: int | None = None) -> None:
-        """Start or resume; without a moment to be killed at, to the end."""
-        process = self.processes.Process(target=train, args=(
-            str(self.data_root), str(self.folder), str(self.log), max_writes))
+    def start(self, **kill_at: int) -> multiprocessing.Process:
+        """Start or resume."""
+        process = self.processes.Process(target=train, args=(*self.fixed, kill_at))
         process.start()
-        process.join(kill_after_seconds)
-        process.kill()
-        process.join()
-        dies = kill_after_seconds is not None or max_writes is not None
-        assert process.exitcode in ((0, -9) if dies else (0, )), self.log.read_text()[-3000:]
+        return process
 
-    def result(self) -> dict:
-        """All that a checkpoint holds of a state."""
+    def run(self, **kill_at: int) -> None:
+        """To the end, or until it dies as it shall and in no other way."""
+        process = self.start(**kill_at)
+        process.join()
+        expected = -signal.SIGKILL if kill_at else 0
+        assert process.exitcode == expected, self.log.read_text()[-3000:]
+
+    def run_until(self, seconds: float) -> None:
+        """Kill it after this time, or earlier where the machine has been so quick that it ended."""
+        while True:
+            process = self.start()
+            process.join(seconds)
+            process.kill()
+            process.join()
+            if process.exitcode == -signal.SIGKILL:
+                return
+            assert process.exitcode == 0, self.log.read_text()[-3000:]
+            shutil.rmtree(self.folder)
+            seconds /= 2
+
+    def num_operations(self) -> int:
+        """How often the last run opened, renamed or removed a checkpoint."""
+        return Path(f'{self.log}.operations').stat().st_size
+
+    def result(self, last: str) -> dict:
+        """All that the checkpoint ``last`` holds of a state."""
         path = Path((self.folder / 'last_checkpoint').read_text())
-        assert path.name == 'epoch_3.pth'
+        assert path.name == last
         checkpoint = torch.load(path, weights_only=False)
         infos = checkpoint['message_hub']['runtime_info']
         best = {key: infos[key] for key in ('best_score', 'iter', 'epoch', 'keep_ckpt_ids')}
@@ -68,11 +114,13 @@ def data_root(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def never_killed(processes, data_root, tmp_path_factory):
-    """The result and the seconds of a run that nobody kills."""
-    training = Training(processes, data_root, tmp_path_factory.mktemp('whole') / 'work')
+    """The result, the seconds and the operations on files of a run that nobody kills."""
+    training = Training(processes, data_root, tmp_path_factory.mktemp('whole') / 'work', EPOCHS,
+                        EPOCH_OPTIONS)
     started = time.monotonic()
     training.run()
-    return training.result(), time.monotonic() - started
+    return (training.result('epoch_3.pth'), time.monotonic() - started,
+            training.num_operations())
 
 
 def differences(one, other, path='') -> list[str]:
@@ -93,12 +141,37 @@ def differences(one, other, path='') -> list[str]:
 @pytest.mark.parametrize('number', range(NUM_MOMENTS))
 def test_a_killed_run_ends_as_one_that_was_not(number, processes, data_root, never_killed,
                                                tmp_path):
-    whole, seconds = never_killed
+    whole, seconds, num_operations = never_killed
     draw = random.Random(f'{SEED} {number}')
-    training = Training(processes, data_root, tmp_path / 'work')
+    training = Training(processes, data_root, tmp_path / 'work', EPOCHS, EPOCH_OPTIONS)
     if number % 2:  # while checkpoints are written and removed, or anywhere
-        training.run(max_writes=draw.randrange(20))
+        training.run(operation=draw.randrange(num_operations))
     else:
-        training.run(kill_after_seconds=draw.uniform(0, seconds))
+        training.run_until(draw.uniform(0, seconds))
     training.run()
-    assert differences(whole, training.result()) == []
+    assert differences(whole, training.result('epoch_3.pth')) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('text, kill_at, last', [
+    (WITHIN_EPOCHS, 7, 'iter_12.pth'),
+    (ITERATIONS.format(sampler='DefaultSampler'), 5, 'iter_11.pth'),
+    pytest.param(
+        ITERATIONS.format(sampler='InfiniteSampler') + LOSS_SCALING, 10, 'iter_11.pth',
+        marks=pytest.mark.skipif(not hasattr(torch.amp, 'GradScaler'),
+                                 reason='loss scaling on a CPU came with torch 2.3'))])
+def test_iterations_that_accumulate_for_one_update_go_on_between(text, kill_at, last, processes,
+                                                                 data_root, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(f'_base_ = {str(CONFIG)!r}\n{text}')
+    whole, killed = (Training(processes, data_root, tmp_path / name, [str(config)])
+                     for name in ('whole', 'killed'))
+    whole.run()
+    killed.run(iteration=kill_at)
+    from_checkpoint = Path((killed.folder / 'last_checkpoint').read_text())
+    assert torch.load(from_checkpoint, weights_only=False)['accumulated_gradients']
+    killed.run()
+    assert differences(whole.result(last), killed.result(last)) == []
+    if LOSS_SCALING in text:  # the scaler has left out an update, and let others pass
+        state = whole.result(last)['optimizer']
+        assert state['loss_scaler']['scale'] < 2.0**127 and state['state'][0]['step'] >= 2
