@@ -311,8 +311,12 @@ class SBPBackbone(BaseModule):
         with one sample each keep what one process with both would keep.
         """
         iteration = MessageHub.get_current_instance().get_info('iter', 0)
-        self._repeat = self._repeat + 1 if iteration == self._last_iteration else 0
-        self._last_iteration = iteration
+        # Within a backward pass it is checkpointing that repeats the last forward.
+        repeats = torch._C._current_graph_task_id() != -1
+        if iteration != self._last_iteration:
+            self._last_iteration, self._repeat = iteration, 0
+        elif not repeats:
+            self._repeat += 1
         seed = torch.initial_seed() if self.seed is None else self.seed
         rank, world = get_rank(), get_world_size()
         return [(seed, iteration, self._repeat, sample * world + rank) for sample in range(batch)]

@@ -7,6 +7,7 @@ import torch
 from mmengine.logging import MessageHub
 from mmengine.runner.checkpoint import load_state_dict
 from reference.masked_backprop import masked_gradients
+from torch.utils.checkpoint import checkpoint
 
 from sbp_tad.models.sbp_backbone import SBPBackbone, pool_space, split_clips
 from sbp_tad.registry import MODELS
@@ -227,6 +228,22 @@ def test_activation_checkpointing_inside_kept_clips():
             model(video)
         saved.append(meter.bytes)
     assert saved[1] < 0.7 * saved[0]
+
+
+@pytest.mark.parametrize('use_reentrant', [False, True])
+@pytest.mark.parametrize('mode', ['direct', 'token'])
+def test_activation_checkpointing_around_the_whole_backbone_keeps_what_it_kept(mode, use_reentrant):
+    """The forward that it repeats is no second one, which would keep other clips."""
+    model, video = build('videomae', mode=mode)
+    video.requires_grad_()
+    expected = first_gradient(model, video)
+    model._last_iteration = -1
+    model.zero_grad()
+    checkpoint(model, video, use_reentrant=use_reentrant).sum().backward()
+    assert model._repeat == 0
+    found = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    torch.testing.assert_close(found, expected)
+    assert not torch.equal(kept_gradient(model, video), expected)  # of the next forward
 
 
 # Dynamo instantiates a Function while it traces one, and torch warns of that.
