@@ -31,7 +31,8 @@ def data_root(tmp_path_factory, write_video):
         (folder / name).mkdir(parents=True)
     (folder.parent / 'thumos14').symlink_to(folder)  # MultiTHUMOS borrows its videos
     for number in range(4):
-        write_video(folder / f'v{number}.mp4', 10 * SECONDS)
+        # as large as the study's, whose pipeline resizes nothing
+        write_video(folder / f'v{number}.mp4', 10 * SECONDS, size=(48, 48))
     for kind in DATASET_TYPES:
         write_dataset(kind, folder)
     return folder
