@@ -5,7 +5,8 @@ today. Each function is named by the break it cures, quotes the error that a
 user meets without it, and changes nothing where the break is absent.
 :func:`prepare_stack` applies those that every process needs, ``import sbp_tad``
 the two that must come before mmengine and mmaction2 are imported;
-:func:`use_gloo_without_cuda` and :func:`use_plain_collate` are for the tools.
+:func:`use_plain_collate` is for the tools, as is :mod:`sbp_tad.process_groups`,
+where the cures for several processes are.
 
 Only the standard library is imported above the functions, so that the
 torch-only layer ``sbp_tad.sbp`` stays light.
@@ -20,17 +21,11 @@ import os
 import sys
 import types
 import warnings
-from datetime import timedelta
 from pickle import UnpicklingError
 from typing import Any, Callable
 
 from sbp_tad.checkpoint_safety import guard_checkpoint_loading
-from sbp_tad.errors import UserError
 from sbp_tad.versions import check_versions, release, require_packages, require_pkg_resources
-
-
-class LauncherError(UserError, ValueError):
-    """The launcher does not work on this machine."""
 
 
 @functools.lru_cache(maxsize=None)
@@ -227,41 +222,6 @@ def repair_bfloat16_scores() -> None:
     if not hasattr(loss, '__wrapped__'):
         BaseHead.loss_by_feat = functools.wraps(loss)(
             lambda head, scores, samples: loss(head, scores.float(), samples))
-
-
-def use_gloo_without_cuda(cfg: Any) -> None:
-    """Cure for ``module 'torch._C' has no attribute '_cuda_setDevice'``.
-
-    Under ``torchrun`` mmengine always asks for CUDA: first for the process
-    group, then (``device_ids ... got [0]``) for the model's wrapper. Without
-    CUDA this opens the group with gloo and names the wrapper in the config.
-    Call it before ``Runner.from_cfg``; does nothing without a launcher.
-
-    Args:
-        cfg: an ``mmengine.Config``; ``model_wrapper_cfg`` is set in place.
-
-    Raises:
-        LauncherError: another launcher than ``pytorch`` was asked for.
-    """
-    import torch
-    from torch import distributed
-
-    launcher = cfg.get('launcher', 'none')
-    if launcher == 'none' or torch.cuda.is_available():
-        return
-    if launcher != 'pytorch':
-        raise LauncherError(
-            f'launcher {launcher!r} needs CUDA; without it start with torchrun and '
-            "--launcher pytorch")
-    if not distributed.is_initialized():
-        seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
-        timeout = {} if seconds is None else dict(timeout=timedelta(seconds=seconds))
-        distributed.init_process_group('gloo', **timeout)
-    wrapper = dict(
-        type='MMDistributedDataParallel', broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False))
-    wrapper.update(cfg.get('model_wrapper_cfg') or {})
-    cfg.model_wrapper_cfg = {**wrapper, 'device_ids': None}
 
 
 def use_plain_collate(cfg: Any) -> None:

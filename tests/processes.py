@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import runpy
+import socket
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.multiprocessing import start_processes
 
 ROOT = Path(__file__).parents[1]
+MOST_SECONDS = 90
 IMPORTS = ['sbp_tad', 'mmaction.models', 'mmaction.datasets', 'sbp_tad.apis.launch',
            'sbp_tad.engine', 'sbp_tad.models', 'sbp_tad.datasets', 'sbp_tad.evaluation.metrics',
            'sbp_tad.evaluation.online_metric']
@@ -64,38 +66,76 @@ def _work_in_group(rank: int, count: int, folder: str, work: Callable[..., Any],
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run under torchrun ended: what all processes wrote, and which failed first."""
+    """How a run ended: what its processes wrote, when, and with which status, by rank."""
 
     output: str
     seconds: float
-    failed_rank: int | None
+    statuses: dict[int, int]
 
 
-def torchrun(tool: str, *arguments: Any, processes: int = 2, max_restarts: int = 0) -> Ended:
+def torchrun(tool: str, *arguments: Any, processes: int = 2, max_restarts: int = 0,
+             first: Callable[[], None] | None = None) -> Ended:
     """``torchrun --standalone --nproc-per-node PROCESSES TOOL ARGUMENTS --launcher pytorch``.
 
     The agent is that of torchrun, its processes are forked instead of started
-    anew. One process is started without a launcher.
+    anew. ``first`` is called in each of them. Statuses are those of processes
+    that failed; its summary stands last in the output.
     """
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id='test', rdzv_backend='c10d',
         rdzv_endpoint='localhost:0', max_restarts=max_restarts, start_method=start_method())
-    launcher = ['--launcher', 'pytorch'] if processes > 1 else []
     with tempfile.NamedTemporaryFile('r') as log:
-        began, failed_rank = time.monotonic(), None
+        began, statuses, summary = time.monotonic(), {}, ''
+        command = [*map(str, arguments), '--launcher', 'pytorch']
         try:
-            elastic_launch(config, run_tool)(tool, [*map(str, arguments), *launcher], log.name)
+            elastic_launch(config, run_tool)(tool, command, log.name, first)
         except ChildFailedError as error:
-            failed_rank = error.get_first_failure()[0]
-        return Ended(log.read(), time.monotonic() - began, failed_rank)
+            statuses = {rank: failure.exitcode for rank, failure in error.failures.items()}
+            summary = str(error)
+        return Ended(log.read() + summary, time.monotonic() - began, statuses)
 
 
-def run_tool(tool: str, arguments: Sequence[str], log: str) -> None:
+def run_without_agent(tool: str, *arguments: Any, processes: int = 1) -> Ended:
+    """The same by hand: nobody ends the processes that are left when one has failed.
+
+    One process is started without a launcher.
+    """
+    with socket.socket() as free, tempfile.NamedTemporaryFile('r') as log:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+        free.close()
+        launcher = ['--launcher', 'pytorch'] if processes > 1 else []
+        command = [*map(str, arguments), *launcher]
+        context, began = multiprocessing.get_context(start_method()), time.monotonic()
+        started = [context.Process(target=_run_rank, args=(
+            rank, processes, port, tool, command, log.name)) for rank in range(processes)]
+        for process in started:
+            process.start()
+        for process in started:
+            process.join(max(0, began + MOST_SECONDS - time.monotonic()))
+            process.kill()  # of one that hangs: its status tells
+            process.join()
+        statuses = {rank: process.exitcode for rank, process in enumerate(started)
+                    if process.exitcode}
+        return Ended(log.read(), time.monotonic() - began, statuses)
+
+
+def _run_rank(rank: int, count: int, port: int, tool: str, arguments: Sequence[str], log: str
+              ) -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count),
+                      MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    run_tool(tool, arguments, log)
+
+
+def run_tool(tool: str, arguments: Sequence[str], log: str,
+             first: Callable[[], None] | None = None) -> None:
     """Be the process that ``python TOOL ARGUMENTS`` would start, with the output in ``log``."""
     os.chdir(ROOT)
     output = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
     torch.set_num_threads(1)
+    if first is not None:
+        first()
     sys.argv = [tool, *arguments]
     runpy.run_path(tool, run_name='__main__')

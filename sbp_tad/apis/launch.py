@@ -14,7 +14,7 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import init_dist, is_distributed
 from mmengine.runner import Runner
 
-from sbp_tad import compat
+from sbp_tad import compat, process_groups
 from sbp_tad.checkpoint_safety import TrustCheckpoints
 from sbp_tad.errors import UserError
 from sbp_tad.registry import RUNNERS
@@ -277,7 +277,8 @@ def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
         ConfigError: a component that does not exist or does not take its options.
     """
     cfg.launcher = launcher
-    compat.use_gloo_without_cuda(cfg)
+    process_groups.use_gloo_without_cuda(cfg)
+    process_groups.rejoin_with_cuda(cfg)
     compat.use_plain_collate(cfg)
     use_cpu_amp_without_cuda(cfg)
     with config_faults():
@@ -294,7 +295,7 @@ def start_processes(cfg: Config, launcher: str) -> None:
     cfg.launcher = launcher
     options = {'timeout': WAIT_SECONDS, **cfg.get('env_cfg', {}).get('dist_cfg', {})}
     cfg.env_cfg = {**cfg.get('env_cfg', {}), 'dist_cfg': options}
-    compat.use_gloo_without_cuda(cfg)
+    process_groups.use_gloo_without_cuda(cfg)
     if launcher != 'none' and torch.cuda.is_available() and not is_distributed():
         init_dist(launcher, **options)
 
