@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 PACKAGES = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2', 'av', 'decord',
             'opencv-python', 'opencv-contrib-python', 'scipy')
+FILE_NAME = 'provenance.json'
 VARIABLES = ('OMP_NUM_THREADS', 'CUDA_VISIBLE_DEVICES', 'CUBLAS_WORKSPACE_CONFIG', 'WORLD_SIZE')
 HASH_BLOCK_BYTES = 1 << 20
 GIT_SECONDS = 10
@@ -23,6 +25,27 @@ def run_facts() -> dict[str, Any]:
     """Command, time, environment and source tree of this process."""
     return dict(command=sys.argv, time=datetime.now(timezone.utc).isoformat(timespec='seconds'),
                 environment=environment(), git=git_state())
+
+
+def add_provenance(folder: str | Path, name: str, **facts: Any) -> None:
+    """Write what the results in a folder came from, beside them in ``provenance.json``.
+
+    Args:
+        folder: of the results; made where it is absent.
+        name: of the entry, which replaces one of that name and leaves others.
+        facts: besides :func:`run_facts`.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    path = Path(folder) / FILE_NAME
+    try:
+        entries = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError):  # absent, or cut off by a kill
+        entries = {}
+    entries[name] = dict(run_facts(), **facts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(entries, indent=1, default=str) + '\n', encoding='utf-8')
 
 
 def environment() -> dict[str, Any]:

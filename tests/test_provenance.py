@@ -5,8 +5,8 @@ import subprocess
 
 import numpy as np
 
-from sbp_tad.provenance import (environment, file_fingerprint, file_sha256, git_state,
-                                list_fingerprint, run_facts)
+from sbp_tad.provenance import (add_provenance, environment, file_fingerprint, file_sha256,
+                                git_state, list_fingerprint, run_facts)
 
 
 def test_the_hash_is_that_of_the_bytes(tmp_path):
@@ -52,3 +52,16 @@ def test_the_environment_names_what_changes_results(monkeypatch):
     assert facts['packages']['numpy'] == np.__version__ and 'torch' in facts['packages']
     assert facts['variables']['OMP_NUM_THREADS'] == '3'
     assert json.loads(json.dumps(run_facts()))['environment']['python'] == facts['python']
+
+
+def test_an_entry_stands_beside_those_of_other_commands_and_replaces_its_own(tmp_path):
+    path = tmp_path / 'new' / 'provenance.json'
+    add_provenance(path.parent, 'infer', videos=1)
+    add_provenance(path.parent, 'train')
+    add_provenance(path.parent, 'infer', videos=2)
+    entries = json.loads(path.read_text())
+    assert entries.keys() == {'infer', 'train'} and entries['infer']['videos'] == 2
+    assert entries['train'].keys() == run_facts().keys()
+    path.write_text('{"cut off')
+    add_provenance(path.parent, 'test')
+    assert json.loads(path.read_text()).keys() == {'test'}

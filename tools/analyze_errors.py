@@ -12,6 +12,7 @@ from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.evaluation.error_analysis import ErrorAnalysis, ErrorAnalysisOptions, analyze_errors
 from sbp_tad.evaluation.instance_characteristics import BUCKET_BORDERS
 from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions, parse_tiou_thresholds
+from sbp_tad.provenance import add_provenance, file_fingerprint
 from sbp_tad.visualization.error_plots import write_error_plots
 
 
@@ -64,6 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     paths.append(arguments.out / 'error_analysis.json')
     try:
         paths[-1].write_text(json.dumps(analysis.to_json(), indent=2) + '\n', encoding='utf8')
+        add_provenance(arguments.out, 'analyze_errors', subset=arguments.subset,
+                       ground_truth=file_fingerprint(arguments.ground_truth),
+                       predictions=file_fingerprint(arguments.predictions))
     except OSError as error:
         raise EvaluationError(f'Cannot write {paths[-1]}: {error.strerror}.') from error
     print(summary(analysis))

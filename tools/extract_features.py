@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -13,6 +14,7 @@ from sbp_tad.apis.command_line import run_main
 from sbp_tad.apis.feature_extraction import (FORMATS, ExtractionOptions, ExtractionReport,
                                              extract_features)
 from sbp_tad.datasets import VideoReadError
+from sbp_tad.provenance import add_provenance, file_fingerprint
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -53,6 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
     cfg = launch.load_config(arguments.config, arguments.cfg_options)
     report = extract_features(cfg, arguments.checkpoint, options, arguments.launcher)
+    if is_main_process():
+        add_provenance(arguments.out, 'extract_features', report=asdict(report),
+                       checkpoint=file_fingerprint(arguments.checkpoint),
+                       config=dict(file=cfg.filename, text=cfg.pretty_text))
     return finish(report, arguments.out)
 
 

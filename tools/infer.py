@@ -16,6 +16,7 @@ from sbp_tad.apis.command_line import run_main
 from sbp_tad.apis.inference_results import FORMATS, VideoDetections, write_results
 from sbp_tad.apis.inferencer import TADInferencer
 from sbp_tad.datasets import VideoReadError
+from sbp_tad.provenance import add_provenance, file_fingerprint, list_fingerprint
 
 NUM_SHOWN = 10
 
@@ -96,6 +97,10 @@ def main(argv: list[str] | None = None) -> int:
     results = inferencer(arguments.input, arguments.batch_size, fps=arguments.fps,
                          score_threshold=arguments.score_threshold, out_dir=arguments.out,
                          vis_dir=arguments.vis, num_workers=arguments.workers)
+    if arguments.out is not None and is_main_process():
+        add_provenance(arguments.out, 'infer', config=dict(file=cfg.filename, text=cfg.pretty_text),
+                       checkpoint=file_fingerprint(arguments.checkpoint), videos=list_fingerprint(
+                           result.filename for result in results if result.filename))
     return finish(results, arguments)
 
 

@@ -17,6 +17,7 @@ from sbp_tad.evaluation.options import EvaluationError, parse_tiou_thresholds
 from sbp_tad.evaluation.raw_predictions import read_raw_predictions
 from sbp_tad.evaluation.score_fusion import FUSION_METHODS, ScoreFusion
 from sbp_tad.evaluation.tuning import TunedSetting, grid_settings, parse_grid, print_settings, sweep
+from sbp_tad.provenance import add_provenance, file_fingerprint
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -65,6 +66,9 @@ def main(argv: list[str] | None = None) -> None:
         text = json.dumps([one.to_json() for one in found], indent=2) + '\n'
         try:
             arguments.json.write_text(text, encoding='utf8')
+            add_provenance(arguments.json.parent, arguments.json.name,
+                           dump=file_fingerprint(arguments.dump),
+                           ground_truth=file_fingerprint(arguments.ground_truth))
         except OSError as error:
             raise EvaluationError(f'Cannot write the results to {arguments.json}: '
                                   f'{error.strerror}.') from error

@@ -29,7 +29,10 @@ def test_json_and_plots_are_written(run, tmp_path):
     assert (status, errors) == (0, '')
     assert 'average mAP' in printed and 'localization' in printed
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        'error_analysis.json', 'false_negatives.png', 'false_positives.png', 'sensitivity.png']
+        'error_analysis.json', 'false_negatives.png', 'false_positives.png', 'provenance.json',
+        'sensitivity.png']
+    source = json.loads((tmp_path / 'provenance.json').read_text())['analyze_errors']
+    assert source['predictions']['bytes'] > 0 and source['ground_truth']['sha256']
     content = json.loads((tmp_path / 'error_analysis.json').read_text())
     assert content['tiou_thresholds'] == [0.5, 0.75]
     assert content['subset'] == 'validation'

@@ -3,14 +3,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from processes import run_without_agent, torchrun
 
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
@@ -55,6 +53,8 @@ def test_it_says_what_it_did_and_goes_on(toy, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert run_tool(*command(toy, tmp_path)) == 0
     assert '3 videos written to' in capsys.readouterr().out
+    source = json.loads((tmp_path / 'provenance.json').read_text())['extract_features']
+    assert len(source['report']['written']) == 3 and source['checkpoint']['sha256']
     assert run_tool(*command(toy, tmp_path)) == 0
     assert '0 videos written to' in (said := capsys.readouterr().out) and '3 were there' in said
 
@@ -73,21 +73,12 @@ def test_bad_videos_end_in_status_2(toy, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_two_processes_write_each_video_once(toy, tmp_path):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    launchers = {'one': [], 'two': ['-m', 'torch.distributed.run', '--nproc_per_node=2',
-                                    f'--master_port={port}']}
-    for name, launcher in launchers.items():
-        arguments = [*command(toy, tmp_path / name)[:4], *(['--launcher', 'pytorch'] if launcher
-                                                           else []), *command(toy, '')[4:]]
-        done = subprocess.run(
-            [sys.executable, '-W', 'ignore', *launcher, 'tools/extract_features.py',
-             *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:]
-        assert done.stdout.count('3 videos written to') == 1
-    one, two = ({path.name: path for path in (tmp_path / name).iterdir()} for name in launchers)
+    starts = {'one': run_without_agent, 'two': torchrun}
+    for name, start in starts.items():
+        done = start('tools/extract_features.py', *command(toy, tmp_path / name))
+        assert not done.statuses, done.output[-3000:]
+        assert done.output.count('3 videos written to') == 1
+    one, two = ({path.name: path for path in (tmp_path / name).iterdir()} for name in starts)
     assert one.keys() == two.keys() and len(one) == 6
     for name in one:
         if name.endswith('.json'):

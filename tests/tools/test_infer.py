@@ -3,13 +3,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import torchrun
 
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
@@ -74,6 +72,9 @@ def test_it_writes_a_folder_and_goes_on(toy, tmp_path, capsys):
     assert run_tool(*arguments) == 0
     assert before == {path: path.stat().st_mtime_ns for path in (out / 'videos').iterdir()}
     assert len(before) == 3
+    source = json.loads((out / 'provenance.json').read_text())['infer']
+    assert source['videos']['files'] == 3 and source['checkpoint']['sha256']
+    assert 'SBPBackbone' in source['config']['text'] and source['environment']['packages']
 
 
 def test_bad_videos_end_in_status_2_after_the_others(toy, tmp_path, capsys):
@@ -97,17 +98,9 @@ def test_wrong_arguments_are_a_sentence(toy, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_two_processes_do_each_video_once(toy, tmp_path):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--nproc_per_node=2',
-         f'--master_port={port}', 'tools/infer.py',
-         *map(str, command(toy, toy / 'videos', '--out', tmp_path / 'two', '--launcher',
-                           'pytorch'))],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert done.stdout.count('detections in 3 videos written to') == 1
+    done = torchrun('tools/infer.py', *command(toy, toy / 'videos', '--out', tmp_path / 'two'))
+    assert not done.statuses, done.output[-3000:]
+    assert done.output.count('detections in 3 videos written to') == 1
     assert run_tool(*command(toy, toy / 'videos', '--out', tmp_path / 'one')) == 0
     two, one = (read_detections(tmp_path / name / 'detections.json') for name in ('two', 'one'))
     assert two.video_ids == one.video_ids and len(two) == len(one)

@@ -39,6 +39,8 @@ def test_best_setting_first_and_that_of_the_test_among_them(tool, files, tmp_pat
     assert [(one['post_processing']['method'], one['average_mAP']) for one in found] == [
         ('gaussian', 1.0), ('hard', 0.5)]
     assert 'gaussian' in capsys.readouterr().out
+    source = json.loads((tmp_path / 'provenance.json').read_text())['out.json']
+    assert [source[name]['path'] for name in ('dump', 'ground_truth')] == [files[0], files[2]]
     tool.main([*files, '--tiou', '0.6', '--json', str(out)])
     assert json.loads(out.read_text())[0]['mAP'] == {'0.60': 0.5}
 
