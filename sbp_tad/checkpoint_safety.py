@@ -86,11 +86,22 @@ def weights_only(name: str | os.PathLike) -> Iterator[None]:
             os.environ[REFUSE_VARIABLE] = before
 
 
+def without_code(checkpoint: Any) -> Any:
+    """The checkpoint without the config in ``meta``, whose Python text mmengine runs to resume.
+
+    It asks that config of older versions only for how many GPUs there were.
+    """
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if isinstance(meta, dict):
+        meta.pop('config', None)
+    return checkpoint
+
+
 def guard_checkpoint_loading() -> None:
     """Every way in which mmengine loads a checkpoint goes through :func:`weights_only`.
 
     Resuming, ``load_from``, ``init_cfg`` and testing; files, addresses and
-    other storage.
+    other storage. What it holds is not run either, see :func:`without_code`.
     """
     from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -101,7 +112,8 @@ def guard_checkpoint_loading() -> None:
     @functools.wraps(load)
     def load_safely(filename: str, *args: Any, **options: Any) -> Any:
         with weights_only(filename):
-            return load(filename, *args, **options)
+            checkpoint = load(filename, *args, **options)
+        return checkpoint if is_trusting() else without_code(checkpoint)
 
     CheckpointLoader.load_checkpoint = staticmethod(load_safely)
 

@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner, load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
+from torch.utils.data import DataLoader
 
 from sbp_tad.apis import launch
 from sbp_tad.apis.checkpoints import read_checkpoint
@@ -100,6 +101,25 @@ def test_the_default_of_an_older_torch_does_not_matter(evil, monkeypatch):
         with pytest.raises(UntrustedCheckpointError):
             WAYS[way](evil)
     assert not (evil.parent / 'ran').exists()
+
+
+@pytest.mark.parametrize('trusting', [False, True])
+def test_resuming_runs_no_config_that_a_checkpoint_holds(trusting, tmp_path, monkeypatch):
+    """Its text is no pickle, so ``weights_only`` alone does not see it."""
+    path = tmp_path / 'evil.pth'
+    code = f'__import__("os").mkdir({str(tmp_path / "ran")!r})\n'
+    meta = dict(config=code, epoch=1, iter=3, seed=None)
+    torch.save(dict(state_dict=Model().state_dict(), meta=meta, message_hub=dict(
+        log_scalars={}, runtime_info={}, resumed_keys={})), path)
+    if trusting:
+        monkeypatch.setenv(TRUST_VARIABLE, '1')
+    runner = Runner(Model(), str(tmp_path), experiment_name=str(tmp_path).replace('/', '_'),
+                    log_level='ERROR', train_dataloader=DataLoader([1]),
+                    train_cfg=dict(by_epoch=True, max_epochs=1),
+                    optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)))
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    runner.resume(str(path), resume_optimizer=False, resume_param_scheduler=False)
+    assert runner.iter == 3 and (tmp_path / 'ran').is_dir() is trusting
 
 
 def test_sound_files_and_other_errors_pass(tmp_path):
