@@ -108,10 +108,10 @@ def measure(work_dir: Path, arguments: argparse.Namespace, cfg: Config,
         return True
 
 
-def report(work_dir: Path, arguments: argparse.Namespace, names: list[str],
-           console: Console) -> None:
+def report(work_dir: Path, arguments: argparse.Namespace, results: list[dict[str, Any]],
+           names: list[str], console: Console) -> None:
     """Print the table, and write it and the picture."""
-    results, measured = read_results(work_dir), read_json(work_dir / MEASUREMENT) or []
+    measured = read_json(work_dir / MEASUREMENT) or []
     names = names or in_order({row['strategy'] for row in (*results, *measured)})
     rows = summarize(results, measured, names, arguments.target_map)
     print_table(rows, arguments.target_map, console)
@@ -136,19 +136,20 @@ def main(argv: list[str] | None = None) -> int:
 
     work_dir = arguments.work_dir or Path('work_dirs') / f'compare_{Path(arguments.config).stem}'
     choices = parse_strategies(arguments.strategies, read_options(arguments.strategy_options))
-    failed = held = 0
-    is_measured = True
-    if not arguments.report_only:
-        cfg = make_config(arguments)
-        runs = plan_runs(cfg, choices, arguments.seeds, work_dir)
-        check_runs(runs)
-        if not arguments.measure_only:
-            failed, held = train_all(runs, say)
-        if held:
-            say(f'Other processes work at {held} runs; the last one measures and reports.')
-        else:
-            is_measured = measure(work_dir, arguments, cfg, choices, say)
-    report(work_dir, arguments, [choice.name for choice in choices], console)
+    names = [choice.name for choice in choices]
+    if arguments.report_only:
+        report(work_dir, arguments, read_results(work_dir), names, console)
+        return 0
+    cfg = make_config(arguments)
+    runs = plan_runs(cfg, choices, arguments.seeds, work_dir)
+    check_runs(runs)
+    failed, held = (0, 0) if arguments.measure_only else train_all(runs, say)
+    if held:
+        say(f'Other processes work at {held} runs; the last of them measures and reports.')
+    is_measured = held or measure(work_dir, arguments, cfg, choices, say)
+    results = [row for run in runs if (row := run.result())]
+    if results or not (failed or held):
+        report(work_dir, arguments, results, names, console)
     return 1 if failed or not is_measured else 0
 
 

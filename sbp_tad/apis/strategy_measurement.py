@@ -24,6 +24,7 @@ from sbp_tad.apis.recipe_measurement import without_pretrained
 from sbp_tad.apis.strategy_runs import config_digest, hold, read_json, write_json
 from sbp_tad.apis.strategy_words import (StrategyChoice, StrategyError, apply_strategy,
                                          parse_strategy)
+from sbp_tad.datasets.item_draws import seeded_draws
 from sbp_tad.models.saved_memory import meter_saved_memory
 from sbp_tad.registry import MODELS
 
@@ -142,7 +143,8 @@ def first_batch(cfg: Config) -> dict[str, Any]:
     compat.use_plain_collate(cfg)
     with DefaultScope.overwrite_default_scope('sbp_tad'), launch.config_faults():
         loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    return next(iter(loader))
+    with seeded_draws(0):
+        return next(iter(loader))
 
 
 def step_digest(cfg: Config) -> str:

@@ -93,19 +93,19 @@ def _plan_run(cfg: Config, choice: StrategyChoice, seed: int, work_dir: Path) ->
 def config_digest(cfg: Config) -> str:
     """SHA-256 of what of a config has an effect, weights that it loads included."""
     relevant = {key: value for key, value in cfg.to_dict().items() if key not in WITHOUT_EFFECT}
-    weights = {path: file_sha256(path) for path in sorted(set(_weight_files(relevant)))}
+    weights = {path: file_sha256(path) for path in weight_files(relevant) if Path(path).is_file()}
     text = json.dumps([relevant, weights], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _weight_files(node: Any) -> Iterator[str]:
+def weight_files(node: Any) -> list[str]:
+    """Paths of the checkpoints that a config names, without addresses of the network."""
     if isinstance(node, dict):
         node = list(node.values())
     if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _weight_files(child)
-    elif isinstance(node, str) and node.endswith(('.pth', '.pt')) and Path(node).is_file():
-        yield node
+        return sorted({path for child in node for path in weight_files(child)})
+    is_path = isinstance(node, str) and node.endswith(('.pth', '.pt')) and '://' not in node
+    return [node] if is_path else []
 
 
 def read_json(path: Path) -> Any:

@@ -96,7 +96,7 @@ def summarize(results: Sequence[Row], measured: Sequence[Row], names: Sequence[s
     found = [name for name in names if name in facts]
     if not found:
         raise StrategyError('no run is finished and no step is measured of '
-                            f'{", ".join(names) or "any strategy"}; leave out --report-only.')
+                            f'{", ".join(names) or "any strategy"}; train or measure one first.')
     return [StrategySummary(
         name, **facts[name], **_ratios(facts[name], facts.get(FULL, {})),
         **_scores(runs[name], full), **_to_target(runs[name], target)) for name in found]

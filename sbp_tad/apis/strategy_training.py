@@ -20,7 +20,8 @@ from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.apis.recipe_measurement import without_pretrained
 from sbp_tad.apis.strategy_measurement import TrainingStep
-from sbp_tad.apis.strategy_runs import RESULT, StrategyRun, hold, prepare_folder, write_json
+from sbp_tad.apis.strategy_runs import (RESULT, StrategyRun, hold, prepare_folder, weight_files,
+                                        write_json)
 from sbp_tad.apis.strategy_words import StrategyError
 from sbp_tad.engine.cpu_time import CPUTimeHook
 from sbp_tad.engine.training_state import peak_memory_bytes
@@ -41,8 +42,13 @@ def check_runs(runs: list[StrategyRun]) -> None:
     """Build every strategy's model once, before anything is trained.
 
     Raises:
-        StrategyError: with the strategy that the backbone cannot do, and why.
+        StrategyError: with the strategy that the backbone cannot do, and why,
+            or a checkpoint that is not there.
     """
+    missing = [path for path in weight_files(runs[0].cfg.to_dict()) if not Path(path).is_file()]
+    if missing:
+        raise StrategyError(f'the config loads {", ".join(missing)}, which is not there; train '
+                            'it first, or give another path by --cfg-options.')
     for run in {run.name: run for run in runs}.values():
         try:
             with DefaultScope.overwrite_default_scope(run.cfg.get('default_scope', 'mmaction')), \
@@ -63,12 +69,16 @@ def finish_run(run: StrategyRun) -> dict[str, Any]:
     with hold(run.folder, run.title):
         if run.result() is None:
             prepare_folder(run)
-            _train_in_process(run)
+            train_in_process(run)
         return run.result()
 
 
-def _train_in_process(run: StrategyRun) -> None:
-    """A new process for each, so that its memory is its own."""
+def train_in_process(run: StrategyRun) -> None:
+    """Train in a new process, so that its memory is its own, and write the result.
+
+    Raises:
+        RunFailedError: it ended without a result.
+    """
     process = multiprocessing.get_context('spawn').Process(target=_train_alone, args=(run, ))
     process.start()
     try:
@@ -160,7 +170,11 @@ def validation_curve(work_dir: Path, batch_size: int) -> list[dict[str, Any]]:
     if main is None:
         raise StrategyError(f'{work_dir} logged none of {", ".join(MAIN_SCORES)}; a comparison '
                             'needs a config with val_dataloader and val_evaluator.')
-    names = [name for name in curves if '/' in name]
-    return [dict(samples=int(iteration) * batch_size, mAP=float(curves[main][1][place]),
-                 scores={name: float(curves[name][1][place]) for name in names})
-            for place, iteration in enumerate(curves[main][0])]
+    names = [name for name, (places, _) in curves.items()
+             if '/' in name and len(places) == len(curves[main][0])]
+    points = {}  # a resumed run may validate once more what it resumes from
+    for place, iteration in enumerate(curves[main][0]):
+        samples = int(iteration) * batch_size
+        points[samples] = dict(samples=samples, mAP=float(curves[main][1][place]),
+                               scores={name: float(curves[name][1][place]) for name in names})
+    return list(points.values())

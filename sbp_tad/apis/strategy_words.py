@@ -67,6 +67,9 @@ def freeze_stages(cfg: Config, stages: int) -> None:
 def accumulate(cfg: Config, steps: int) -> None:
     """The same update from so many smaller batches.
 
+    Schedules of the learning rate step with the smaller batches, so that an
+    update is taken a part of a step later in them.
+
     Raises:
         StrategyError: the batch has no such part.
     """
