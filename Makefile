@@ -6,6 +6,7 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 # One thread a process: more only get in each other's way in networks this small.
 TEST_JOBS ?= 2
+STUDY_JOBS ?= 2
 PYTEST := -m pytest -n $(TEST_JOBS) --dist loadfile
 
 # Written last, so that an interrupted installation is taken up again.
@@ -14,11 +15,11 @@ INSTALLED_COMPAT := $(VENV_COMPAT)/.installed
 PACKAGING := setup.cfg pyproject.toml $(wildcard requirements/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-online test test-compat test-resume fuzz lint clean
+.PHONY: help install demo demo-online study test test-compat test-resume test-long fuzz lint clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
-	@echo 'variables: PYTHON=$(PYTHON) VENV=$(VENV) DEMO_ARGS= TEST_ARGS= TEST_JOBS=$(TEST_JOBS)'
+	@echo 'variables: PYTHON=$(PYTHON) VENV=$(VENV) DEMO_ARGS= TEST_ARGS= TEST_JOBS=$(TEST_JOBS) STUDY_JOBS=$(STUDY_JOBS)'
 
 install: $(INSTALLED)  ## create the environment with the tested pins
 
@@ -29,6 +30,9 @@ demo-online: $(INSTALLED)  ## the same online: what is on, frame by frame, strea
 	$(VENV)/bin/python tools/demo.py configs/toy/online_gru_cnn4_sbp-r4_toy.py \
 		--work-dir work_dirs/demo_online $(DEMO_ARGS)
 
+study: $(INSTALLED)  ## hours: every strategy on two looks of the toy set, the README's table
+	sh tools/study.sh $(VENV)/bin/python $(STUDY_JOBS)
+
 test: $(INSTALLED)  ## run the tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST) $(TEST_ARGS)
 
@@ -38,6 +42,9 @@ test-compat: $(INSTALLED_COMPAT)  ## run the tests with the older mmaction2 1.1.
 test-resume: $(INSTALLED)  ## nightly: kill a training at 25 moments, resume and compare
 	RESUME_MOMENTS=25 $(VENV)/bin/python -m pytest tests/engine/test_exact_resume.py $(TEST_ARGS)
 
+test-long: $(INSTALLED)  ## nightly: train 2,000 iterations, memory and open files stay flat
+	LONG_RUN=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/engine/test_long_runs.py $(TEST_ARGS)
+
 fuzz: $(INSTALLED)  ## nightly: read 10,000 damaged annotations and videos
 	FUZZ_CASES=10000 $(VENV)/bin/python -m pytest tests/datasets/test_fuzz.py $(TEST_ARGS)
 
@@ -46,6 +53,7 @@ lint: $(INSTALLED)  ## run the linters that the pre-commit hooks run
 
 clean:  ## remove the environments, caches and what the demo wrote
 	rm -rf .venv .venv-compat $(INSTALLED) $(INSTALLED_COMPAT) data/toy work_dirs/demo work_dirs/demo_online
+	rm -rf data/toy_study work_dirs/study work_dirs/study_pretrain
 	rm -rf build *.egg-info .pytest_cache .hypothesis .import_linter_cache
 	find sbp_tad tests tools configs -name __pycache__ -prune -exec rm -rf {} +
 
