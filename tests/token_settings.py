@@ -1,13 +1,12 @@
 """What token-level SBP works under: what every test does with a case of the table."""
 import copy
 import functools
-import os
 
 import pytest
 import torch
-import torch.multiprocessing as mp
+from processes import run_processes
 from token_cases import assert_same, gradients, loss_of
-from torch import distributed, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from sbp_tad.sbp import TokenSBPConfig, apply_sbp
@@ -94,39 +93,32 @@ def step_gradients(model, x):
     return found
 
 
-def distributed_work(rank, address, folder, build, names):
-    """One of two processes with half of each batch; the first one writes its gradients down."""
-    torch.set_num_threads(1)
-    distributed.init_process_group('gloo', address, rank=rank, world_size=2)
+def distributed_gradients(rank, build, names):
+    """What one of two processes finds with its half of each batch."""
+    found = {}
     for name in names:
         for static_graph in (False, True):
             model, x = build(name)
             # MViT leaves parameters of outputs without use.
             parallel = nn.parallel.DistributedDataParallel(
                 model, static_graph=static_graph, find_unused_parameters=not static_graph)
-            found = step_gradients(parallel, x[rank:rank + 1])
-            if rank == 0:
-                torch.save(found, folder / f'{name}-{static_graph}.pt')
-    distributed.barrier()
-    os._exit(0)  # gloo's destructor may wait for a thread that waits for the interpreter's lock
+            found[name, static_graph] = step_gradients(parallel, x[rank:rank + 1])
+    return found
 
 
-def check_distributed(work, build, names, folder):
+def check_distributed(build, names):
     """Two processes with one sample each give the gradients of one process with both.
 
     Args:
-        work: of (rank, address, folder), calls :func:`distributed_work`; a
-            function of the test's module, which the processes import.
-        build: from a name to a model with SBP, without dropout, and its input.
+        build: from a name to a model with SBP, without dropout, and its input;
+            a function of the test's module, which the processes import.
         names: of the cases.
-        folder: for what the processes write.
     """
-    mp.spawn(work, (f'file://{folder}/store', folder), nprocs=2)
+    found = run_processes(distributed_gradients, build, list(names))[0]
     for name in names:
         expected = step_gradients(*build(name))
         for static_graph in (False, True):
-            found = torch.load(folder / f'{name}-{static_graph}.pt')
-            for one, other in zip(found, expected):
+            for one, other in zip(found[name, static_graph], expected):
                 assert_same(one, other, rtol=1e-6, atol=1e-9)
 
 

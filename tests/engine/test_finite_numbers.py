@@ -1,15 +1,13 @@
 """NaN and infinity in training: said with all it takes to repeat them, before weights change."""
 import math
-import os
-import socket
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.runner import Runner
-from torch import distributed, nn
+from processes import run_processes
+from torch import nn
 
 from sbp_tad.engine.finite_numbers import (FiniteNumbersHook, FiniteNumbersOptionError,
                                            NonfiniteError, sample_names)
@@ -188,24 +186,13 @@ def train_in_two(rank, folder, action):
     return text, runner.model.module.linear.weight.detach()
 
 
-def work(rank, port, folder):
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank),
-                      WORLD_SIZE='2', LOCAL_RANK=str(rank))
-    torch.set_num_threads(1)
-    distributed.init_process_group('gloo', rank=rank, world_size=2)
-    torch.save({action: train_in_two(rank, folder, action) for action in ('stop', 'skip')},
-               folder / f'{rank}.pt')
-    distributed.barrier()
-    os._exit(0)
+def work(rank, folder):
+    return {action: train_in_two(rank, folder, action) for action in ('stop', 'skip')}
 
 
 @pytest.mark.slow
 def test_processes_decide_alike(tmp_path):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    mp.spawn(work, (port, tmp_path), nprocs=2)
-    first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1))
+    first, second = run_processes(work, tmp_path)
     for action, (text, weight) in first.items():
         assert text == second[action][0] and torch.equal(weight, second[action][1])
         assert weight.isfinite().all() and not torch.equal(weight, torch.ones(1, 2))

@@ -1,12 +1,9 @@
 """The Runner's online metric: every frame once, whoever brought it, and nothing lost."""
-import json
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
 from frame_score_cases import frame_scores
-from torch import multiprocessing
+from processes import run_processes
 
 from sbp_tad.evaluation.frame_evaluation import evaluate_frames
 from sbp_tad.evaluation.frame_scores import FrameScoreError, read_frame_scores
@@ -94,25 +91,15 @@ def test_options_and_predictions_that_cannot_be():
         evaluate(OnlineMetric(), bad)
 
 
-def run_rank(folder, rank):
+def score_share(rank):
     """Two processes share five windows as a sampler does: the last one is given twice."""
-    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/rendezvous',
-                                         rank=rank, world_size=2)
     metric = OnlineMetric()
     metric.dataset_meta = META
-    mine = [*samples(), samples()[0]][rank::2]
-    metric.process({}, mine)
-    (folder / f'{rank}.json').write_text(json.dumps(metric.evaluate(5)))
-    torch.distributed.destroy_process_group()
+    metric.process({}, [*samples(), samples()[0]][rank::2])
+    return metric.evaluate(5)
 
 
-def test_two_processes_give_the_score_of_one(tmp_path):
-    context = multiprocessing.get_context('fork')
-    processes = [context.Process(target=partial(run_rank, tmp_path, rank)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
+@pytest.mark.slow
+def test_two_processes_give_the_score_of_one():
     expected = evaluate(OnlineMetric(), samples())
-    for rank in (0, 1):
-        assert json.loads((tmp_path / f'{rank}.json').read_text()) == expected
+    assert run_processes(score_share) == [expected, expected]

@@ -4,8 +4,7 @@ import torch
 from einops import rearrange
 from reference.masked_tokens import explicit_attention
 from token_cases import INVARIANTS, Case, check_autocast, check_reference, record_masks
-from token_settings import (SETTINGS, check_compile, check_distributed, distributed_work,
-                            turn_off_dropout)
+from token_settings import SETTINGS, check_compile, check_distributed, turn_off_dropout
 from torch import nn
 
 from sbp_tad.models.divided_attention import (DividedSpatialAttentionWithNorm,
@@ -208,13 +207,9 @@ def build_for_two(name):
     return model, x
 
 
-def work(rank, address, folder):
-    distributed_work(rank, address, folder, build_for_two, CASES)
-
-
 @pytest.mark.slow
-def test_two_processes(tmp_path):
-    check_distributed(work, build_for_two, CASES, tmp_path)
+def test_two_processes():
+    check_distributed(build_for_two, CASES)
 
 
 def test_one_mask_for_all_blocks_of_swin(monkeypatch):

@@ -1,16 +1,13 @@
 """The online detector: causal from the pixels on, a memory without gradient, a window with SBP."""
-import os
-
 import pytest
 import torch
-import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from online_cases import memory_of
+from processes import run_processes
 from reference.masked_backprop import masked_gradients
-from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from sbp_tad.models.blocks import TemporalModelError
@@ -251,23 +248,17 @@ def rank_gradients(model, rank):
     return found
 
 
-def train_in_process(rank, folder):
-    torch.set_num_threads(1)
-    distributed.init_process_group('gloo', f'file://{folder}/store', rank=rank, world_size=2)
+def train_in_process(rank):
     results = {}
     for head in HEADS:  # no find_unused_parameters: a parameter without gradient would raise
         model = DistributedDataParallel(build(head, keep_ratio=1).double())
         results[head] = rank_gradients(model, rank)
-    if rank == 0:
-        torch.save(results, folder / 'results.pt')
-    distributed.barrier()
-    os._exit(0)  # gloo's destructor may wait for a thread that waits for the interpreter's lock
+    return results
 
 
 @pytest.mark.slow
-def test_ddp_averages_the_gradients_of_both_processes(tmp_path):
-    mp.spawn(train_in_process, (tmp_path, ), nprocs=2)
-    for head, found in torch.load(tmp_path / 'results.pt').items():
+def test_ddp_averages_the_gradients_of_both_processes():
+    for head, found in run_processes(train_in_process)[0].items():
         alone = [rank_gradients(build(head, keep_ratio=1).double(), rank) for rank in (0, 1)]
         for average, first, second in zip(found, *alone):
             for a, b, c in zip(average, first, second):

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from token_cases import record_masks
-from token_settings import check_distributed, distributed_work
+from token_settings import check_distributed
 from torch import nn
 
 from sbp_tad.engine.keep_ratio import KeepRatioSchedule
@@ -254,11 +254,7 @@ def build_for_two(name):
     return model.double(), video.double()
 
 
-def work(rank, address, folder):
-    distributed_work(rank, address, folder, build_for_two, CASES)
-
-
 @pytest.mark.slow
-def test_two_processes(tmp_path):
+def test_two_processes():
     """The place in the global batch interleaves the ranks."""
-    check_distributed(work, build_for_two, CASES, tmp_path)
+    check_distributed(build_for_two, CASES)

@@ -1,11 +1,8 @@
 """Two processes (gloo): DDP averages what each process keeps of its own sample."""
-import os
-import socket
-
 import pytest
 import torch
-import torch.multiprocessing as mp
-from torch import distributed, nn
+from processes import run_processes
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sbp_tad.sbp import ClipwiseSBP, SBPConfig, fold_frozen_norm
@@ -38,28 +35,18 @@ def gradients(model, rank):
     return found
 
 
-def work(rank, port, folder):
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    distributed.init_process_group('gloo', rank=rank, world_size=2)
+def work(rank):
     results = {}
     for number, options in enumerate(FORMS):
         for static_graph in (False, True):
             model = DistributedDataParallel(build(options, rank), static_graph=static_graph)
             results[number, static_graph] = gradients(model, rank)
-    if rank == 0:
-        torch.save(results, folder / 'results.pt')
-    distributed.barrier()
-    os._exit(0)  # gloo's destructor may wait for a thread that waits for the interpreter's lock
+    return results
 
 
 @pytest.mark.slow
-def test_ddp_averages_the_gradients_of_both_processes(tmp_path):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    mp.spawn(work, (port, tmp_path), nprocs=2)
-    for (number, _), found in torch.load(tmp_path / 'results.pt').items():
+def test_ddp_averages_the_gradients_of_both_processes():
+    for (number, _), found in run_processes(work)[0].items():
         alone = [gradients(build(FORMS[number], rank), rank) for rank in (0, 1)]
         for step in range(STEPS):
             for average, first, second in zip(found[step], alone[0][step], alone[1][step]):
