@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -275,14 +276,34 @@ def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
 
     Raises:
         ConfigError: a component that does not exist or does not take its options.
+        LauncherError: a launcher that does not work on this machine.
     """
     cfg.launcher = launcher
+    check_strategy(cfg)
     process_groups.use_gloo_without_cuda(cfg)
     process_groups.rejoin_with_cuda(cfg)
     compat.use_plain_collate(cfg)
     use_cpu_amp_without_cuda(cfg)
     with config_faults():
         return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def check_strategy(cfg: Config) -> None:
+    """Refuse a strategy of mmengine's FlexibleRunner that cannot work, before anything is read.
+
+    Raises:
+        ConfigError: FSDP of mmengine, or DeepSpeed where it is not installed.
+    """
+    strategy = str((cfg.get('strategy') or {}).get('type')).rpartition('.')[2]
+    if strategy == 'FSDPStrategy':
+        raise ConfigError(
+            'FSDPStrategy does not work with these models: it asks for parameters that are called '
+            'in checkpoints as in the model, and SBPBackbone calls them as mmaction does; and for '
+            'none without dimensions, as ActionFormer has. Leave runner_type and strategy out and '
+            'train with DDP (torchrun and --launcher pytorch); SBP keeps its memory small.')
+    if strategy == 'DeepSpeedStrategy' and find_spec('deepspeed') is None:
+        raise ConfigError('DeepSpeedStrategy needs the package deepspeed, which is not installed. '
+                          'Install it, or leave runner_type and strategy out.')
 
 
 def start_processes(cfg: Config, launcher: str) -> None:
@@ -296,6 +317,7 @@ def start_processes(cfg: Config, launcher: str) -> None:
     options = {'timeout': WAIT_SECONDS, **cfg.get('env_cfg', {}).get('dist_cfg', {})}
     cfg.env_cfg = {**cfg.get('env_cfg', {}), 'dist_cfg': options}
     process_groups.use_gloo_without_cuda(cfg)
+    process_groups.rejoin_with_cuda(cfg)
     if launcher != 'none' and torch.cuda.is_available() and not is_distributed():
         init_dist(launcher, **options)
 

@@ -42,7 +42,8 @@ class ProvenanceHook(Hook):
             entries = {}
         cfg = runner.cfg
         entries[phase] = dict(
-            run_facts(), seed=runner.seed, deterministic=runner.deterministic,
+            run_facts(), seed=runner.seed,
+            deterministic=bool((cfg.get('randomness') or {}).get('deterministic')),
             checkpoint=cfg.get('load_from') and file_fingerprint(cfg.load_from),
             config=dict(file=cfg.filename, text=cfg.pretty_text),
             evaluator=cfg.get('test_evaluator'), datasets=dataset_facts(loader.dataset))

@@ -200,6 +200,22 @@ def test_other_faults_are_not_taken_for_the_config():
         raise TypeError('real bug')
 
 
+@pytest.mark.parametrize('strategy, message', [
+    ('FSDPStrategy', 'SBPBackbone calls them as mmaction.*train with DDP'),
+    ('mmengine.DeepSpeedStrategy', 'needs the package deepspeed, which is not installed')])
+def test_strategies_that_do_not_work(strategy, message, monkeypatch):
+    monkeypatch.setattr(launch, 'find_spec', lambda name: None)
+    cfg = config(strategy=dict(type=strategy), runner_type='FlexibleRunner')
+    with pytest.raises(launch.ConfigError, match=message):
+        launch.build_runner(cfg)
+
+
+def test_strategies_that_may_work(monkeypatch):
+    monkeypatch.setattr(launch, 'find_spec', lambda name: name)
+    for strategy in (dict(type='DeepSpeedStrategy'), dict(type='DDPStrategy'), None):
+        launch.check_strategy(config(strategy=strategy))
+
+
 # ---------------------------------------------------------------- recipes, processes
 def test_a_recipe_is_found_by_its_name():
     path = launch.find_config('actionformer_r3d10_sbp-r4_toy')
