@@ -11,13 +11,14 @@ weights=work_dirs/study_pretrain
 figures=configs/toy
 export OMP_NUM_THREADS=1
 
+"$python" tools/make_toy_dataset.py
 "$python" tools/make_toy_dataset.py --out $data/shapes --fps 6 --size 48
 "$python" tools/make_toy_dataset.py --out $data/trimmed_fur --trimmed --look fur --fps 6 --size 48 \
     --train-videos 1800 --test-videos 360 --min-seconds 2 --max-seconds 5
-for network in r3d10 vit4 cnn4; do
+for network in r3d10 vit4; do
     [ -f $weights/recognizer_$network.pth ] && continue
     "$python" tools/train.py configs/toy/recognizer_${network}_toy.py --work-dir $weights/$network
-    cp $weights/$network/best_acc_top1_*.pth $weights/recognizer_$network.pth
+    cp "$(cat $weights/$network/last_checkpoint)" $weights/recognizer_$network.pth
 done
 
 # compare NAME CONFIG ARGUMENTS: all processes share the runs, then one measures and reports.
@@ -45,5 +46,7 @@ compare r3d10_long configs/toy/study_r3d10_toy.py --epochs 16 --target-map 0.8 -
     full direct:0.25 guided:0.25 frozen
 compare vit4 configs/toy/study_vit4_toy.py --strategies \
     full token:0.5 token:0.25 token:0.125 adapters frozen
-compare cnn4 configs/toy/study_cnn4_toy.py --epochs 8 --strategies \
-    full direct:0.25 guided:0.25 sideways frozen
+# Sideways wants a causal network of single frames, trained online and from scratch.
+compare online configs/toy/online_gru_cnn4_sbp-r4_toy.py --epochs 10 --strategies \
+    full sideways direct:0.25 guided:0.25 frozen \
+    --strategy-options sideways model.backbone.options.steps_at_once=8
