@@ -17,7 +17,7 @@ from sbp_tad.apis.command_line import run_main
 from sbp_tad.apis.strategy_measurement import update_measurement
 from sbp_tad.apis.strategy_report import in_order, print_table, write_report
 from sbp_tad.apis.strategy_runs import HeldError, StrategyRun, plan_runs, read_json
-from sbp_tad.apis.strategy_summary import read_results, summarize
+from sbp_tad.apis.strategy_summary import read_results, shorten, summarize
 from sbp_tad.apis.strategy_training import RunFailedError, check_runs, finish_run
 from sbp_tad.apis.strategy_words import WORDS, StrategyChoice, parse_strategies
 
@@ -118,7 +118,7 @@ def report(work_dir: Path, arguments: argparse.Namespace, results: list[dict[str
     kept = {row.strategy for row in rows}
     paths = write_report(work_dir, rows, arguments.target_map, dict(
         config=Path(arguments.config).as_posix(),
-        runs=[row for row in results if row['strategy'] in kept],
+        runs=[shorten(row) for row in results if row['strategy'] in kept],
         measurement=[row for row in measured if row['strategy'] in kept]))
     for path in paths:
         console.print(f'  {path}', highlight=False, soft_wrap=True)

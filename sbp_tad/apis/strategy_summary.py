@@ -73,6 +73,12 @@ def read_results(work_dir: str | Path) -> list[Row]:
     return sorted(rows, key=lambda row: (row['strategy'], row['seed']))
 
 
+def shorten(row: Row) -> Row:
+    """A result with the mAP of each validation, and all scores of the last alone."""
+    curve = [dict(samples=point['samples'], mAP=point['mAP']) for point in row['curve']]
+    return row | dict(curve=curve, scores=row['curve'][-1].get('scores', {}))
+
+
 def summarize(results: Sequence[Row], measured: Sequence[Row], names: Sequence[str],
               target: float | None = None) -> list[StrategySummary]:
     """One summary for each name of which something is known, in that order.

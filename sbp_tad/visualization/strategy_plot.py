@@ -110,6 +110,8 @@ def _set_limits(axes: Axes, points: Sequence[StrategyPoint]) -> None:
     high = max(point.mAP + point.deviation for point in points)
     margin = max(0.5, 0.1 * (high - low))
     axes.set_ylim(low - margin, high + margin)
+    axes.set_yticks([tick for tick in axes.get_yticks()
+                     if max(0, low - margin) <= tick <= min(100, high + margin)])
 
 
 def _label(axes: Axes, points: Sequence[StrategyPoint], canvas: FigureCanvasAgg) -> None:

@@ -2,7 +2,7 @@
 import pytest
 
 from sbp_tad.apis.strategy_runs import write_json
-from sbp_tad.apis.strategy_summary import read_results, samples_until, summarize
+from sbp_tad.apis.strategy_summary import read_results, samples_until, shorten, summarize
 from sbp_tad.apis.strategy_words import StrategyError
 
 
@@ -76,3 +76,11 @@ def test_results_are_read_but_for_those_put_aside(tmp_path):
     (tmp_path / 'full/seed_2').mkdir()
     found = [(row['strategy'], row['seed'], row['mAP']) for row in read_results(tmp_path)]
     assert found == [('direct:0.25', 0, 0.5), ('full', 0, 0.6), ('full', 1, 0.8)]
+
+
+def test_a_short_result_has_the_scores_of_its_end():
+    row = dict(seed=0, curve=[dict(samples=8, mAP=0.1, scores={'a/b': 0.1}),
+                              dict(samples=16, mAP=0.2, scores={'a/b': 0.2})])
+    assert shorten(row) == dict(seed=0, scores={'a/b': 0.2}, curve=[
+        dict(samples=8, mAP=0.1), dict(samples=16, mAP=0.2)])
+    assert 'scores' in row['curve'][0]
