@@ -23,6 +23,7 @@ from sbp_tad.models.saved_memory import meter_saved_memory
 from sbp_tad.models.sbp_backbone import SBPBackbone
 from sbp_tad.sbp import SBPConfig, keep_count
 
+PLANNED_MODES = ('direct', 'deferred', 'token', 'full', 'frozen')
 PLAIN_UNIT_FRAMES = 16  # of a backbone without clips
 OPTIMIZER_COPIES = 4  # weight, gradient and AdamW's two moments
 
@@ -51,6 +52,22 @@ class ExpectedMemory:
     weights: int
     batch_size: int
     frame_size: tuple[int, int]
+
+
+def check_planned(mode: str) -> None:
+    """Refuse a strategy whose memory is no line in the number of kept clips.
+
+    Args:
+        mode: of SBPBackbone.
+
+    Raises:
+        MemoryEstimateError: with what to do instead.
+    """
+    if mode not in PLANNED_MODES:
+        raise MemoryEstimateError(
+            f'memory is predicted for the modes {list(PLANNED_MODES)}, but the backbone has mode '
+            f'{mode!r}; measure a training step with tools/compare_strategies.py, or plan '
+            'for another mode with --cfg-options model.backbone.mode=full.')
 
 
 def frames_per_step(detector: TemporalDetector, frame_size: tuple[int, int]) -> float:
@@ -88,13 +105,15 @@ def expect_memory(detector: TemporalDetector, num_frames: int, frame_size: tuple
         keep_ratios: to tell the bytes for, besides the config's own.
 
     Raises:
-        MemoryEstimateError: the backbone encodes no videos.
+        MemoryEstimateError: the backbone encodes no videos, or in a mode
+            that is not predicted.
     """
+    check_planned(getattr(detector.backbone, 'mode', 'full'))
     num_clips = -(-num_frames // clip_frames(detector))
     backbone = detector.backbone
     neck_head = batch_size * _neck_head_bytes(detector, num_frames, frame_size)
     ratio = backbone.config.keep_ratio if isinstance(backbone, SBPBackbone) else None
-    if ratio is None:
+    if ratio is None or backbone.mode == 'frozen':
         saved = {1.0: neck_head + _clip_cost(detector, frame_size).bytes(batch_size * num_clips)}
     else:
         saved = {keep: _sbp_bytes(detector, keep, num_clips, batch_size, frame_size, neck_head)
@@ -115,7 +134,7 @@ def _sbp_bytes(detector: TemporalDetector, keep_ratio: float, num_clips: int, ba
         cost = _clip_cost(detector, frame_size)
     if backbone.mode == 'token':
         return neck_head + cost.bytes(batch_size * num_clips)
-    if backbone.mode == 'direct':
+    if backbone.mode in ('direct', 'full'):
         return neck_head + cost.bytes(kept)
     frames = 4 * 3 * batch_size * num_clips * backbone.clip_len * math.prod(frame_size)
     return frames + max(neck_head, cost.bytes(min(kept, backbone.config.clips_with_grad)))

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from sbp_tad.models.clip_memory import (EncodingCost, StepBytes, deferred_bytes, direct_bytes,
                                         measure_encoding)
-from sbp_tad.models.expected_memory import MemoryEstimateError, clip_frames, full_clips
+from sbp_tad.models.expected_memory import (MemoryEstimateError, check_planned, clip_frames,
+                                            full_clips)
 from sbp_tad.models.head_memory import FeatureShape, neck_head_bytes
 from sbp_tad.models.online_detector import OnlineActionDetector
 from sbp_tad.models.sbp_backbone import SBPBackbone
@@ -27,13 +28,15 @@ from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SBPConfig, keep_count
 from sbp_tad.sbp.trees import Features
 
+WITHOUT_RATIO = ('full', 'frozen')
+
 
 @dataclass(frozen=True)
 class Setting:
     """What decides on memory and can be chosen.
 
     Args:
-        mode: ``'direct'``, ``'deferred'`` or ``'token'``.
+        mode: one of ``PLANNED_MODES``.
         keep_ratio: of clips or tokens.
         batch_size: windows, or clips of a recognizer.
         num_frames: of a (working) window, or of a clip.
@@ -113,7 +116,9 @@ class VideoModel:
         """Forms of SBP that the model's config leaves a choice of."""
         if not isinstance(self.backbone, SBPBackbone):
             return ('direct', )
-        return (TOKEN_MODE, ) if self.backbone.mode == TOKEN_MODE else ('direct', 'deferred')
+        mode = self.backbone.mode
+        alone = (mode, ) if mode in (TOKEN_MODE, *WITHOUT_RATIO) else ()
+        return alone if mode in (TOKEN_MODE, 'frozen') else (*alone, 'direct', 'deferred')
 
     def cost(self, keep_ratio: float) -> EncodingCost:
         """Of kept clips; of tokens, those of a keep ratio."""
@@ -143,7 +148,7 @@ class VideoModel:
         num_dropped = setting.batch_size * without_grad
         head = self.head(setting.num_frames).times(setting.batch_size)
         cost, clip_bytes = self.cost(setting.keep_ratio), 4 * math.prod(self.clip_shape)
-        kept = num_clips if setting.mode == TOKEN_MODE else self._kept(setting, per_sample)
+        kept = self._kept(setting, per_sample)
         passes = SBPConfig(clips_at_once=setting.clips_at_once)
         if setting.mode == 'deferred':
             step = deferred_bytes(cost, kept, num_clips, (
@@ -156,9 +161,24 @@ class VideoModel:
 
     def _kept(self, setting: Setting, per_sample: int) -> int:
         """Clips are drawn from each window; of clips that come alone, from the batch."""
+        if setting.mode == 'frozen' and self.backbone.strategy.is_whole:
+            return 0
+        if setting.mode in (TOKEN_MODE, *WITHOUT_RATIO):
+            return setting.batch_size * per_sample
         if getattr(self.backbone, 'clip_len', 1) is None:
             return keep_count(setting.keep_ratio, setting.batch_size * per_sample)
         return setting.batch_size * keep_count(setting.keep_ratio, per_sample)
+
+
+def check_config(config: dict) -> None:
+    """Refuse a mode that is not predicted before anything is built.
+
+    Raises:
+        MemoryEstimateError: with what to do instead.
+    """
+    backbone = config['backbone']
+    if str(backbone['type']).rpartition('.')[2] == SBPBackbone.__name__:
+        check_planned(backbone.get('mode', 'direct'))
 
 
 def detector_as_shapes(config: dict, frame_size: tuple[int, int], **options: object) -> VideoModel:
@@ -170,8 +190,10 @@ def detector_as_shapes(config: dict, frame_size: tuple[int, int], **options: obj
         options: ``amp`` and ``copies`` of :class:`VideoModel`.
 
     Raises:
-        MemoryEstimateError: the backbone encodes no videos.
+        MemoryEstimateError: the backbone encodes no videos, or in a mode
+            that is not predicted.
     """
+    check_config(config)
     detector = MODELS.build({**config, 'backbone': None})
     detector.backbone = build_shapes(lambda: MODELS.build(config['backbone']))
     detector.train()
@@ -244,7 +266,11 @@ def recognizer_as_shapes(config: dict, item_shape: tuple[int, ...], num_clips: i
         item_shape: (C, L, H, W) of a clip, or (C, H, W) of a frame.
         num_clips: items of a sample.
         options: ``amp`` and ``copies`` of :class:`VideoModel`.
+
+    Raises:
+        MemoryEstimateError: a backbone in a mode that is not predicted.
     """
+    check_config(config)
     model = build_shapes(lambda: MODELS.build(config)).train()
     together = getattr(model.backbone, 'num_segments', None) or 1
 
@@ -263,5 +289,7 @@ def configured(video_model: VideoModel, batch_size: int, num_frames: int) -> Set
     backbone = video_model.backbone
     if not isinstance(backbone, SBPBackbone):
         return Setting('direct', 1.0, batch_size, num_frames)
-    return Setting(backbone.mode, backbone.config.keep_ratio, batch_size, num_frames,
-                   getattr(backbone.config, 'clips_at_once', None))
+    at_once = getattr(backbone.config, 'clips_at_once', None)
+    if backbone.mode == 'frozen':
+        at_once = backbone.strategy.clips_without_grad
+    return Setting(backbone.mode, backbone.config.keep_ratio, batch_size, num_frames, at_once)

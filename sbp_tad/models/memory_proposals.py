@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sbp_tad.models.clip_memory import largest_fit
 from sbp_tad.models.memory_budget import NothingFitsError, format_bytes
-from sbp_tad.models.memory_plan import Setting, StepMemory, VideoModel
+from sbp_tad.models.memory_plan import WITHOUT_RATIO, Setting, StepMemory, VideoModel
 from sbp_tad.models.sbp_backbone import SBPBackbone
 from sbp_tad.models.strategies.stochastic import TOKEN_MODE
 from sbp_tad.sbp.config import DEFAULT_CLIPS_WITHOUT_GRAD
@@ -31,13 +31,14 @@ def tabulate(video_model: VideoModel, current: Setting,
     if not isinstance(video_model.backbone, SBPBackbone):
         ratios = [1.0]
     settings = [replace(current, mode=mode, keep_ratio=ratio)
-                for mode in video_model.modes for ratio in ratios]
+                for mode in video_model.modes
+                for ratio in ([1.0] if mode in WITHOUT_RATIO else ratios)]
     return [(setting, video_model.predict(setting)) for setting in settings]
 
 
 def keep_ratios_of(video_model: VideoModel, setting: Setting) -> list[float]:
     """Keep ratios that differ, ascending: one for each number of clips, a few for tokens."""
-    if not isinstance(video_model.backbone, SBPBackbone):
+    if not isinstance(video_model.backbone, SBPBackbone) or setting.mode in WITHOUT_RATIO:
         return [1.0]
     if setting.mode == TOKEN_MODE:
         return sorted({*KEEP_RATIOS, setting.keep_ratio})
@@ -73,7 +74,7 @@ def _candidates(video_model: VideoModel, current: Setting, budget: int
                 ) -> Iterator[tuple[str, Setting]]:
     if fits(video_model, current, budget):
         yield 'as configured', current
-    for mode in video_model.modes:
+    for mode in (mode for mode in video_model.modes if mode not in WITHOUT_RATIO):
         setting = _fewer_clips_at_once(video_model, replace(current, mode=mode), budget)
         ratio = largest_keep_ratio(video_model, setting, budget)
         if ratio is not None:
@@ -119,7 +120,7 @@ def _smaller_batch(video_model: VideoModel, current: Setting, budget: int) -> Se
         NothingFitsError: a single window is too much.
     """
     leanest = [replace(current, mode=mode, batch_size=1,
-                       clips_at_once=None if mode == TOKEN_MODE else 1,
+                       clips_at_once=None if mode in (TOKEN_MODE, 'full') else 1,
                        keep_ratio=keep_ratios_of(video_model, replace(current, mode=mode))[0])
                for mode in video_model.modes]
     least = min(leanest, key=lambda setting: video_model.predict(setting).total)

@@ -14,8 +14,11 @@ from mmengine.registry import DefaultScope
 from sbp_tad.apis.launch import ConfigError, load_config
 from sbp_tad.apis.memory_planning import (item_shape, plan_memory, plan_to_json, print_plan,
                                           video_model_of, weight_copies)
+from sbp_tad.models.expected_memory import PLANNED_MODES, MemoryEstimateError
 from sbp_tad.models.head_memory import one_action, one_online_window
+from sbp_tad.models.memory_plan import WITHOUT_RATIO
 from sbp_tad.models.saved_memory import meter_saved_memory
+from sbp_tad.models.strategies import STRATEGIES
 from sbp_tad.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +98,33 @@ def test_prediction_is_what_a_step_saves(path, monkeypatch):
     predicted = video_model.predict(setting)
     measured = measured_bytes(cfg)
     assert predicted.saved == pytest.approx(measured, rel=0.1)
+
+
+@pytest.mark.parametrize('options, rows', [
+    (dict(mode='full'), {'full', 'direct', 'deferred'}),
+    (dict(mode='frozen'), {'frozen'}),
+    (dict(mode='frozen', options=dict(blocks=['conv1', 'layer1'])), {'frozen'})])
+def test_full_and_frozen_backbones_are_predicted(options, rows):
+    cfg = toy()
+    cfg.model.backbone.update(options)
+    plan = plan_memory(cfg, 2 ** 30)
+    assert {setting.mode for setting, _ in plan.table} == rows
+    assert [setting.keep_ratio for setting, _ in plan.table if setting.mode in WITHOUT_RATIO] == [1]
+    setting, memory = plan.table[0]
+    assert setting == plan.current and plan.proposals['as configured'] == plan.table[0]
+    assert not any(options['mode'] in name for name in plan.proposals)  # has no largest keep ratio
+    # the head's losses depend on the drawn features, by some bytes; the backbone's are exact
+    assert memory.saved == pytest.approx(measured_bytes(cfg), abs=256)
+    some_frozen = memory.gradients < 0.99 * memory.parameters  # buffers have no gradient either
+    assert some_frozen is (options['mode'] == 'frozen')
+
+
+@pytest.mark.parametrize('mode', sorted(set(STRATEGIES) - set(PLANNED_MODES)))
+def test_modes_that_are_not_predicted_are_refused(mode):
+    cfg = toy()
+    cfg.model.backbone.mode = mode
+    with pytest.raises(MemoryEstimateError, match=f"has mode '{mode}'; measure a training step"):
+        plan_memory(cfg, 2 ** 30)
 
 
 def test_every_config_with_frames_is_in_the_table():

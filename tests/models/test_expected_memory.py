@@ -70,6 +70,23 @@ def test_estimate_is_what_a_training_step_saves(name, backbone, channels, keep_r
     assert expected.saved[keep_ratio] == pytest.approx(actual, rel=0.03)
 
 
+@pytest.mark.parametrize('mode', ['full', 'frozen'])
+def test_full_and_frozen_backbones(mode):
+    name, backbone, channels = CASES[0]
+    detector = build(dict(backbone, mode=mode), channels)
+    expected = expect_memory(detector, NUM_FRAMES, SIZE, batch_size=2)
+    assert expected.saved[expected.keep_ratio] == pytest.approx(
+        measured_step(detector, batch_size=2), rel=0.03)
+    assert (list(expected.saved) == [1.0]) is (mode == 'frozen')
+
+
+def test_other_strategies_are_refused():
+    name, backbone, channels = CASES[0]
+    detector = build(dict(backbone, mode='frame_dropout'), channels)
+    with pytest.raises(MemoryEstimateError, match="has mode 'frame_dropout'; measure a training"):
+        expect_memory(detector, NUM_FRAMES, SIZE)
+
+
 def test_all_ratios_come_from_one_config():
     detector = build(dict(CASES[0][1], keep_ratio=0.5), 16)
     saved = expect_memory(detector, NUM_FRAMES, SIZE, keep_ratios=(1.0, 0.125)).saved
