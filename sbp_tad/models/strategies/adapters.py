@@ -201,10 +201,12 @@ class AdaptersStrategy(Strategy):
         owner.backbone.eval()
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
+        """Everything in one pass, gradient reaching down to the first adapter."""
         self._join_clips(len(clips) // len(keys))
         return encoder(clips)
 
     def encode_without_grad(self, encoder: Encoder, clips: Tensor, batch: int) -> Features:
+        """The same, whole windows at a time."""
         together = self._join_clips(len(clips) // batch)
         windows = max(1, self.clips_without_grad // together)
         return encode_in_chunks(encoder, clips, windows * together)

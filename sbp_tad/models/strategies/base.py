@@ -99,6 +99,23 @@ class Strategy:
         return encode_in_chunks(encoder, clips, self.clips_without_grad)
 
 
+class BlockStrategy(Strategy):
+    """A strategy that thins out nothing, of some blocks of the network.
+
+    Args:
+        keep_ratio: ignored.
+        clips_at_once: clips in one pass without gradient.
+        blocks: regular expressions of names; None is the strategy's own choice.
+    """
+
+    has_keep_ratio: ClassVar[bool] = False
+
+    def __init__(self, keep_ratio: float = 0.25, clips_at_once: int | None = None,
+                 blocks: Sequence[str] | None = None) -> None:
+        super().__init__(keep_ratio, clips_at_once)
+        self.blocks = blocks
+
+
 def check_videos(owner: SBPBackbone) -> None:
     """Refuse clips that are not those of a video, in their order.
 

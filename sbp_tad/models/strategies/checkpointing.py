@@ -14,7 +14,7 @@ from mmaction.models.backbones import resnet, resnet3d, swin, vit_mae
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sbp_tad.models.strategies.base import Keys, Strategy
+from sbp_tad.models.strategies.base import BlockStrategy, Keys
 from sbp_tad.sbp import SBPError
 from sbp_tad.sbp.trees import Encoder, Features
 
@@ -26,7 +26,7 @@ BLOCK_TYPES = (resnet.BasicBlock, resnet.Bottleneck, resnet3d.BasicBlock3d, resn
                swin.SwinTransformerBlock3D, vit_mae.Block)
 
 
-class CheckpointingStrategy(Strategy):
+class CheckpointingStrategy(BlockStrategy):
     """The exact gradient; every block's forward runs twice.
 
     Chen et al., "Training Deep Nets with Sublinear Memory Cost", arXiv
@@ -42,12 +42,6 @@ class CheckpointingStrategy(Strategy):
     """
 
     mode: ClassVar[str] = 'checkpointing'
-    has_keep_ratio: ClassVar[bool] = False
-
-    def __init__(self, keep_ratio: float = 0.25, clips_at_once: int | None = None,
-                 blocks: Sequence[str] | None = None) -> None:
-        super().__init__(keep_ratio, clips_at_once)
-        self.blocks = blocks
 
     def attach(self, owner: SBPBackbone) -> None:
         """Run the blocks under checkpointing from now on.
@@ -65,6 +59,7 @@ class CheckpointingStrategy(Strategy):
             block.forward = partial(run_checkpointed, block)
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
+        """Everything in one pass, whose blocks keep their inputs."""
         return encoder(clips)
 
 

@@ -56,7 +56,7 @@ class EarlyPoolingStrategy(Strategy):
         pooling: ``'mean'`` averages frames, ``'stride'`` takes every n-th.
 
     Raises:
-        SBPError: another pooling, or clips with context.
+        SBPError: another pooling.
     """
 
     mode: ClassVar[str] = 'early_pooling'
@@ -69,15 +69,22 @@ class EarlyPoolingStrategy(Strategy):
         self.pooling = pooling
 
     def attach(self, owner: SBPBackbone) -> None:
+        """Check that there is a time to pool.
+
+        Raises:
+            SBPError: clips with context.
+        """
         check_videos(owner)
         if owner.context_frames:
             raise SBPError("mode 'early_pooling' pools the frames of a whole window, whose clips "
                            f'have no context; leave context_frames={owner.context_frames} out.')
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Tensor:
+        """The pooled video, its features spread over all steps."""
         return self._encode_pooled(encoder, clips, len(keys))
 
     def encode_without_grad(self, encoder: Encoder, clips: Tensor, batch: int) -> Tensor:
+        """The same, some clips at a time."""
         def in_chunks(pooled: Tensor) -> Tensor:
             return encode_in_chunks(encoder, pooled, self.clips_without_grad)
         return self._encode_pooled(in_chunks, clips, batch)

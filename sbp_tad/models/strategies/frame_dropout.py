@@ -72,9 +72,11 @@ class FrameDropoutStrategy(Strategy):
         self.sampler = SBPConfig(sampler=sampler).sampler
 
     def attach(self, owner: SBPBackbone) -> None:
+        """Check that there is a time to interpolate in."""
         check_videos(owner)
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Tensor:
+        """The kept clips; the others lie between them."""
         batch = len(keys)
         kept = draw_kept_clips(len(clips) // batch, self.config.keep_ratio, self.sampler, keys)
         kept = kept.to(clips.device)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sbp_tad.models.strategies.base import Keys, Strategy
+from sbp_tad.models.strategies.base import BlockStrategy, Keys, Strategy
 from sbp_tad.sbp import SBPError
 from sbp_tad.sbp.trees import Encoder, Features, encode_in_chunks
 
@@ -23,10 +23,11 @@ class FullStrategy(Strategy):
     has_keep_ratio: ClassVar[bool] = False
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
+        """Everything in one pass."""
         return encoder(clips)
 
 
-class FrozenStrategy(Strategy):
+class FrozenStrategy(BlockStrategy):
     """The network, or its first parts, stays as it was loaded.
 
     Frozen parts are in evaluation mode: no dropout, no statistics of the
@@ -42,12 +43,6 @@ class FrozenStrategy(Strategy):
     """
 
     mode: ClassVar[str] = 'frozen'
-    has_keep_ratio: ClassVar[bool] = False
-
-    def __init__(self, keep_ratio: float = 0.25, clips_at_once: int | None = None,
-                 blocks: Sequence[str] | None = None) -> None:
-        super().__init__(keep_ratio, clips_at_once)
-        self.blocks = blocks
 
     def attach(self, owner: SBPBackbone) -> None:
         """Take the frozen part out of training.
@@ -69,6 +64,7 @@ class FrozenStrategy(Strategy):
             owner.backbone.eval()  # layers without parameters too
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
+        """In one pass what is trained in part; without gradient what is not."""
         if not self.is_whole:
             return encoder(clips)
         with torch.no_grad():

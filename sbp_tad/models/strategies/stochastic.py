@@ -40,9 +40,11 @@ class ClipStrategy(Strategy):
         self.clips_without_grad = self.config.clips_without_grad
 
     def attach(self, owner: SBPBackbone) -> None:
+        """Remember whose parameters the gradient is of."""
         self.network = owner.backbone
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
+        """All clips, a random part of each sample's with gradient."""
         return encode_stochastically(encoder, self.network, clips, len(clips) // len(keys),
                                      self.config, keys)
 
@@ -89,5 +91,6 @@ class TokenStrategy(Strategy):
         self.state: ModelState = apply_sbp(owner.backbone, self.config, covers).state
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
+        """All clips in one pass, whose blocks keep a part of the tokens."""
         self.state.config, self.state.keys = self.config, keys
         return encoder(clips)
