@@ -6,10 +6,12 @@ import logging
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from processes import run_processes
 
 from sbp_tad.models.auto_keep_ratio import agree_on_keep_ratio, backbone_as_shapes
 from sbp_tad.models.memory_budget import BudgetError, NothingFitsError
 from sbp_tad.models.memory_plan import configured
+from sbp_tad.models.memory_proposals import largest_keep_ratio
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SavedMemory, SBPError
 
@@ -84,6 +86,25 @@ def test_planned_once_logged_and_the_same_each_time():
     assert backbone.config.keep_ratio == 0.5 and len(records) == 3
     assert 'SBPBackbone: keep_ratio 0.5 is planned to take' in records[-1]
     logger.removeHandler(handler)
+
+
+def ratio_of_rank(rank, budget):
+    """What a process with ``rank + 1`` windows trains with."""
+    options, (_, *window) = CASES['frames']
+    backbone = build(options, keep_ratio='auto', memory_budget=budget)
+    inputs = torch.randn(rank + 1, *window)
+    alone = backbone_as_shapes(backbone, inputs)
+    setting = configured(alone, rank + 1, window[1])
+    backbone(inputs)
+    return backbone.config.keep_ratio, largest_keep_ratio(alone, setting, budget)
+
+
+@pytest.mark.slow
+def test_processes_agree_on_what_fits_in_all():
+    options, shape = CASES['frames']
+    (agreed, one), (agreed_too, two) = run_processes(
+        ratio_of_rank, total(options, shape, 0.5).total)
+    assert agreed == agreed_too == two == 0.5 < one
 
 
 def test_set_keep_ratio_takes_over():
