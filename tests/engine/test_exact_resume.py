@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from killed_training import CONFIG, train
+from processes import start_method
 
 from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
 
@@ -43,14 +44,7 @@ optim_wrapper.update(type='ScaledAmpOptimWrapper', dtype='bfloat16',
 @pytest.fixture(scope='module')
 def processes():
     """Forks of a clean process that has imported everything: each starts at once."""
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['sbp_tad', 'mmaction.models', 'mmaction.datasets',
-                                    'sbp_tad.apis.launch', 'sbp_tad.engine', 'sbp_tad.models',
-                                    'sbp_tad.datasets', 'sbp_tad.evaluation.metrics'])
-    first = context.Process(target=os.getpid)  # waits for the imports, which no run shall count
-    first.start()
-    first.join()
-    return context
+    return multiprocessing.get_context(start_method())
 
 
 class Training:
