@@ -33,7 +33,7 @@ compare() {
     wait
     "$python" tools/compare_strategies.py "$config" --work-dir work_dirs/study/$name \
         --val-interval 1 "$@"
-    for kind in json md png; do
+    for kind in json png; do
         cp work_dirs/study/$name/comparison.$kind $figures/strategies_$name.$kind
     done
 }
@@ -43,9 +43,9 @@ compare r3d10 configs/toy/study_r3d10_toy.py --epochs 8 --target-map 0.8 --strat
     frozen frozen-stages:1 frozen-stages:2 frame-dropout:0.25 early-pooling:0.25 \
     dropit:0.25 memory-bank:0.25
 compare r3d10_long configs/toy/study_r3d10_toy.py --epochs 16 --target-map 0.8 --strategies \
-    full direct:0.25 guided:0.25 frozen
-compare vit4 configs/toy/study_vit4_toy.py --strategies \
-    full token:0.5 token:0.25 token:0.125 adapters frozen
+    full direct:0.25 guided:0.25
+compare vit4 configs/toy/study_vit4_toy.py --epochs 8 --strategies \
+    full token:0.25 adapters frozen
 # Sideways wants a causal network of single frames, trained online and from scratch.
 compare online configs/toy/online_gru_cnn4_sbp-r4_toy.py --epochs 10 --strategies \
     full sideways direct:0.25 guided:0.25 frozen \
