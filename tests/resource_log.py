@@ -1,10 +1,12 @@
 """A hook that notes memory and open files of a training and its workers as it goes on."""
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -25,10 +27,15 @@ def children() -> list[int]:
     return sorted(int(pid) for pids in found for pid in pids)
 
 
+def num_tensors() -> int:
+    """Tensors that this process holds."""
+    gc.collect()
+    return sum(issubclass(type(held), torch.Tensor) for held in gc.get_objects())
+
+
 @HOOKS.register_module()
 class ResourceLog(Hook):
-    """Append a JSON line ``{iteration, main, workers}`` to ``path`` every ``interval`` iterations.
-    """
+    """Append a JSON line ``{iteration, tensors, main, workers}`` to ``path`` every ``interval``."""
 
     priority = 'LOWEST'
 
@@ -38,7 +45,8 @@ class ResourceLog(Hook):
     def after_train_iter(self, runner: Runner, *arguments: object, **options: object) -> None:
         """Note where an interval ends."""
         if self.every_n_train_iters(runner, self.interval):
-            row = dict(iteration=runner.iter + 1, main=resources(os.getpid()),
+            row = dict(iteration=runner.iter + 1, tensors=num_tensors(),
+                       main=resources(os.getpid()),
                        workers=[resources(pid) for pid in children()])
             with open(self.path, 'a') as file:
                 file.write(json.dumps(row) + '\n')
