@@ -1,19 +1,15 @@
 """What a run came from, written beside its results before it begins."""
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from sbp_tad.provenance import file_fingerprint, list_fingerprint, run_facts
+from sbp_tad.provenance import add_provenance, file_fingerprint, list_fingerprint
 from sbp_tad.registry import HOOKS
-
-FILE_NAME = 'provenance.json'
 
 
 @HOOKS.register_module()
@@ -35,19 +31,13 @@ class ProvenanceHook(Hook):
 
     @master_only
     def _write(self, runner: Runner, phase: str, loader: Any) -> None:
-        path = Path(runner.work_dir) / FILE_NAME
-        try:
-            entries = json.loads(path.read_text(encoding='utf-8'))
-        except (OSError, ValueError):  # absent, or cut off by a kill
-            entries = {}
         cfg = runner.cfg
-        entries[phase] = dict(
-            run_facts(), seed=runner.seed,
+        add_provenance(
+            runner.work_dir, phase, seed=runner.seed,
             deterministic=bool((cfg.get('randomness') or {}).get('deterministic')),
             checkpoint=cfg.get('load_from') and file_fingerprint(cfg.load_from),
             config=dict(file=cfg.filename, text=cfg.pretty_text),
             evaluator=cfg.get('test_evaluator'), datasets=dataset_facts(loader.dataset))
-        path.write_text(json.dumps(entries, indent=1, default=str) + '\n', encoding='utf-8')
 
 
 def dataset_facts(dataset: Any) -> list[dict[str, Any]]:
