@@ -20,6 +20,7 @@ from sbp_tad.apis.strategy_runs import HeldError, StrategyRun, plan_runs, read_j
 from sbp_tad.apis.strategy_summary import read_results, shorten, summarize
 from sbp_tad.apis.strategy_training import RunFailedError, check_runs, finish_run
 from sbp_tad.apis.strategy_words import WORDS, StrategyChoice, parse_strategies
+from sbp_tad.provenance import add_provenance
 
 MEASUREMENT = 'measurement.json'
 
@@ -120,6 +121,9 @@ def report(work_dir: Path, arguments: argparse.Namespace, results: list[dict[str
         config=Path(arguments.config).as_posix(),
         runs=[shorten(row) for row in results if row['strategy'] in kept],
         measurement=[row for row in measured if row['strategy'] in kept]))
+    add_provenance(work_dir, 'compare_strategies', config=arguments.config,
+                   runs={f"{row['strategy']}, seed {row['seed']}": row['digest']
+                         for row in results if row['strategy'] in kept})
     for path in paths:
         console.print(f'  {path}', highlight=False, soft_wrap=True)
 

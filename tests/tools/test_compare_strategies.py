@@ -94,6 +94,8 @@ def test_a_report_alone_takes_what_there_is(tool, tmp_path):
         assert [row['strategy'] for row in csv.DictReader(file)] == ['full', 'frozen']
     assert tool('--report-only', '--strategies', 'frozen')[0] == 0
     assert [row['strategy'] for row in comparison(tmp_path)['strategies']] == ['frozen']
+    came_from = json.loads((tmp_path / 'work/provenance.json').read_text())['compare_strategies']
+    assert list(came_from['runs']) == ['frozen, seed 0'] and came_from['config'] == R3D
 
 
 def test_measuring_alone_trains_nothing(tool, tmp_path):
