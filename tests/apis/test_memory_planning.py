@@ -60,10 +60,11 @@ def shrink(cfg: Config) -> Config:
         loader.dataset.num_frames = max(4 * backbone.clip_len, 16)
     if cfg.model.get('num_steps'):
         cfg.model.num_steps = loader.dataset.num_frames
-    if 'pretrained' in backbone.backbone:
-        backbone.backbone.pretrained = None
-    if backbone.backbone.get('keep_places'):  # the head's channels follow from the frames
-        cfg.model.head.in_channels = backbone.backbone.channels * CELLS
+    network = backbone.get('backbone', backbone)  # with and without SBP
+    if 'pretrained' in network:
+        network.pretrained = None
+    if network.get('keep_places'):  # the head's channels follow from the frames
+        cfg.model.head.in_channels = network.channels * CELLS
     return cfg
 
 
