@@ -31,7 +31,7 @@ demo-online: $(INSTALLED)  ## the same online: what is on, frame by frame, strea
 		--work-dir work_dirs/demo_online $(DEMO_ARGS)
 
 study: $(INSTALLED)  ## hours: every strategy on two looks of the toy set, the README's table
-	sh tools/study.sh $(VENV)/bin/python $(STUDY_JOBS)
+	sh benchmarks/study.sh $(VENV)/bin/python $(STUDY_JOBS)
 
 test: $(INSTALLED)  ## run the tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST) $(TEST_ARGS)

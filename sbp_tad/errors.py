@@ -9,3 +9,7 @@ class UserError(Exception):
     what was expected, what came and what to do; the tools print it without a
     traceback and exit with status 2.
     """
+
+
+class ConfigError(UserError, ValueError):
+    """A config that cannot be read or built."""

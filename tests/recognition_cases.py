@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from sbp_tad.datasets.toy_videos.build import write_video
-from sbp_tad.models.saved_memory import meter_saved_memory
+from sbp_tad.planning.saved_memory import meter_saved_memory
 
 SIZE, NUM_FRAMES, SCALE = 32, 8, 36  # pixels, frames of a clip, pixels before cropping
 COLORS = ((220, 40, 40), (40, 200, 60), (40, 60, 220), (230, 230, 230))  # one a class

@@ -12,7 +12,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from sbp_tad import datasets
 from sbp_tad.apis import launch
 from sbp_tad.datasets import TemporalDetectionDataset
-from sbp_tad.datasets.feature_files import write_features, write_sidecar
+from sbp_tad.datasets.readers.feature_files import write_features, write_sidecar
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/[!_]*/*.py')

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbp_tad.apis.feature_extraction import ExtractionOptions
-from sbp_tad.apis.inference_inputs import InputVideo
-from sbp_tad.apis.inference_results import ResultFolder
-from sbp_tad.apis.inferencer import _picture
+from sbp_tad.apis.inference.inferencer import _picture
+from sbp_tad.apis.inference.inputs import InputVideo
+from sbp_tad.apis.inference.results import ResultFolder
 from sbp_tad.apis.thumos14_preparation import convert_videos
 from sbp_tad.datasets import TemporalDetectionDataset
+from sbp_tad.datasets.checks.file_check import find_files
 from sbp_tad.datasets.ffmpeg import Conversion
-from sbp_tad.datasets.file_check import find_files
 from sbp_tad.paths import UnsafePathError, path_within
 
 ATTACKS = ['../x', 'a/../../x', '/etc/passwd', '..', '', '.', 'a\\..\\..\\x', 'C:\\x', 'C:/x',

@@ -164,7 +164,7 @@ def test_your_own_head(config_file, tmp_path, monkeypatch):
 
 
 def test_your_own_head_is_the_head_line_by_line():
-    source = (ROOT / 'sbp_tad/models/segmentation_head.py').read_text()
+    source = (ROOT / 'sbp_tad/models/heads/segmentation_head.py').read_text()
     methods = block_with('class MyHead').partition('def forward')[2].splitlines()[1:]
     lines = [line.partition('  #')[0].strip().removeprefix('return ') for line in methods]
     assert len(lines) > 10

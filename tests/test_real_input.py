@@ -18,7 +18,7 @@ PIPELINE = [dict(type='DecordInit'), dict(type='SampleWindow'), dict(type='Decor
 @pytest.fixture(scope='module')
 def real_set(shared_data, tmp_path_factory):
     """An annotation for the real videos: their first and second half are actions."""
-    from sbp_tad.datasets.video_header import probe_video
+    from sbp_tad.datasets.readers.video_header import probe_video
     database = {}
     for path in sorted((shared_data / 'videos').iterdir()):
         seconds = probe_video(path).duration_seconds

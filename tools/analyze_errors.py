@@ -10,8 +10,9 @@ from sbp_tad.annotations import read_annotations
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.evaluation.error_analysis import ErrorAnalysis, ErrorAnalysisOptions, analyze_errors
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.instance_characteristics import BUCKET_BORDERS
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions, parse_tiou_thresholds
+from sbp_tad.evaluation.options import EvaluationOptions, parse_tiou_thresholds
 from sbp_tad.provenance import add_provenance, file_fingerprint
 from sbp_tad.visualization.error_plots import write_error_plots
 

@@ -16,8 +16,9 @@ from sbp_tad.apis import dataset_check as checks
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.apis.dataset_report import print_report, report_to_json
-from sbp_tad.datasets.findings import DatasetCheckError, is_clean
-from sbp_tad.datasets.window_advice import BackboneShape
+from sbp_tad.datasets.checks.findings import is_clean
+from sbp_tad.datasets.checks.window_advice import BackboneShape
+from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.errors import UserError
 
 
@@ -96,8 +97,8 @@ def main(argv: list[str] | None = None) -> int:
             arguments.json.write_text(json.dumps(report_to_json(report, clean), indent=2) + '\n',
                                       encoding='utf-8')
         except OSError as error:
-            raise DatasetCheckError(f'Cannot write the report to {arguments.json}: '
-                                    f'{error.strerror}.') from error
+            raise DatasetError(f'Cannot write the report to {arguments.json}: '
+                               f'{error.strerror}.') from error
     return 0 if clean else 1
 
 

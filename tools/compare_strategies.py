@@ -14,12 +14,13 @@ from rich.console import Console
 
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.strategy_measurement import update_measurement
-from sbp_tad.apis.strategy_report import in_order, print_table, write_report
-from sbp_tad.apis.strategy_runs import HeldError, StrategyRun, plan_runs, read_json
-from sbp_tad.apis.strategy_summary import read_results, shorten, summarize
-from sbp_tad.apis.strategy_training import RunFailedError, check_runs, finish_run
-from sbp_tad.apis.strategy_words import WORDS, StrategyChoice, parse_strategies
+from sbp_tad.comparison.errors import RunFailedError, RunHeldError
+from sbp_tad.comparison.measurement import update_measurement
+from sbp_tad.comparison.report import in_order, print_table, write_report
+from sbp_tad.comparison.runs import StrategyRun, plan_runs, read_json
+from sbp_tad.comparison.specs import WORDS, StrategyChoice, parse_strategies
+from sbp_tad.comparison.summary import read_results, shorten, summarize
+from sbp_tad.comparison.training import check_runs, finish_run
 from sbp_tad.provenance import add_provenance
 
 MEASUREMENT = 'measurement.json'
@@ -89,7 +90,7 @@ def train_all(runs: list[StrategyRun], say: Callable[[str], None]) -> tuple[int,
                 say(f'{label}training')
             result = finish_run(run)
             say(f'{label}mAP {100 * result["mAP"]:.2f} %' + ' (was finished)' * is_finished)
-        except HeldError as error:
+        except RunHeldError as error:
             say(f'Skipped: {error}')
         except RunFailedError as error:
             failed += 1
@@ -104,7 +105,7 @@ def measure(work_dir: Path, arguments: argparse.Namespace, cfg: Config,
     try:
         return update_measurement(work_dir / MEASUREMENT, cfg, choices, arguments.repeats, say,
                                   again=arguments.measure_only)
-    except HeldError as error:
+    except RunHeldError as error:
         say(f'Skipped: {error}')
         return True
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.datasets.annotation_exports import read_elan, read_via
-from sbp_tad.datasets.annotation_formats import (AnnotationFormatError, Row, read_csv, read_epic,
-                                                 to_database)
+from sbp_tad.datasets.errors import DatasetError
+from sbp_tad.datasets.formats.annotation_tools import read_elan, read_via
+from sbp_tad.datasets.formats.tables import Row, read_csv, read_epic, to_database
 
 FORMATS = ('csv', 'epic', 'via', 'elan')
 
@@ -57,12 +57,12 @@ def write_database(content: dict[str, Any], path: Path) -> None:
     """Write the annotation.
 
     Raises:
-        AnnotationFormatError: the file cannot be written.
+        DatasetError: the file cannot be written.
     """
     try:
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     except OSError as error:
-        raise AnnotationFormatError(f'Cannot write {path}: {error.strerror}.') from error
+        raise DatasetError(f'Cannot write {path}: {error.strerror}.') from error
 
 
 def main(argv: list[str] | None = None) -> None:

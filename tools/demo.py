@@ -24,7 +24,7 @@ from rich.table import Table
 from sbp_tad.annotations import VideoAnnotation, read_annotations
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.online_inferencer import OnlineInferencer
+from sbp_tad.apis.inference.online_inferencer import OnlineInferencer
 from sbp_tad.datasets.toy_videos import CLASS_NAMES, ToySettings, build_toy_dataset
 from sbp_tad.engine.training_state import peak_memory_bytes
 from sbp_tad.evaluation.detections import read_detections

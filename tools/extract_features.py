@@ -13,7 +13,7 @@ from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.apis.feature_extraction import (FORMATS, ExtractionOptions, ExtractionReport,
                                              extract_features)
-from sbp_tad.datasets import VideoReadError
+from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.provenance import add_provenance, file_fingerprint
 
 

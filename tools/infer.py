@@ -13,9 +13,9 @@ from rich.table import Table
 
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.inference_results import FORMATS, VideoDetections, write_results
-from sbp_tad.apis.inferencer import TADInferencer
-from sbp_tad.datasets import VideoReadError
+from sbp_tad.apis.inference.inferencer import TADInferencer
+from sbp_tad.apis.inference.results import FORMATS, VideoDetections, write_results
+from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.provenance import add_provenance, file_fingerprint, list_fingerprint
 
 NUM_SHOWN = 10

@@ -7,7 +7,7 @@ import json
 
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.online_inferencer import OnlineInferencer, OnlineStep
+from sbp_tad.apis.inference.online_inferencer import OnlineInferencer, OnlineStep
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

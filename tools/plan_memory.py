@@ -12,10 +12,11 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from sbp_tad.apis import memory_planning as planning
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.launch import ConfigError, load_config
-from sbp_tad.models.memory_budget import parse_budget
+from sbp_tad.apis.launch import load_config
+from sbp_tad.errors import ConfigError
+from sbp_tad.planning import report as planning
+from sbp_tad.planning.budget import parse_budget
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

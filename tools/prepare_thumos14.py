@@ -16,8 +16,9 @@ from sbp_tad.apis.dataset_check import DatasetReport
 from sbp_tad.apis.dataset_report import print_report, report_to_json
 from sbp_tad.apis.thumos14_preparation import (EXTRA_FILE, check_videos, convert_videos,
                                                make_annotation)
+from sbp_tad.datasets.checks.findings import is_clean
+from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.ffmpeg import Conversion, extract_frames, reencode
-from sbp_tad.datasets.findings import DatasetCheckError, is_clean
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -77,7 +78,7 @@ def write_json(report: DatasetReport, path: Path) -> None:
     try:
         path.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
     except OSError as error:
-        raise DatasetCheckError(f'Cannot write the report to {path}: {error.strerror}.') from error
+        raise DatasetError(f'Cannot write the report to {path}: {error.strerror}.') from error
 
 
 def main(argv: list[str] | None = None) -> int:

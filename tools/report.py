@@ -8,7 +8,8 @@ from pathlib import Path
 from sbp_tad.annotations import VideoAnnotation, read_annotations
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.evaluation.detections import Detections, read_detections
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions, parse_tiou_thresholds
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.options import EvaluationOptions, parse_tiou_thresholds
 from sbp_tad.visualization.report_page import link_videos, report_content, write_page
 
 
@@ -58,7 +59,7 @@ def read_subsets(path: Path, subset: str | None, detections: Detections
 
 def find_links(arguments: argparse.Namespace, video_ids: list[str]) -> dict[str, str]:
     """Addresses of the video files below ``--videos``."""
-    from sbp_tad.datasets.file_check import find_files  # seconds to import, only needed here
+    from sbp_tad.datasets.checks.file_check import find_files  # seconds to import, only needed here
     return link_videos(arguments.out, arguments.videos, find_files(arguments.videos, video_ids),
                        arguments.copy_videos)
 

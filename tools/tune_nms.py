@@ -13,7 +13,8 @@ from pathlib import Path
 
 from sbp_tad.annotations import read_annotations
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.evaluation.options import EvaluationError, parse_tiou_thresholds
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.options import parse_tiou_thresholds
 from sbp_tad.evaluation.raw_predictions import read_raw_predictions
 from sbp_tad.evaluation.score_fusion import FUSION_METHODS, ScoreFusion
 from sbp_tad.evaluation.tuning import TunedSetting, grid_settings, parse_grid, print_settings, sweep

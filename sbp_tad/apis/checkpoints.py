@@ -9,8 +9,8 @@ import torch
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
-from sbp_tad.apis.launch import ConfigError
 from sbp_tad.checkpoint_safety import CheckpointError, weights_only
+from sbp_tad.errors import ConfigError
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -11,19 +11,20 @@ from mmengine.config import Config
 
 import sbp_tad.models  # noqa: F401, registers what a config names
 from sbp_tad.annotations import VideoAnnotation, scan_annotations
-from sbp_tad.apis.launch import ConfigError, config_faults
-from sbp_tad.datasets import TemporalDetectionDataset, VideoReadError, build_pipeline, probe_video
-from sbp_tad.datasets.dataset_check import (Expectations, check_annotations, shared_subsets,
-                                            unused_subsets)
-from sbp_tad.datasets.file_check import Inspect, check_files, find_files, unlisted_files
-from sbp_tad.datasets.findings import Finding
-from sbp_tad.datasets.sources import with_timing
-from sbp_tad.datasets.window_advice import (BackboneShape, SegmentStatistics, WindowAdvice, advise,
-                                            segment_lengths, served_share, summarize)
-from sbp_tad.errors import UserError
-from sbp_tad.models.detector import TemporalDetector
-from sbp_tad.models.expected_memory import (ExpectedMemory, clip_frames, expect_memory,
-                                            frames_per_step)
+from sbp_tad.apis.launch import config_faults
+from sbp_tad.datasets import TemporalDetectionDataset, build_pipeline, probe_video
+from sbp_tad.datasets.checks.annotation_check import (Expectations, check_annotations,
+                                                      shared_subsets, unused_subsets)
+from sbp_tad.datasets.checks.file_check import Inspect, check_files, find_files, unlisted_files
+from sbp_tad.datasets.checks.findings import Finding
+from sbp_tad.datasets.checks.window_advice import (BackboneShape, SegmentStatistics, WindowAdvice,
+                                                   advise, segment_lengths, served_share, summarize)
+from sbp_tad.datasets.errors import VideoReadError
+from sbp_tad.datasets.readers.sources import with_timing
+from sbp_tad.errors import ConfigError, UserError
+from sbp_tad.models.detectors.temporal_detector import TemporalDetector
+from sbp_tad.planning.expected_memory import (ExpectedMemory, clip_frames, expect_memory,
+                                              frames_per_step)
 from sbp_tad.registry import DATASETS, MODELS
 
 Videos = Mapping[str, VideoAnnotation]
@@ -213,7 +214,7 @@ def add_advice(report: DatasetReport, videos: Sequence[VideoAnnotation],
     """Fill in ``facts`` and ``advice``, or the remark that no segment has a length.
 
     Raises:
-        DatasetCheckError: coverage outside (0, 1].
+        DatasetError: coverage outside (0, 1].
     """
     if not len(segment_lengths(videos)):
         report.remarks.append('advice needs segments with a length, and there is none to learn.')
@@ -227,7 +228,7 @@ def probe_model(cfg: Config) -> ModelProbe:
 
     Raises:
         ConfigError: no detector, or a pipeline without frames.
-        MemoryEstimateError: a backbone that cannot be measured clip by clip.
+        PlanningError: a backbone that cannot be measured clip by clip.
     """
     with config_faults():
         detector = MODELS.build(cfg.model)

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sbp_tad.apis.dataset_check import DatasetReport
-from sbp_tad.datasets.findings import SEVERITIES, Finding
-from sbp_tad.datasets.window_advice import explain
+from sbp_tad.datasets.checks.findings import SEVERITIES, Finding
+from sbp_tad.datasets.checks.window_advice import explain
 
 STYLES = dict(error='red', warning='yellow', note='dim')
 EXAMPLES = 3

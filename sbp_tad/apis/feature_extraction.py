@@ -20,11 +20,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from sbp_tad.apis.checkpoints import load_weights, read_checkpoint
 from sbp_tad.apis.clip_plan import ClipPlan, make_plan
+from sbp_tad.apis.errors import InferenceError
 from sbp_tad.apis.launch import config_faults, start_processes
 from sbp_tad.datasets import FeatureGrid, TemporalDetectionDataset
-from sbp_tad.datasets.feature_files import (WRITERS, import_h5py, read_sidecar, write_features,
-                                            write_sidecar)
-from sbp_tad.errors import UserError
+from sbp_tad.datasets.readers.feature_files import (WRITERS, import_h5py, read_sidecar,
+                                                    write_features, write_sidecar)
 from sbp_tad.models import TemporalDetector
 from sbp_tad.paths import path_within
 from sbp_tad.provenance import file_sha256
@@ -32,10 +32,6 @@ from sbp_tad.registry import DATASETS, MODELS
 from sbp_tad.structures import Window
 
 FORMATS = tuple(suffix[1:] for suffix in WRITERS)
-
-
-class ExtractionError(UserError, ValueError):
-    """Features cannot be extracted as asked for."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class ExtractionOptions:
         subsets: of the annotation; None takes those of the test set.
 
     Raises:
-        ExtractionError: an unknown format, a number below 1.
+        InferenceError: an unknown format, a number below 1.
         VersionError: HDF5 without h5py.
     """
 
@@ -65,14 +61,14 @@ class ExtractionOptions:
 
     def __post_init__(self) -> None:
         if self.file_format not in FORMATS:
-            raise ExtractionError(f'the format must be one of {FORMATS}, got '
-                                  f'{self.file_format!r}.')
+            raise InferenceError(f'the format must be one of {FORMATS}, got '
+                                 f'{self.file_format!r}.')
         if self.file_format == 'h5':
             import_h5py()
         for name in ('clip_stride', 'clips_at_once'):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ExtractionError(f'{name} must be at least 1, got {value}.')
+                raise InferenceError(f'{name} must be at least 1, got {value}.')
 
     def path(self, video_id: str) -> Path:
         """The feature file of a video."""
@@ -121,7 +117,7 @@ def extract_features(cfg: Config, checkpoint: str, options: ExtractionOptions,
     be read is reported and the others are finished.
 
     Raises:
-        ExtractionError: a model without backbone, or files in the folder that
+        InferenceError: a model without backbone, or files in the folder that
             come from something else.
         CheckpointError: a checkpoint without its weights.
         ConfigError: a config that cannot be built.
@@ -190,7 +186,7 @@ def encode_clips(model: TemporalDetector, packed: Mapping[str, Any], plan: ClipP
     """Features (n, C, t) of the n clips of a read, on the CPU; t is 1 where they are pooled.
 
     Raises:
-        ExtractionError: the backbone returns anything but (n, C, t).
+        InferenceError: the backbone returns anything but (n, C, t).
     """
     data = dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
     frames = model.data_preprocessor(data)['inputs'][0]  # (C, T, H, W)
@@ -198,8 +194,8 @@ def encode_clips(model: TemporalDetector, packed: Mapping[str, Any], plan: ClipP
     clips = clips.permute(1, 0, 4, 2, 3)  # (n, C, L, H, W)
     parts = [model.backbone(part.contiguous()) for part in clips.split(clips_at_once)]
     if not all(isinstance(part, Tensor) and part.ndim == 3 for part in parts):
-        raise ExtractionError('the backbone must return features (B, C, T); wrap it in '
-                              'SBPBackbone with a clip_len.')
+        raise InferenceError('the backbone must return features (B, C, T); wrap it in '
+                             'SBPBackbone with a clip_len.')
     features = torch.cat(parts)  # (n, C', t)
     if plan.pooled:
         features = features.mean(dim=2, keepdim=True)
@@ -210,16 +206,16 @@ def build_dataset(cfg: Config, subsets: Sequence[str] | None) -> TemporalDetecti
     """The config's test set, of other subsets if given.
 
     Raises:
-        ExtractionError: it is no set of videos here, or one of features.
+        InferenceError: it is no set of videos here, or one of features.
     """
     settings = dict(cfg.test_dataloader.dataset)
     if subsets:
         settings['subsets'] = tuple(subsets)
     dataset = DATASETS.build(settings)
     if not isinstance(dataset, TemporalDetectionDataset) or 'features' in dataset.data_prefix:
-        raise ExtractionError('features are extracted from the videos or frames of a '
-                              f'TemporalDetectionDataset, got {type(dataset).__name__} with '
-                              f'data_prefix {getattr(dataset, "data_prefix", None)}.')
+        raise InferenceError('features are extracted from the videos or frames of a '
+                             f'TemporalDetectionDataset, got {type(dataset).__name__} with '
+                             f'data_prefix {getattr(dataset, "data_prefix", None)}.')
     return dataset
 
 
@@ -227,15 +223,15 @@ def build_model(cfg: Config, checkpoint: str) -> TemporalDetector:
     """The config's detector with the weights of a checkpoint, evaluating.
 
     Raises:
-        ExtractionError: no detector with a backbone.
+        InferenceError: no detector with a backbone.
         CheckpointError: weights missing.
         ConfigError: no such file.
     """
     weights = read_checkpoint(checkpoint)
     model = MODELS.build(cfg.model)
     if not isinstance(model, TemporalDetector) or isinstance(model.backbone, nn.Identity):
-        raise ExtractionError(f'features need a TemporalDetector with a backbone, the config has '
-                              f'{type(model).__name__}, backbone={cfg.model.get("backbone")}.')
+        raise InferenceError(f'features need a TemporalDetector with a backbone, the config has '
+                             f'{type(model).__name__}, backbone={cfg.model.get("backbone")}.')
     load_weights(model, weights, checkpoint, part='backbone.')
     return model.to(get_device()).eval()
 
@@ -265,15 +261,15 @@ def is_present(path: Path, identity: Mapping[str, str]) -> bool:
     """Whether a video's features are complete and of this config and checkpoint.
 
     Raises:
-        ExtractionError: they are of something else.
+        InferenceError: they are of something else.
     """
     stored = read_sidecar(path)
     if stored is None and path.exists():
-        raise ExtractionError(f'{path} exists without its JSON, so it is not known how it was '
-                              'made. Remove it, or choose another --out.')
+        raise InferenceError(f'{path} exists without its JSON, so it is not known how it was '
+                             'made. Remove it, or choose another --out.')
     differing = [name for name in identity if (stored or identity).get(name) != identity[name]]
     if differing:
-        raise ExtractionError(
+        raise InferenceError(
             f'{path}: features of another {" and ".join(differing)} lie there '
             f'(config {stored.get("config")}). Remove them, or choose another --out.')
     return stored is not None and path.is_file()

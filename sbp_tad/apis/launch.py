@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 
 from sbp_tad import compat, process_groups
 from sbp_tad.checkpoint_safety import TrustCheckpoints
-from sbp_tad.errors import UserError
+from sbp_tad.errors import ConfigError, UserError
 from sbp_tad.registry import RUNNERS
 
 AMP_WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper', 'CpuAmpOptimWrapper',
@@ -26,10 +26,6 @@ WAIT_SECONDS = 7 * 24 * 3600
 # What a metric writes by default, and as which kinds of files.
 DUMPS = {'TADMetric': ('detections.json', ('.json', '.json.gz')),
          'OnlineMetric': ('frame_scores.npz', ('.npz', ))}
-
-
-class ConfigError(UserError, ValueError):
-    """A config that cannot be read or built."""
 
 
 def run_parser(description: str) -> argparse.ArgumentParser:

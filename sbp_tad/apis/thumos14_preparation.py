@@ -9,11 +9,11 @@ from pathlib import Path
 
 from sbp_tad.annotations import AnnotationError, VideoAnnotation
 from sbp_tad.apis.dataset_check import DatasetReport
-from sbp_tad.datasets.dataset_check import Expectations
+from sbp_tad.datasets.checks.annotation_check import Expectations
+from sbp_tad.datasets.checks.file_check import check_files, find_files, unlisted_files
+from sbp_tad.datasets.checks.findings import Finding
 from sbp_tad.datasets.ffmpeg import Conversion, convert_all
-from sbp_tad.datasets.file_check import check_files, find_files, unlisted_files
-from sbp_tad.datasets.findings import Finding
-from sbp_tad.datasets.thumos14_annotation import IGNORED_LABEL, convert_official_annotation
+from sbp_tad.datasets.formats.thumos14_txt import IGNORED_LABEL, convert_official_annotation
 from sbp_tad.paths import path_within
 
 EXTRA_FILE = 'unlisted-file'
@@ -45,7 +45,7 @@ def check_videos(videos: Mapping[str, VideoAnnotation], folder: Path, fps: float
         fps: that all files were converted to; None for those of the annotation.
 
     Raises:
-        DatasetCheckError: there is no such folder.
+        DatasetError: there is no such folder.
     """
     expected = Expectations(ignored_labels=(IGNORED_LABEL,), out_of_range='clip')
     if fps is not None:
@@ -78,8 +78,8 @@ def convert_videos(convert: Callable[[Path, Path, Conversion], bool],
         What could not be converted.
 
     Raises:
-        FFmpegError: ffmpeg is absent.
-        DatasetCheckError: there is no such folder.
+        DatasetError: ffmpeg is absent.
+        DatasetError: there is no such folder.
     """
     files = {name: path for name, path in find_files(folder, videos).items() if path.is_file()}
     failures = convert_all(convert, {path: path_within(target, f'{name}{suffix}')

@@ -7,7 +7,7 @@ import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from sbp_tad.datasets.windows import WindowError
+from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.registry import TRANSFORMS
 
 
@@ -23,13 +23,13 @@ class RandomRotation(BaseTransform):
         probability: that a window is rotated at all.
 
     Raises:
-        WindowError: a probability outside [0, 1] or a negative angle.
+        DatasetError: a probability outside [0, 1] or a negative angle.
     """
 
     def __init__(self, max_degrees: float = 45.0, probability: float = 0.5) -> None:
         if max_degrees < 0 or not 0 <= probability <= 1:
-            raise WindowError('RandomRotation needs max_degrees >= 0 and a probability in [0, 1], '
-                              f'got {max_degrees} and {probability}.')
+            raise DatasetError('RandomRotation needs max_degrees >= 0 and a probability in [0, 1], '
+                               f'got {max_degrees} and {probability}.')
         self.max_degrees, self.probability = max_degrees, probability
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from mmengine.structures import BaseDataElement
 
 from sbp_tad.annotations import (VideoAnnotation, check_annotation, num_out_of_range,
                                  read_annotations)
-from sbp_tad.datasets.features import FeatureFiles
-from sbp_tad.datasets.sources import FrameFolders, VideoFiles
+from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.readers.features import FeatureFiles
+from sbp_tad.datasets.readers.sources import FrameFolders, VideoFiles
+from sbp_tad.datasets.readers.video_header import DECODER_ERRORS, VideoHeader
 from sbp_tad.datasets.transforms import build_pipeline, pack_failure
-from sbp_tad.datasets.video_header import DECODER_ERRORS, VideoHeader, VideoReadError
 from sbp_tad.datasets.windows import sliding_window_starts
-from sbp_tad.errors import UserError
 from sbp_tad.paths import path_within
 from sbp_tad.registry import DATASETS
 from sbp_tad.structures import TADDataSample
@@ -32,10 +32,6 @@ DURATION_TOLERANCE_SECONDS = 1.0
 # Key of data_prefix -> what lies in that folder.
 SOURCES: dict[str, type[VideoFiles]] = dict(video=VideoFiles, frames=FrameFolders,
                                             features=FeatureFiles)
-
-
-class DatasetError(UserError, ValueError):
-    """A dataset is declared in a way that cannot work."""
 
 
 @DATASETS.register_module()

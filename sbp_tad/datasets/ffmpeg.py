@@ -8,13 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sbp_tad.errors import UserError
+from sbp_tad.datasets.errors import DatasetError
 
 FRAME_TEMPLATE = 'img_%05d.jpg'  # what mmaction's RawFrameDecode reads by default
-
-
-class FFmpegError(UserError, OSError):
-    """ffmpeg is absent or cannot convert a video."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Conversion:
         jpeg_quality: ``-q:v`` of frames, 2 (best) to 31.
 
     Raises:
-        FFmpegError: a value that ffmpeg cannot use.
+        DatasetError: a value that ffmpeg cannot use.
     """
 
     fps: float | None = None
@@ -44,7 +40,7 @@ class Conversion:
         for name in ('fps', 'short_side', 'key_frame_every', 'jpeg_quality'):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise FFmpegError(f'{name} must be above 0, got {value}.')
+                raise DatasetError(f'{name} must be above 0, got {value}.')
 
     def filters(self) -> list[str]:
         """The ``-vf`` option: H.264 needs even sides, so these are cut to even numbers."""
@@ -59,13 +55,13 @@ def find_ffmpeg() -> str:
     """Path of the ffmpeg executable.
 
     Raises:
-        FFmpegError: it is not on the PATH.
+        DatasetError: it is not on the PATH.
     """
     path = shutil.which('ffmpeg')
     if path is None:
-        raise FFmpegError('ffmpeg is not on the PATH; it is needed to re-encode videos and to '
-                          'extract frames. Install it (such as `apt install ffmpeg` or `conda '
-                          'install ffmpeg`), or leave both out.')
+        raise DatasetError('ffmpeg is not on the PATH; it is needed to re-encode videos and to '
+                           'extract frames. Install it (such as `apt install ffmpeg` or `conda '
+                           'install ffmpeg`), or leave both out.')
     return path
 
 
@@ -73,7 +69,7 @@ def reencode(source: Path, target: Path, conversion: Conversion) -> bool:
     """Write an H.264 mp4 without sound; False where ``target`` is there already.
 
     Raises:
-        FFmpegError: ffmpeg is absent or fails; nothing is left at ``target``.
+        DatasetError: ffmpeg is absent or fails; nothing is left at ``target``.
     """
     options = ['-an', *conversion.filters(), '-c:v', 'libx264', '-pix_fmt', 'yuv420p',
                '-crf', str(conversion.quality), '-g', str(conversion.key_frame_every)]
@@ -84,7 +80,7 @@ def extract_frames(source: Path, target: Path, conversion: Conversion) -> bool:
     """Write a folder of ``img_00001.jpg`` and so on; False where ``target`` is there already.
 
     Raises:
-        FFmpegError: ffmpeg is absent or fails; nothing is left at ``target``.
+        DatasetError: ffmpeg is absent or fails; nothing is left at ``target``.
     """
     def options(part: Path) -> list[str]:
         part.mkdir(parents=True)
@@ -107,7 +103,7 @@ def convert_all(convert: Callable[[Path, Path, Conversion], bool], files: Mappin
         The sentence of each source that failed.
 
     Raises:
-        FFmpegError: ffmpeg is absent.
+        DatasetError: ffmpeg is absent.
     """
     find_ffmpeg()
     failures: dict[Path, str] = {}
@@ -115,7 +111,7 @@ def convert_all(convert: Callable[[Path, Path, Conversion], bool], files: Mappin
     def attempt(item: tuple[Path, Path]) -> None:
         try:
             convert(*item, conversion)
-        except FFmpegError as error:
+        except DatasetError as error:
             failures[item[0]] = str(error)
 
     with ThreadPoolExecutor(max(1, jobs)) as pool:
@@ -136,8 +132,8 @@ def _convert(source: Path, target: Path, options: Callable[[Path], list[str]]) -
         result = subprocess.run(command, capture_output=True, text=True, errors='replace')
         if result.returncode:
             lines = result.stderr.strip().splitlines() or ['no message']
-            raise FFmpegError(f'{source}: ffmpeg fails with status {result.returncode} '
-                              f'({lines[-1][:200]}). Replace the file.')
+            raise DatasetError(f'{source}: ffmpeg fails with status {result.returncode} '
+                               f'({lines[-1][:200]}). Replace the file.')
         part.rename(target)
     finally:
         _remove(part)

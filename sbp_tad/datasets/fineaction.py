@@ -5,7 +5,8 @@ from typing import Any
 
 from sbp_tad.annotations import read_annotations
 from sbp_tad.datasets.activitynet import ACTIVITYNET_TIOU_THRESHOLDS
-from sbp_tad.datasets.base import DatasetError, TemporalDetectionDataset
+from sbp_tad.datasets.base import TemporalDetectionDataset
+from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.registry import DATASETS
 
 

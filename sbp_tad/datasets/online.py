@@ -19,12 +19,12 @@ import torch
 from mmcv.transforms import BaseTransform
 
 from sbp_tad.annotations import VideoAnnotation
-from sbp_tad.datasets.base import DatasetError, TemporalDetectionDataset
+from sbp_tad.datasets.base import TemporalDetectionDataset
+from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.thumos14 import THUMOS14Dataset
 from sbp_tad.datasets.toy import ToyDataset
 from sbp_tad.datasets.transforms import (SampleWindow, decodable_frames, shared_timing,
                                          window_frames, window_generator)
-from sbp_tad.datasets.video_header import VideoReadError
 from sbp_tad.datasets.windows import WindowSize, frame_indices, num_sampled_frames
 from sbp_tad.registry import DATASETS, TRANSFORMS
 from sbp_tad.structures import OnlineDataSample, Window
@@ -191,7 +191,7 @@ class PackOnlineInputs(BaseTransform):
     Returns ``dict(inputs=(C, M + T, H, W) tensor, data_samples=OnlineDataSample)``.
 
     Raises:
-        PackError: ``imgs`` is not (1, C, M + T, H, W).
+        DatasetError: ``imgs`` is not (1, C, M + T, H, W).
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -8,14 +8,10 @@ from typing import Any
 from mmengine.dataset import InfiniteSampler
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 
+from sbp_tad.datasets.errors import ResumeError
 from sbp_tad.datasets.item_draws import EpochIndex
-from sbp_tad.errors import UserError
 
 WITHOUT_THE_HOOK = 'To train all the same, leave exact_resume out of default_hooks.'
-
-
-class ResumeError(UserError, ValueError):
-    """Training that could not be resumed exactly."""
 
 
 class ResumableSampler(Sampler):

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sbp_tad.datasets.base import DatasetError, TemporalDetectionDataset
+from sbp_tad.datasets.base import TemporalDetectionDataset
+from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.registry import DATASETS
 
 THUMOS14_CLASSES = (

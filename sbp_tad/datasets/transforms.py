@@ -2,7 +2,7 @@
 
 They stand around mmaction2's own: ``SampleWindow, PyAVSeekDecode, Resize, ...,
 FormatShape(input_format='NCTHW'), PackTADInputs``, the decoder being of
-:mod:`sbp_tad.datasets.video_decoding`; with those of mmaction2 ``DecordInit,
+:mod:`sbp_tad.datasets.readers.video_decoding`; with those of mmaction2 ``DecordInit,
 SampleWindow, DecordDecode, Resize, ...``; for folders of frames ``SampleWindow,
 RawFrameDecode, Resize, ...``; for features ``LoadFeatures, PackTADInputs``.
 """
@@ -18,16 +18,13 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch.utils.data import get_worker_info
 
 from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.item_draws import item_key
-from sbp_tad.datasets.video_header import VideoReadError, probe_video
-from sbp_tad.datasets.windows import (WindowError, WindowSize, clip_segments, draw_window_start,
-                                      frame_indices, trim_window)
+from sbp_tad.datasets.readers.video_header import probe_video
+from sbp_tad.datasets.windows import (WindowSize, clip_segments, draw_window_start, frame_indices,
+                                      trim_window)
 from sbp_tad.registry import TRANSFORMS
 from sbp_tad.structures import TADDataSample, Window
-
-
-class PackError(WindowError):
-    """The frames that reach PackTADInputs do not have its shape."""
 
 
 @TRANSFORMS.register_module()
@@ -52,13 +49,13 @@ class SampleWindow(BaseTransform):
             are dropped from the ground truth, the others clipped.
 
     Raises:
-        WindowError: a share outside (0, 1], or ``min_keep_share`` above
+        DatasetError: a share outside (0, 1], or ``min_keep_share`` above
             ``min_action_share``: the drawn action itself could be dropped.
     """
 
     def __init__(self, min_action_share: float = 0.75, min_keep_share: float = 0.5) -> None:
         if not 0 < min_keep_share <= min_action_share <= 1:
-            raise WindowError(
+            raise DatasetError(
                 'SampleWindow needs 0 < min_keep_share <= min_action_share <= 1, got '
                 f'min_keep_share={min_keep_share} and min_action_share={min_action_share}.')
         self.min_action_share = min_action_share
@@ -156,7 +153,7 @@ class PackTADInputs(BaseTransform):
     the inputs of features (C, T).
 
     Raises:
-        PackError: ``imgs`` is not (1, C, T, H, W) with the window's T.
+        DatasetError: ``imgs`` is not (1, C, T, H, W) with the window's T.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -178,11 +175,11 @@ def window_frames(imgs: np.ndarray, num_frames: int) -> np.ndarray:
     """The one crop (C, T, H, W) of what FormatShape made.
 
     Raises:
-        PackError: ``imgs`` is not (1, C, T, H, W).
+        DatasetError: ``imgs`` is not (1, C, T, H, W).
     """
     frames = imgs[0] if imgs.ndim == 5 and len(imgs) == 1 else imgs
     if frames.ndim != 4 or frames.shape[1] != num_frames:
-        raise PackError(
+        raise DatasetError(
             f'Packing expects frames (1, C, {num_frames}, H, W), got {imgs.shape}. Put '
             "FormatShape(input_format='NCTHW') before it and use a single crop.")
     return frames

@@ -9,16 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sbp_tad.errors import UserError
+from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.structures import Window
 
 # Frame positions come from products of decimal fps and seconds; a ceil must
 # not count a frame more for the last bit of such a product.
 _ROUNDING_FRAMES = 1e-6
-
-
-class WindowError(UserError, ValueError):
-    """A window, or the rule that draws it, is not possible."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class WindowSize:
         target_fps: sampled frames a second. Exactly one of the two is given.
 
     Raises:
-        WindowError: a value is not above 0, or both or none are given.
+        DatasetError: a value is not above 0, or both or none are given.
     """
 
     num_frames: int
@@ -40,15 +36,15 @@ class WindowSize:
 
     def __post_init__(self) -> None:
         if (self.stride_frames is None) == (self.target_fps is None):
-            raise WindowError(
+            raise DatasetError(
                 'Give exactly one of stride_frames and target_fps, got '
                 f'stride_frames={self.stride_frames} and target_fps={self.target_fps}.')
         for name in ('num_frames', 'stride_frames', 'target_fps'):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise WindowError(f'{name} must be above 0, got {value!r}.')
+                raise DatasetError(f'{name} must be above 0, got {value!r}.')
         if self.num_frames != int(self.num_frames):
-            raise WindowError(f'num_frames must be a whole number, got {self.num_frames!r}.')
+            raise DatasetError(f'num_frames must be a whole number, got {self.num_frames!r}.')
 
     def stride_at(self, fps: float) -> float:
         """Video frames between two sampled frames in a video of that fps."""
@@ -90,10 +86,10 @@ def sliding_window_starts(num_frames: float, span_frames: float, overlap: float)
         (n,) float64, increasing, in frames.
 
     Raises:
-        WindowError: overlap outside [0, 1).
+        DatasetError: overlap outside [0, 1).
     """
     if not 0 <= overlap < 1:
-        raise WindowError(f'overlap must lie in [0, 1), got {overlap!r}.')
+        raise DatasetError(f'overlap must lie in [0, 1), got {overlap!r}.')
     last = num_frames - span_frames
     if last <= 0:
         return np.zeros(1)

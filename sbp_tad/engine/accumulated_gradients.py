@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
 
-from sbp_tad.datasets.resumable_sampler import ResumeError
+from sbp_tad.datasets.errors import ResumeError
 
 GRADIENTS = 'accumulated_gradients'
 

@@ -10,20 +10,12 @@ from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from sbp_tad.engine.errors import HookError, TrainingError
 from sbp_tad.engine.provenance_hook import dataset_parts
-from sbp_tad.errors import UserError
 from sbp_tad.registry import HOOKS
 
 FILE_NAME = 'bad_items.json'
 NUM_LISTED = 20
-
-
-class TooManyBadItemsError(UserError, OSError):
-    """So many videos cannot be read that training means something else."""
-
-
-class BadItemsOptionError(UserError, ValueError):
-    """An option of the hook that cannot work."""
 
 
 @HOOKS.register_module()
@@ -40,15 +32,15 @@ class BadItemsHook(Hook):
         interval: iterations from one look at the notes to the next.
 
     Raises:
-        TooManyBadItemsError: more are, in all processes alike.
+        TrainingError: more are, in all processes alike.
     """
 
     priority = 'LOW'  # after the figures of an epoch are written
 
     def __init__(self, max_share: float = 0.1, interval: int = 50) -> None:
         if not 0 <= max_share <= 1 or interval < 1:
-            raise BadItemsOptionError('max_share must be in [0, 1] and interval at least 1, got '
-                                      f'{max_share} and {interval}.')
+            raise HookError('max_share must be in [0, 1] and interval at least 1, got '
+                            f'{max_share} and {interval}.')
         self.max_share, self.interval = max_share, interval
         self._found: dict[str, str] = {}
 
@@ -107,7 +99,7 @@ class BadItemsHook(Hook):
         write_list(runner.work_dir, 'train', bad)
         if len(bad) > self.max_share * max(1, self._num_videos):
             listing = ''.join(f'\n  {why}' for why in list(bad.values())[:NUM_LISTED])
-            raise TooManyBadItemsError(
+            raise TrainingError(
                 f'{len(bad)} of {self._num_videos} training videos cannot be read, more than the '
                 f'share of {self.max_share:g} that is allowed:{listing}\nAll are listed in '
                 f'{Path(runner.work_dir) / FILE_NAME}. Mend or remove them, or set '

@@ -11,18 +11,13 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from sbp_tad.annotations import VideoAnnotation
-from sbp_tad.errors import UserError
-from sbp_tad.evaluation.detections import VideoColumns
+from sbp_tad.engine.errors import HookError
 from sbp_tad.evaluation.metrics import TADMetric, window_columns
-from sbp_tad.evaluation.post_processing import PostProcessing, merge_windows
 from sbp_tad.paths import path_within
 from sbp_tad.registry import HOOKS
+from sbp_tad.segments.merging import PostProcessing, VideoColumns, merge_windows
 from sbp_tad.structures import TADDataSample
 from sbp_tad.visualization.visualizer import TimelineVisualizer
-
-
-class VisualizationHookError(UserError, ValueError):
-    """A hook that cannot draw with the visualizer or the data set of the run."""
 
 
 @HOOKS.register_module()
@@ -42,15 +37,15 @@ class DetectionVisualizationHook(Hook):
         interval: validations from one picture to the next.
 
     Raises:
-        VisualizationHookError: before training, a run whose visualizer draws
+        HookError: before training, a run whose visualizer draws
             no timelines.
     """
 
     def __init__(self, num_videos: int = 3, score_threshold: float = 0.2,
                  interval: int = 1) -> None:
         if num_videos < 1 or interval < 1:
-            raise VisualizationHookError('num_videos and interval must be at least 1, got '
-                                         f'{num_videos} and {interval}.')
+            raise HookError('num_videos and interval must be at least 1, got '
+                            f'{num_videos} and {interval}.')
         self.num_videos, self.interval = num_videos, interval
         self.score_threshold = score_threshold
         self._num_validations = 0
@@ -59,7 +54,7 @@ class DetectionVisualizationHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Refuse a visualizer without timelines before anything is trained."""
         if not isinstance(runner.visualizer, TimelineVisualizer):
-            raise VisualizationHookError(
+            raise HookError(
                 "DetectionVisualizationHook needs visualizer = dict(type='TimelineVisualizer', "
                 f'...), got {type(runner.visualizer).__name__}.')
 

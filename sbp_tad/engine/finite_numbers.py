@@ -21,19 +21,11 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from sbp_tad.engine.accumulated_gradients import optim_wrappers
-from sbp_tad.errors import UserError
+from sbp_tad.engine.errors import HookError, TrainingError
 from sbp_tad.registry import HOOKS
 
 ACTIONS = ('stop', 'skip')
 NUM_NAMED = 3
-
-
-class NonfiniteError(UserError, ArithmeticError):
-    """A loss or a gradient is NaN or infinite."""
-
-
-class FiniteNumbersOptionError(UserError, ValueError):
-    """An option of the hook that cannot work."""
 
 
 @dataclass
@@ -73,13 +65,13 @@ class FiniteNumbersHook(Hook):
         max_in_a_row: updates left out one after the other until it stops all the same.
 
     Raises:
-        NonfiniteError: naming iteration, losses or parameters, samples and
+        TrainingError: naming iteration, losses or parameters, samples and
             seed, of all processes.
     """
 
     def __init__(self, action: str = 'stop', max_in_a_row: int = 25) -> None:
         if action not in ACTIONS or max_in_a_row < 0:
-            raise FiniteNumbersOptionError(
+            raise HookError(
                 f'action must be one of {ACTIONS} and max_in_a_row at least 0, got {action!r} and '
                 f'{max_in_a_row}.')
         self.action = action
@@ -144,19 +136,19 @@ class FiniteNumbersHook(Hook):
         """Stop or skip; all processes come here together.
 
         Raises:
-            NonfiniteError: it stops.
+            TrainingError: it stops.
         """
         sentence = self._describe(runner, parameters)
         self._in_a_row += 1
         if self.action == 'stop':
-            raise NonfiniteError(
+            raise TrainingError(
                 f'{sentence}\nThe weights are those before this update. Repeat it with --seed '
                 '(and --resume from the last checkpoint before it); lower the learning rate, look '
                 'at these videos, or leave out such updates by --cfg-options '
                 'default_hooks.finite_numbers.action=skip.')
         if self._in_a_row > self.max_in_a_row:
-            raise NonfiniteError(f'{sentence}\n{self._in_a_row} updates in a row were like this '
-                                 'one. Lower the learning rate, or train without --amp.')
+            raise TrainingError(f'{sentence}\n{self._in_a_row} updates in a row were like this '
+                                'one. Lower the learning rate, or train without --amp.')
         self._refuse_spoilt_buffers(runner, sentence)
         self._num_skipped += 1
         runner.message_hub.update_scalar('train/skipped_updates', self._num_skipped)
@@ -165,7 +157,7 @@ class FiniteNumbersHook(Hook):
     def _note_overflow(self, runner: Runner) -> None:
         self._in_a_row += 1
         if self._in_a_row > self.max_in_a_row:
-            raise NonfiniteError(
+            raise TrainingError(
                 f'{self._describe(runner, [])}\nThe gradients overflowed in {self._in_a_row} '
                 'updates in a row, whatever the loss scale. Lower the learning rate, or train '
                 'without --amp.')
@@ -191,7 +183,7 @@ class FiniteNumbersHook(Hook):
         spoilt = [name for name, buffer in runner.model.named_buffers()
                   if buffer.is_floating_point() and buffer.isnan().any()]
         if _verdict(bool(spoilt), runner.model):
-            raise NonfiniteError(
+            raise TrainingError(
                 f'{sentence}\nLeaving out the update does not help: the forward pass has spoilt '
                 f'{", ".join(spoilt[:NUM_NAMED]) or "buffers of another process"}. Take the last '
                 'checkpoint, and freeze these statistics.')

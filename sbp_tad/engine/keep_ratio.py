@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from sbp_tad.errors import UserError
+from sbp_tad.engine.errors import HookError
 from sbp_tad.registry import HOOKS
 
 # Share of the way from start to end, by the share of the stage that has passed.
@@ -17,10 +17,6 @@ FORMS: dict[str, Callable[[float], float]] = {
     'linear': lambda passed: passed,
     'cosine': lambda passed: (1 - math.cos(math.pi * passed)) / 2,
 }
-
-
-class ScheduleError(UserError, ValueError):
-    """A schedule of the keep ratio that cannot work."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Stage:
         until: share of the training, in (0, 1], at which it ends.
 
     Raises:
-        ScheduleError: for a value outside of these.
+        HookError: for a value outside of these.
     """
 
     start: float
@@ -44,27 +40,27 @@ class Stage:
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
-            raise ScheduleError(f'form must be one of {sorted(FORMS)}, got {self.form!r}.')
+            raise HookError(f'form must be one of {sorted(FORMS)}, got {self.form!r}.')
         if (self.form == 'constant') != (self.end is None):
-            raise ScheduleError(f'a {self.form} stage takes {"no" if self.end else "an"} end; use '
-                                'form="linear" or "cosine" with start and end, or "constant" with '
-                                'start alone.')
+            raise HookError(f'a {self.form} stage takes {"no" if self.end else "an"} end; use '
+                            'form="linear" or "cosine" with start and end, or "constant" with '
+                            'start alone.')
         for name in ('start', 'end', 'until'):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and 0 < value <= 1):
-                raise ScheduleError(f'{name} must be a number in (0, 1], got {value!r}.')
+                raise HookError(f'{name} must be a number in (0, 1], got {value!r}.')
 
 
 def check_stages(stages: Sequence[Stage]) -> None:
     """Stages must follow each other and reach the end of the training.
 
     Raises:
-        ScheduleError: with the ends that came.
+        HookError: with the ends that came.
     """
     ends = [stage.until for stage in stages]
     if not ends or ends[-1] != 1 or any(a >= b for a, b in zip(ends, ends[1:])):
-        raise ScheduleError(f'the stages must end at increasing shares of the training, the last '
-                            f'at 1.0, got until = {ends}.')
+        raise HookError(f'the stages must end at increasing shares of the training, the last '
+                        f'at 1.0, got until = {ends}.')
 
 
 def keep_ratio_at(progress: float, stages: Sequence[Stage]) -> float:
@@ -98,15 +94,15 @@ class KeepRatioSchedule(Hook):
         stages: of a schedule of several, in place of these.
 
     Raises:
-        ScheduleError: a schedule that cannot work; before training, a model
+        HookError: a schedule that cannot work; before training, a model
             without SBP.
     """
 
     def __init__(self, start: float | None = None, end: float | None = None,
                  form: str = 'constant', stages: Sequence[dict] | None = None) -> None:
         if (start is None) == (stages is None):
-            raise ScheduleError('give either start (with end and form) or stages, '
-                                f'got start={start!r} and stages={stages!r}.')
+            raise HookError('give either start (with end and form) or stages, '
+                            f'got start={start!r} and stages={stages!r}.')
         self.stages = [Stage(start, end, form)] if stages is None \
             else [Stage(**stage) for stage in stages]
         check_stages(self.stages)
@@ -115,13 +111,13 @@ class KeepRatioSchedule(Hook):
         """Find what has a keep ratio.
 
         Raises:
-            ScheduleError: nothing has.
+            HookError: nothing has.
         """
         self._targets = [module for module in runner.model.modules()
                          if hasattr(module, 'set_keep_ratio')]
         if not self._targets:
-            raise ScheduleError('the model has no module with a keep ratio; use SBPBackbone, or '
-                                'leave KeepRatioSchedule out.')
+            raise HookError('the model has no module with a keep ratio; use SBPBackbone, or '
+                            'leave KeepRatioSchedule out.')
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: dict | None = None) -> None:

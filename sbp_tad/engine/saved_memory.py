@@ -4,7 +4,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from sbp_tad.models.saved_memory import meter_saved_memory
+from sbp_tad.planning.saved_memory import meter_saved_memory
 from sbp_tad.registry import HOOKS
 
 

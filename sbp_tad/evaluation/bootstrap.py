@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from sbp_tad.evaluation.average_precision import Comparison, activitynet_matches
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationCase
-from sbp_tad.evaluation.options import EvaluationError, threshold_name
+from sbp_tad.evaluation.options import threshold_name
 
 _NUMBERS_AT_ONCE = 1 << 22  # bounds the transient memory
 

@@ -18,14 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from sbp_tad.errors import UserError
-
-# Segments (K, 2), scores (K,) and label indices (K,) of one video.
-VideoColumns = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-class DetectionError(UserError, ValueError):
-    """A file of detections, or one of its entries, is not what it must be."""
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.segments.merging import VideoColumns
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +35,7 @@ class Detections:
         scores: (N,) float64, finite, any range.
 
     Raises:
-        DetectionError: a label index is not the position of a label.
+        EvaluationError: a label index is not the position of a label.
     """
 
     video_ids: tuple[str, ...]
@@ -55,7 +49,7 @@ class Detections:
         faulty = (self.label_index < 0) | (self.label_index >= len(self.labels))
         if faulty.any():
             bad = int(np.argmax(faulty))
-            raise DetectionError(
+            raise EvaluationError(
                 f'Detection {bad}, in video {self.video_ids[self.video_index[bad]]!r}, has label '
                 f'index {self.label_index[bad]}, but there are {len(self.labels)} labels, numbered '
                 'from 0. Set num_classes of the head to the number of classes of the dataset.')
@@ -69,7 +63,7 @@ class Detections:
         """Join per-video arrays ``(segments_seconds (K, 2), scores (K,), label_index (K,))``.
 
         Raises:
-            DetectionError: a time or a score is NaN or infinite, or a label
+            EvaluationError: a time or a score is NaN or infinite, or a label
                 index is not the position of a label.
         """
         columns = list(zip(*videos.values())) or [(), (), ()]
@@ -80,7 +74,7 @@ class Detections:
         finite = np.isfinite(scores) & np.isfinite(segments).all(axis=1)
         if not finite.all():
             bad = int(np.argmin(finite))
-            raise DetectionError(
+            raise EvaluationError(
                 f'Scores and times must be finite; video {list(videos)[video_index[bad]]!r} has a '
                 f'detection with segment {segments[bad].tolist()} and score {scores[bad]}.')
         return cls(tuple(videos), tuple(labels), video_index, label_index, segments, scores)
@@ -91,7 +85,7 @@ class Detections:
         """Build the columns from ``{video: [{'segment', 'label', 'score'}]}``.
 
         Raises:
-            DetectionError: an entry is malformed; the message names
+            EvaluationError: an entry is malformed; the message names
                 ``source``, video and entry.
         """
         known_labels: dict[str, int] = {}
@@ -114,7 +108,7 @@ def read_detections(path: str | Path) -> Detections:
     """Read a result file, ``.json`` or ``.json.gz``.
 
     Raises:
-        DetectionError: the file is missing or malformed; the message names
+        EvaluationError: the file is missing or malformed; the message names
             file, video and entry.
     """
     content = _read_json(Path(path))
@@ -122,11 +116,11 @@ def read_detections(path: str | Path) -> Detections:
     if isinstance(results, list) and isinstance(content, dict):
         results = content  # plain form with a video that is called "results"
     if not isinstance(results, dict):
-        raise DetectionError(
+        raise EvaluationError(
             f'{path}: expected {{"results": {{video: [...]}}}} or {{video: [...]}}, got '
             f'{type(results).__name__}.')
     if 'database' in results and isinstance(results['database'], dict):
-        raise DetectionError(
+        raise EvaluationError(
             f'{path} holds annotations ("database"), not detections; were the two files swapped?')
     return Detections.from_results(results, path)
 
@@ -135,7 +129,7 @@ def write_detections(path: str | Path, detections: Detections) -> None:
     """Write ``{'results': ...}``, gzipped where the name ends in ``.gz``.
 
     Raises:
-        DetectionError: the file cannot be written.
+        EvaluationError: the file cannot be written.
     """
     content = json.dumps({'version': 'sbp_tad', 'results': detections.to_results(),
                           'external_data': {}}).encode()
@@ -144,7 +138,8 @@ def write_detections(path: str | Path, detections: Detections) -> None:
     try:
         Path(path).write_bytes(content)
     except OSError as error:
-        raise DetectionError(f'Cannot write the detections to {path}: {error.strerror}.') from error
+        raise EvaluationError(
+            f'Cannot write the detections to {path}: {error.strerror}.') from error
 
 
 def _read_json(path: Path) -> Any:
@@ -155,15 +150,15 @@ def _read_json(path: Path) -> Any:
         return json.loads(content)
     except (OSError, EOFError) as error:
         reason = getattr(error, 'strerror', None) or error
-        raise DetectionError(f'Cannot read the detections in {path}: {reason}.') from error
+        raise EvaluationError(f'Cannot read the detections in {path}: {reason}.') from error
     except (ValueError, RecursionError) as error:
-        raise DetectionError(f'{path} is not valid JSON: {error}.') from error
+        raise EvaluationError(f'{path} is not valid JSON: {error}.') from error
 
 
 def _video_columns(entries: Any, known_labels: dict[str, int], where: str) -> VideoColumns:
     """The columns of one video; its entries are looked at singly only when something is wrong."""
     if not isinstance(entries, list):
-        raise DetectionError(
+        raise EvaluationError(
             f'{where}: expected a list of detections, got {type(entries).__name__}.')
     try:
         segments = [entry['segment'] for entry in entries]
@@ -186,17 +181,17 @@ def _video_columns(entries: Any, known_labels: dict[str, int], where: str) -> Vi
 
 def _check_entry(entry: Any, where: str) -> None:
     if not isinstance(entry, dict) or not {'segment', 'label', 'score'} <= entry.keys():
-        raise DetectionError(
+        raise EvaluationError(
             f'{where}: expected an object with "segment", "label" and "score", got {entry!r}.')
     segment, label, score = entry['segment'], entry['label'], entry['score']
     if not (isinstance(segment, list) and len(segment) == 2 and all(map(_is_finite, segment))):
-        raise DetectionError(
+        raise EvaluationError(
             f'{where}: "segment" must be [start, end], two finite numbers in seconds, got '
             f'{segment!r}.')
     if not isinstance(label, str):
-        raise DetectionError(f'{where}: "label" must be a string, got {label!r}.')
+        raise EvaluationError(f'{where}: "label" must be a string, got {label!r}.')
     if not _is_finite(score):
-        raise DetectionError(f'{where}: "score" must be a finite number, got {score!r}.')
+        raise EvaluationError(f'{where}: "score" must be a finite number, got {score!r}.')
 
 
 def _is_finite(value: Any) -> bool:

@@ -10,9 +10,10 @@ import numpy as np
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.evaluation.average_precision import Comparison, activitynet_average_precision
 from sbp_tad.evaluation.detections import Detections
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.ground_truth import select_ground_truth
 from sbp_tad.evaluation.matching import SegmentTable
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions, threshold_name
+from sbp_tad.evaluation.options import EvaluationOptions, threshold_name
 from sbp_tad.evaluation.thumos14_official import thumos14_official_average_precision
 
 # Comparison, thresholds -> AP per class and threshold (C, T)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.frame_average_precision import frame_average_precision
 from sbp_tad.evaluation.frame_scores import FrameScores
-from sbp_tad.evaluation.options import EvaluationError
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,17 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sbp_tad.errors import UserError
 from sbp_tad.evaluation.array_files import read_arrays, write_arrays
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.frame_average_precision import smooth_scores
 
 BACKGROUND, AMBIGUOUS = 'Background', 'Ambiguous'
 _REQUIRED = ('scores', 'targets', 'video_names', 'video_lengths')
 _OPTIONAL = ('class_names',)
-
-
-class FrameScoreError(UserError, ValueError):
-    """A file of frame scores is not what it must be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +34,7 @@ class FrameScores:
         class_names: C names of the actions, or None where unknown.
 
     Raises:
-        FrameScoreError: the parts do not fit together.
+        EvaluationError: the parts do not fit together.
     """
 
     scores: np.ndarray
@@ -50,22 +46,22 @@ class FrameScores:
     def __post_init__(self) -> None:
         shape = self.scores.shape
         if self.targets.shape != shape or len(shape) != 2 or shape[1] < 3:
-            raise FrameScoreError(
+            raise EvaluationError(
                 'scores and targets must both be (frames, background + classes + ambiguous), got '
                 f'{shape} and {self.targets.shape}.')
         lengths = self.video_lengths
         if lengths.shape != (len(self.video_names), ) or (lengths < 0).any() \
                 or lengths.sum() != shape[0] or len(set(self.video_names)) < lengths.size:
-            raise FrameScoreError(
+            raise EvaluationError(
                 f'video_lengths must give each of the {len(self.video_names)} video_names, all '
                 f'different, its frames, {shape[0]} in all, got {lengths.size} lengths with the '
                 f'sum {lengths.sum()}.')
         finite = np.isfinite(self.scores).all(axis=1)
         if not finite.all():
-            raise FrameScoreError(f'Scores must be finite; those of frame {np.argmin(finite)} '
+            raise EvaluationError(f'Scores must be finite; those of frame {np.argmin(finite)} '
                                   f'are {self.scores[np.argmin(finite)].tolist()}.')
         if self.class_names is not None and len(self.class_names) != shape[1] - 2:
-            raise FrameScoreError(f'{shape[1]} columns are background, {shape[1] - 2} classes and '
+            raise EvaluationError(f'{shape[1]} columns are background, {shape[1] - 2} classes and '
                                   f'ambiguous; got {len(self.class_names)} class names.')
 
     def smoothed(self) -> FrameScores:
@@ -81,40 +77,40 @@ def read_frame_scores(path: str | Path) -> FrameScores:
     """Read an ``.npz`` file of frame scores; pickled objects in it are never loaded.
 
     Raises:
-        FrameScoreError: the file is missing or is not of the form above.
+        EvaluationError: the file is missing or is not of the form above.
     """
-    arrays = read_arrays(path, _REQUIRED, _OPTIONAL, 'frame scores', FrameScoreError)
+    arrays = read_arrays(path, _REQUIRED, _OPTIONAL, 'frame scores', EvaluationError)
     try:
         return _frame_scores(arrays)
-    except FrameScoreError as error:
-        raise FrameScoreError(f'{path}: {error}') from error
+    except EvaluationError as error:
+        raise EvaluationError(f'{path}: {error}') from error
 
 
 def write_frame_scores(path: str | Path, frames: FrameScores) -> None:
     """Write what ``read_frame_scores`` reads.
 
     Raises:
-        FrameScoreError: the file cannot be written.
+        EvaluationError: the file cannot be written.
     """
     names = {} if frames.class_names is None else dict(
         class_names=np.array([BACKGROUND, *frames.class_names, AMBIGUOUS]))
     write_arrays(path, dict(
         scores=frames.scores, targets=frames.targets.astype(np.uint8),
         video_names=np.array(frames.video_names, dtype=np.str_),
-        video_lengths=frames.video_lengths, **names), 'frame scores', FrameScoreError)
+        video_lengths=frames.video_lengths, **names), 'frame scores', EvaluationError)
 
 
 def _frame_scores(arrays: dict[str, np.ndarray]) -> FrameScores:
     for name, kinds in dict(scores='iuf', targets='biuf', video_names='U', video_lengths='iu',
                             class_names='U').items():
         if name in arrays and arrays[name].dtype.kind not in kinds:
-            raise FrameScoreError(f'{name} cannot be of type {arrays[name].dtype}.')
+            raise EvaluationError(f'{name} cannot be of type {arrays[name].dtype}.')
     for name in {'video_names', 'class_names'} & set(arrays):
         if arrays[name].ndim != 1:
-            raise FrameScoreError(f'{name} must be a list, got shape {arrays[name].shape}.')
+            raise EvaluationError(f'{name} must be a list, got shape {arrays[name].shape}.')
     targets = arrays['targets']
     if not ((targets == 0) | (targets == 1)).all():
-        raise FrameScoreError('targets must be 0 or 1: a frame shows a class or does not.')
+        raise EvaluationError('targets must be 0 or 1: a frame shows a class or does not.')
     names = tuple(arrays['class_names'].tolist()[1:-1]) if 'class_names' in arrays else None
     return FrameScores(arrays['scores'], targets.astype(bool),
                        tuple(arrays['video_names'].tolist()),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from sbp_tad.annotations import VideoAnnotation
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.options import EvaluationOptions
 
 
 def select_ground_truth(annotations: Mapping[str, VideoAnnotation], options: EvaluationOptions

@@ -11,20 +11,17 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.evaluation.detections import Detections, VideoColumns, write_detections
+from sbp_tad.evaluation.detections import Detections, write_detections
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationResult, evaluate_detections
-from sbp_tad.evaluation.options import (EvaluationError, EvaluationOptions, dataset_rules,
-                                        threshold_name)
-from sbp_tad.evaluation.post_processing import PostProcessing, merge_videos
+from sbp_tad.evaluation.merged_videos import merge_videos
+from sbp_tad.evaluation.options import EvaluationOptions, dataset_rules, threshold_name
 from sbp_tad.evaluation.raw_predictions import RawPredictions, write_raw_predictions
 from sbp_tad.evaluation.score_fusion import ScoreFusion
 from sbp_tad.registry import METRICS
+from sbp_tad.segments.merging import PostProcessing, VideoColumns
 
 UNREADABLE_RULES = ('raise', 'report')
-
-
-class UnreadableVideoError(EvaluationError):
-    """Some test videos could not be read; the results of the others are written."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,7 @@ class TADMetric(BaseMetric):
         """Merge windows to videos, write the detections, score them.
 
         Raises:
-            UnreadableVideoError: see ``unreadable``.
+            EvaluationError: see ``unreadable``.
         """
         windows = self.windows(results)
         for path in filter(None, (self.raw_file, self.out_file)):
@@ -161,7 +158,7 @@ def report_unreadable(errors: Mapping[str, str], rule: str, out_file: str | None
         consequence: what the score makes of these videos.
 
     Raises:
-        UnreadableVideoError: the rule is ``'raise'`` and there is one.
+        EvaluationError: the rule is ``'raise'`` and there is one.
     """
     if not errors:
         return
@@ -169,7 +166,7 @@ def report_unreadable(errors: Mapping[str, str], rule: str, out_file: str | None
     summary = f'{len(errors)} test videos could not be read:{listing}\n'
     if rule == 'raise':
         written = '' if out_file is None else f'The results of the others are in {out_file}. '
-        raise UnreadableVideoError(
+        raise EvaluationError(
             f"{summary}{written}Mend the files, or set unreadable='report' in the metric to "
             f'score without them ({consequence}).')
     print_log(f'{summary}Then {consequence}.', 'current', logging.WARNING)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.frame_evaluation import FrameResult, evaluate_frames
 from sbp_tad.evaluation.frame_scores import FrameScores, write_frame_scores
 from sbp_tad.evaluation.metrics import check_unreadable_rule, report_unreadable
-from sbp_tad.evaluation.options import EvaluationError
 from sbp_tad.registry import METRICS
 
 
@@ -73,7 +73,7 @@ class OnlineMetric(BaseMetric):
         """Join the windows of each video, write the scores, evaluate them.
 
         Raises:
-            UnreadableVideoError: see ``unreadable``.
+            EvaluationError: see ``unreadable``.
             EvaluationError: no action is to be found.
         """
         readable = [result for result in results if not result.error]
@@ -109,7 +109,7 @@ def join_windows(windows: Sequence[FrameWindow], class_names: Sequence[str]) -> 
     """Every frame of every video once, videos by name and frames by time.
 
     Raises:
-        FrameScoreError: what the model returned cannot be scored.
+        EvaluationError: what the model returned cannot be scored.
     """
     names = sorted({window.video_id for window in windows})
     video = np.concatenate([np.full(len(window.scores), names.index(window.video_id))

@@ -8,17 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from sbp_tad.errors import UserError
+from sbp_tad.evaluation.errors import EvaluationError
 
 PROTOCOLS = ('activitynet', 'thumos14-official')
 GROUND_TRUTH_RULES = ('keep', 'drop', 'error')
 EMPTY_DETECTION_RULES = ('false-positive', 'drop', 'error')
 UNKNOWN_LABEL_RULES = ('drop', 'error')
 OUTSIDE_VIDEO_RULES = ('false-positive', 'drop', 'drop-without-instances', 'error')
-
-
-class EvaluationError(UserError, ValueError):
-    """Options, ground truth and detections that cannot be scored together."""
 
 
 @dataclass(frozen=True)

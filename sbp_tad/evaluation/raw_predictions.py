@@ -16,16 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from sbp_tad.evaluation.array_files import read_arrays, write_arrays
-from sbp_tad.evaluation.detections import VideoColumns
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions
-from sbp_tad.evaluation.post_processing import PostProcessing
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.options import EvaluationOptions
+from sbp_tad.segments.merging import PostProcessing, VideoColumns
 
 _ARRAYS = dict(segments_seconds='f', scores='f', labels='iu', window_lengths='iu',
                window_videos='iu', video_names='U', class_names='U', settings='U')
-
-
-class RawPredictionError(EvaluationError):
-    """A file of raw predictions is not what it must be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +47,7 @@ def write_raw_predictions(path: str | Path, raw: RawPredictions) -> None:
     """Write what :func:`read_raw_predictions` reads, in as few bits as hold each number.
 
     Raises:
-        RawPredictionError: the file cannot be written.
+        EvaluationError: the file cannot be written.
     """
     windows = [window for found in raw.windows.values() for window in found]
     segments, scores, labels = (np.concatenate([empty, *column]) for empty, column in zip(
@@ -66,24 +62,24 @@ def write_raw_predictions(path: str | Path, raw: RawPredictions) -> None:
         window_videos=np.repeat(np.arange(len(raw.windows)), [*map(len, raw.windows.values())]),
         video_names=np.array(list(raw.windows), dtype=np.str_),
         class_names=np.array(raw.class_names, dtype=np.str_),
-        settings=np.array(json.dumps(settings))), 'raw predictions', RawPredictionError)
+        settings=np.array(json.dumps(settings))), 'raw predictions', EvaluationError)
 
 
 def read_raw_predictions(path: str | Path) -> RawPredictions:
     """Read a file of raw predictions; pickled objects in it are never loaded.
 
     Raises:
-        RawPredictionError: the file is missing or is not of the form above.
+        EvaluationError: the file is missing or is not of the form above.
     """
-    arrays = read_arrays(path, tuple(_ARRAYS), (), 'raw predictions', RawPredictionError)
+    arrays = read_arrays(path, tuple(_ARRAYS), (), 'raw predictions', EvaluationError)
     for name, kinds in _ARRAYS.items():
         if arrays[name].dtype.kind not in kinds:
-            raise RawPredictionError(f'{path}: {name} cannot be of type {arrays[name].dtype}.')
+            raise EvaluationError(f'{path}: {name} cannot be of type {arrays[name].dtype}.')
     lengths, videos = arrays['window_lengths'], arrays['window_videos']
     total = len(arrays['scores'])
     if arrays['segments_seconds'].shape != (total, 2) or arrays['labels'].shape != (total, ) \
             or lengths.sum() != total or lengths.shape != videos.shape:
-        raise RawPredictionError(
+        raise EvaluationError(
             f'{path}: {total} scores need as many segments_seconds and labels, and window_lengths '
             'that sum to it; write the file again.')
     names = arrays['video_names'].tolist()
@@ -103,8 +99,8 @@ def _settings(text: str, path: str | Path
         return (PostProcessing(**content['post_processing']),
                 EvaluationOptions(**content['evaluation']), tuple(content['subsets']))
     except (ValueError, KeyError, TypeError) as error:
-        raise RawPredictionError(f'{path}: the settings of the test are not those of this '
-                                 f'version: {error}. Test again.') from error
+        raise EvaluationError(f'{path}: the settings of the test are not those of this '
+                              f'version: {error}. Test again.') from error
 
 
 def _narrow(values: np.ndarray, dtype: type[np.generic]) -> np.ndarray:

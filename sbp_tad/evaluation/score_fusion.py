@@ -19,14 +19,10 @@ from typing import Any
 import numpy as np
 
 from sbp_tad.evaluation.array_files import read_arrays
-from sbp_tad.evaluation.detections import VideoColumns
-from sbp_tad.evaluation.options import EvaluationError
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.segments.merging import VideoColumns
 
 FUSION_METHODS = ('product', 'geometric_mean')
-
-
-class ScoreFusionError(EvaluationError):
-    """Scores of videos that cannot be read, or do not fit the detections."""
 
 
 def fuse_scores(detections: VideoColumns, class_scores: np.ndarray, method: str = 'product',
@@ -45,14 +41,14 @@ def fuse_scores(detections: VideoColumns, class_scores: np.ndarray, method: str 
         The same three, best score first; with ``top_k`` N * k of them.
 
     Raises:
-        ScoreFusionError: an unknown method, a ``top_k`` below 1 or negative scores.
+        EvaluationError: an unknown method, a ``top_k`` below 1 or negative scores.
     """
     if method not in FUSION_METHODS or (top_k is not None and top_k < 1):
-        raise ScoreFusionError(f'score fusion needs a method of {FUSION_METHODS} and a top_k of '
-                               f'at least 1 or None, got {method!r} and {top_k!r}.')
+        raise EvaluationError(f'score fusion needs a method of {FUSION_METHODS} and a top_k of '
+                              f'at least 1 or None, got {method!r} and {top_k!r}.')
     if not (np.isfinite(class_scores).all() and (class_scores >= 0).all()):
-        raise ScoreFusionError('video-level scores must be finite and not negative (probabilities, '
-                               f'not logits), got {np.min(class_scores)} among them.')
+        raise EvaluationError('video-level scores must be finite and not negative (probabilities, '
+                              f'not logits), got {np.min(class_scores)} among them.')
     segments, scores, labels = detections
     if top_k is not None:
         best = np.argsort(-class_scores, kind='stable')[:top_k]
@@ -76,7 +72,7 @@ class ScoreFusion:
         top_k: see :func:`fuse_scores`.
 
     Raises:
-        ScoreFusionError: the file cannot be read or names a class that is
+        EvaluationError: the file cannot be read or names a class that is
             not among ``class_names``.
     """
 
@@ -92,11 +88,11 @@ class ScoreFusion:
         """Fuse the detections of each video.
 
         Raises:
-            ScoreFusionError: a video that the file does not know.
+            EvaluationError: a video that the file does not know.
         """
         missing = [video_id for video_id in videos if video_id not in self._scores]
         if missing:
-            raise ScoreFusionError(
+            raise EvaluationError(
                 f'{self.path} has scores of {len(self._scores)} videos, but none of {len(missing)} '
                 f'that were tested: {", ".join(missing[:5])}{", ..." * (len(missing) > 5)}. Give '
                 'a file with all of them, under the names that the annotation uses.')
@@ -108,22 +104,22 @@ def read_video_scores(path: str | Path, class_names: Sequence[str]) -> dict[str,
     """Scores (C,) of each video in a file, in the order of ``class_names``.
 
     Raises:
-        ScoreFusionError: see :class:`ScoreFusion`.
+        EvaluationError: see :class:`ScoreFusion`.
     """
     if str(path).endswith('.npz'):
         return _from_table(path, class_names)
     try:
         content = json.loads(Path(path).read_text(encoding='utf8'))
     except OSError as error:
-        raise ScoreFusionError(f'Cannot read the scores in {path}: {error.strerror}.') from error
+        raise EvaluationError(f'Cannot read the scores in {path}: {error.strerror}.') from error
     except ValueError as error:
-        raise ScoreFusionError(f'{path} is not valid JSON: {error}.') from error
+        raise EvaluationError(f'{path} is not valid JSON: {error}.') from error
     if isinstance(content, dict) and {'class', 'results'} <= content.keys():
         content = {video: dict(zip(content['class'], row)) if isinstance(row, list)
                    and len(row) == len(content['class']) else row
                    for video, row in content['results'].items()}
     if not isinstance(content, dict) or not all(map(_is_scores, content.values())):
-        raise ScoreFusionError(
+        raise EvaluationError(
             f'{path}: expected {{video: {{class: score}}}}, or {{"class": [...], "results": '
             '{video: [a score a class]}}, with finite numbers.')
     _check_classes(path, {name for row in content.values() for name in row}, class_names)
@@ -133,15 +129,15 @@ def read_video_scores(path: str | Path, class_names: Sequence[str]) -> dict[str,
 
 def _from_table(path: str | Path, class_names: Sequence[str]) -> dict[str, np.ndarray]:
     names = ('scores', 'video_names', 'class_names')
-    arrays = read_arrays(path, names, (), 'video-level scores', ScoreFusionError)
+    arrays = read_arrays(path, names, (), 'video-level scores', EvaluationError)
     table, videos, classes = (arrays[name] for name in names)
     if table.shape != (videos.size, classes.size) or table.dtype.kind not in 'iuf':
-        raise ScoreFusionError(f'{path}: scores must be numbers, one row a video and one column a '
-                               f'class ({videos.size}, {classes.size}), got {table.shape}.')
+        raise EvaluationError(f'{path}: scores must be numbers, one row a video and one column a '
+                              f'class ({videos.size}, {classes.size}), got {table.shape}.')
     _check_classes(path, set(classes.tolist()), class_names)
     missing = sorted(set(class_names) - set(classes.tolist()))
     if missing:
-        raise ScoreFusionError(f'{path} has no scores of the classes {", ".join(missing[:5])}.')
+        raise EvaluationError(f'{path} has no scores of the classes {", ".join(missing[:5])}.')
     columns = [classes.tolist().index(name) for name in class_names]
     return dict(zip(videos.tolist(), table[:, columns].astype(np.float64)))
 
@@ -154,7 +150,7 @@ def _is_scores(row: Any) -> bool:
 def _check_classes(path: str | Path, found: set[str], class_names: Sequence[str]) -> None:
     unknown = sorted(found - set(class_names))
     if unknown:
-        raise ScoreFusionError(
+        raise EvaluationError(
             f'{path} has scores of {len(unknown)} classes that the data set does not know: '
             f'{", ".join(unknown[:5])}. It has {", ".join(class_names[:5])} and so on; rename '
             'those of the file.')

@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationResult, evaluate_detections
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions, threshold_name
-from sbp_tad.evaluation.post_processing import PostProcessing, merge_videos
+from sbp_tad.evaluation.merged_videos import merge_videos
+from sbp_tad.evaluation.options import EvaluationOptions, threshold_name
 from sbp_tad.evaluation.raw_predictions import RawPredictions
 from sbp_tad.evaluation.score_fusion import ScoreFusion
+from sbp_tad.segments.merging import PostProcessing
 
 
 @dataclass(frozen=True, eq=False)

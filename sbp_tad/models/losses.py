@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sbp_tad.models.global_batch import average_over_batch, count_in_batch
-from sbp_tad.models.points import overlap_and_union
+from sbp_tad.models.layers.global_batch import average_over_batch, count_in_batch
+from sbp_tad.models.task_modules.prior_generators import overlap_and_union
 from sbp_tad.registry import MODELS
 
 

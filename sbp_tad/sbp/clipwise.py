@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from sbp_tad.sbp.config import GRADIENT_SAMPLER, SBPConfig, SBPError
 from sbp_tad.sbp.deferred import ChooseClips, encode_deferred
 from sbp_tad.sbp.functions import scale_gradient
+from sbp_tad.sbp.nested_tensors import Encoder, Features, encode_in_chunks, map_tensors
 from sbp_tad.sbp.sampling import draw_by_gradient, draw_kept_clips, keep_count
-from sbp_tad.sbp.trees import Encoder, Features, encode_in_chunks, map_tensors
 
 
 def encode_clips(encoder: Encoder, clips: Tensor, kept: Tensor, *, clips_at_once: int = 16,

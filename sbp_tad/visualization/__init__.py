@@ -1,4 +1,6 @@
 """Pictures of what was annotated and detected."""
-from .timeline import ScoredSegments, TimelineError, draw_timeline
+from sbp_tad.visualization.errors import VisualizationError
 
-__all__ = ['ScoredSegments', 'TimelineError', 'draw_timeline']
+from .timeline import ScoredSegments, draw_timeline
+
+__all__ = ['ScoredSegments', 'VisualizationError', 'draw_timeline']

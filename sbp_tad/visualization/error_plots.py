@@ -11,19 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sbp_tad.errors import UserError
 from sbp_tad.evaluation.error_analysis import ErrorAnalysis, Values
 from sbp_tad.evaluation.error_kinds import ERROR_KINDS, KINDS
+from sbp_tad.visualization.errors import VisualizationError
 
 from .timeline import FAINT_INK, GRID, INK, OTHER_COLOUR, PALETTE
 
 BLUE, RED, GREEN, YELLOW, CYAN, PURPLE = PALETTE[:6]
 KIND_COLOURS = dict(zip(KINDS, (GREEN, CYAN, PURPLE, BLUE, YELLOW, OTHER_COLOUR)))
 CHARACTERISTIC_COLOURS = (BLUE, PURPLE, GREEN)
-
-
-class PlotError(UserError, OSError):
-    """A picture cannot be written."""
 
 
 def write_error_plots(folder: str | Path, analysis: ErrorAnalysis) -> list[Path]:
@@ -37,7 +33,7 @@ def write_error_plots(folder: str | Path, analysis: ErrorAnalysis) -> list[Path]
         The files.
 
     Raises:
-        PlotError: the folder or a file cannot be written.
+        VisualizationError: the folder or a file cannot be written.
     """
     figures = {'false_positives': draw_false_positives(analysis),
                'sensitivity': draw_sensitivity(analysis),
@@ -48,7 +44,8 @@ def write_error_plots(folder: str | Path, analysis: ErrorAnalysis) -> list[Path]
         for path, figure in zip(paths, figures.values()):
             FigureCanvasAgg(figure).print_png(str(path))
     except OSError as error:
-        raise PlotError(f'Cannot write the plots to {folder}: {error.strerror}.') from error
+        raise VisualizationError(
+            f'Cannot write the plots to {folder}: {error.strerror}.') from error
     return paths
 
 

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.visualization.errors import VisualizationError
 from sbp_tad.visualization.timeline import (CHARACTER_INCHES, INK, LANE_INCHES, RIGHT_INCHES,
-                                            WIDTH_INCHES, TimelineError, _draw_ground_truth,
-                                            _draw_thumbnails, _palette, _Sheet, assign_lanes, shade)
+                                            WIDTH_INCHES, _draw_ground_truth, _draw_thumbnails,
+                                            _palette, _Sheet, assign_lanes, shade)
 
 ROW_INCHES = 0.55
 LEAST_PEAK = 0.2
@@ -34,12 +35,12 @@ def draw_scores(path: str | Path, title: str, times_seconds: np.ndarray, scores:
         thumbnails: see :func:`draw_timeline`.
 
     Raises:
-        TimelineError: the parts do not fit together.
+        VisualizationError: the parts do not fit together.
     """
     duration = ground_truth.duration_seconds
     if not duration or len(times_seconds) < 2 \
             or scores.shape != (len(times_seconds), len(class_names)):
-        raise TimelineError(
+        raise VisualizationError(
             'Scores: expected a duration, at least two moments and a score of each for '
             f'{len(class_names)} classes, got {duration} s, {len(times_seconds)} moments and '
             f'scores {scores.shape}.')

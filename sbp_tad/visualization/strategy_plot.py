@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import IdentityTransform
 
-from sbp_tad.errors import UserError
+from sbp_tad.visualization.errors import VisualizationError
 from sbp_tad.visualization.label_placement import place_labels
 from sbp_tad.visualization.timeline import FAINT_INK, GRID, INK, PALETTE
 
@@ -21,10 +21,6 @@ DPI = 150
 # Points of 1/72 inch: the diameter of a bubble that takes as long as full backpropagation.
 UNIT_DIAMETER = 17.0
 LABEL_SIZE = 8.5
-
-
-class StrategyPlotError(UserError, ValueError):
-    """A comparison that cannot be drawn."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +47,10 @@ def draw_strategies(path: str | Path, points: Sequence[StrategyPoint]) -> None:
     """Write a PNG.
 
     Raises:
-        StrategyPlotError: no point, or a file that cannot be written.
+        VisualizationError: no point, or a file that cannot be written.
     """
     if not points:
-        raise StrategyPlotError('there is no strategy to draw; train at least one.')
+        raise VisualizationError('there is no strategy to draw; train at least one.')
     figure = Figure(figsize=(9.5, 6), dpi=DPI, facecolor='white')
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -70,7 +66,7 @@ def draw_strategies(path: str | Path, points: Sequence[StrategyPoint]) -> None:
     try:
         canvas.print_png(str(path))
     except OSError as error:
-        raise StrategyPlotError(f'Cannot write the plot to {path}: {error.strerror}.') from error
+        raise VisualizationError(f'Cannot write the plot to {path}: {error.strerror}.') from error
 
 
 def _diameter(point: StrategyPoint) -> float:

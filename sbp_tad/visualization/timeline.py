@@ -18,7 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from sbp_tad.annotations import VideoAnnotation
-from sbp_tad.errors import UserError
+from sbp_tad.visualization.errors import VisualizationError
 
 # Paul Tol's "bright" and "muted" qualitative schemes, told apart with any
 # colour vision (https://personal.sron.nl/~pault/); they come round after these
@@ -34,10 +34,6 @@ MAX_PANEL_INCHES = 8.0  # more lanes than fit get thinner
 CHARACTER_INCHES = 0.085  # of a class name in the margin
 
 
-class TimelineError(UserError, ValueError):
-    """A timeline cannot be drawn from what was given."""
-
-
 @dataclass(frozen=True, eq=False)
 class ScoredSegments:
     """What was detected in one video.
@@ -48,7 +44,7 @@ class ScoredSegments:
         scores: (N,) in [0, 1].
 
     Raises:
-        TimelineError: the three differ in length or a number is not finite.
+        VisualizationError: the three differ in length or a number is not finite.
     """
 
     segments_seconds: np.ndarray
@@ -59,12 +55,12 @@ class ScoredSegments:
         segments = np.asarray(self.segments_seconds, dtype=float).reshape(-1, 2)
         scores = np.asarray(self.scores, dtype=float).reshape(-1)
         if not len(segments) == len(self.labels) == len(scores):
-            raise TimelineError('Timeline: expected one label and one score a segment, got '
-                                f'{len(segments)} segments, {len(self.labels)} labels and '
-                                f'{len(scores)} scores.')
+            raise VisualizationError('Timeline: expected one label and one score a segment, got '
+                                     f'{len(segments)} segments, {len(self.labels)} labels and '
+                                     f'{len(scores)} scores.')
         if not (np.isfinite(segments).all() and np.isfinite(scores).all()):
-            raise TimelineError('Timeline: segments and scores must be finite numbers; '
-                                'a NaN comes from a model that has diverged.')
+            raise VisualizationError('Timeline: segments and scores must be finite numbers; '
+                                     'a NaN comes from a model that has diverged.')
         object.__setattr__(self, 'segments_seconds', segments)
         object.__setattr__(self, 'scores', scores)
 
@@ -99,7 +95,7 @@ def draw_timeline(path: str | Path, title: str, duration_seconds: float,
             middle of the i-th of ``len(thumbnails)`` equal parts of the video.
 
     Raises:
-        TimelineError: the duration is not a positive number of seconds.
+        VisualizationError: the duration is not a positive number of seconds.
     """
     _compose(title, duration_seconds, ground_truth, predictions, class_names, score_threshold,
              thumbnails).save(path)
@@ -118,8 +114,8 @@ def _compose(title: str, duration_seconds: float, ground_truth: VideoAnnotation 
              predictions: ScoredSegments, class_names: Sequence[str], score_threshold: float,
              thumbnails: Sequence[np.ndarray]) -> _Sheet:
     if not 0 < duration_seconds < float('inf'):
-        raise TimelineError('Timeline: expected a positive duration in seconds, '
-                            f'got {duration_seconds}.')
+        raise VisualizationError('Timeline: expected a positive duration in seconds, '
+                                 f'got {duration_seconds}.')
     shown = predictions.best_first(score_threshold)
     is_annotated = ground_truth is not None
     if ground_truth is None:

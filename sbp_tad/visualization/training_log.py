@@ -8,14 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sbp_tad.errors import UserError
+from sbp_tad.visualization.errors import VisualizationError
 
 Row = dict[str, Any]
 Curve = tuple[np.ndarray, np.ndarray]  # iterations (N,) and values (N,)
-
-
-class TrainingLogError(UserError, ValueError):
-    """A log of training that is not there or cannot be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,20 +32,20 @@ def read_training_log(source: str | Path) -> TrainingLog:
     """Read a work dir, with the runs that resumed there, or one JSON of a run.
 
     Raises:
-        TrainingLogError: there is no log, or no line of training in it.
+        VisualizationError: there is no log, or no line of training in it.
     """
     source = Path(source)
     files = sorted(source.glob('*/vis_data/scalars.json')) if source.is_dir() else [source]
     if not files:
-        raise TrainingLogError(f'{source} holds no */vis_data/scalars.json; give the work dir of '
-                               'a training with a LocalVisBackend, or its JSON.')
+        raise VisualizationError(f'{source} holds no */vis_data/scalars.json; give the work dir of '
+                                 'a training with a LocalVisBackend, or its JSON.')
     rows: list[Row] = []
     for file in files:
         rows = _continue(rows, _read_rows(file))
     curves = _curves(rows)
     if not curves:
-        raise TrainingLogError(f'{source} has no line of training (with "iter"); a test writes a '
-                               'log too, give that of the training.')
+        raise VisualizationError(f'{source} has no line of training (with "iter"); a test writes a '
+                                 'log too, give that of the training.')
     name = source.name if source.is_dir() else next(
         (part.name for part in source.absolute().parents
          if part.name != 'vis_data' and not part.name.replace('_', '').isdigit()), source.stem)
@@ -61,11 +57,11 @@ def _read_rows(path: Path) -> list[Row]:
         lines = path.read_text(encoding='utf8').splitlines()
         rows = [json.loads(line) for line in lines if line.strip()]
     except OSError as error:
-        raise TrainingLogError(f'Cannot read the log {path}: {error.strerror}.') from error
+        raise VisualizationError(f'Cannot read the log {path}: {error.strerror}.') from error
     except ValueError as error:
-        raise TrainingLogError(f'{path} is not a log of JSON lines: {error}.') from error
+        raise VisualizationError(f'{path} is not a log of JSON lines: {error}.') from error
     if not all(isinstance(row, dict) for row in rows):
-        raise TrainingLogError(f'{path} is not a log of JSON lines: expected an object a line.')
+        raise VisualizationError(f'{path} is not a log of JSON lines: expected an object a line.')
     return rows
 
 

@@ -11,8 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from sbp_tad.visualization.errors import VisualizationError
 from sbp_tad.visualization.timeline import FAINT_INK, GRID, INK, PALETTE
-from sbp_tad.visualization.training_log import TrainingLog, TrainingLogError
+from sbp_tad.visualization.training_log import TrainingLog
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ def draw_training(path: str | Path, logs: Sequence[TrainingLog]) -> None:
     thresholds are drawn where there is one run.
 
     Raises:
-        TrainingLogError: no scalar that is drawn, or a file that cannot be written.
+        VisualizationError: no scalar that is drawn, or a file that cannot be written.
     """
     panels = [panel for panel in PANELS if any(_names(panel, log, True) for log in logs)]
     if not panels:
-        raise TrainingLogError('the logs hold none of '
-                               f'{", ".join(name for panel in PANELS for name in panel.scalars)}.')
+        known = ', '.join(name for panel in PANELS for name in panel.scalars)
+        raise VisualizationError(f'the logs hold none of {known}.')
     rows = math.ceil(len(panels) / 2)
     figure = Figure(figsize=(11, 2.6 * rows + 0.9), dpi=150, facecolor='white',
                     layout='constrained')
@@ -73,7 +74,7 @@ def draw_training(path: str | Path, logs: Sequence[TrainingLog]) -> None:
     try:
         FigureCanvasAgg(figure).print_png(str(path))
     except OSError as error:
-        raise TrainingLogError(f'Cannot write the plot to {path}: {error.strerror}.') from error
+        raise VisualizationError(f'Cannot write the plot to {path}: {error.strerror}.') from error
 
 
 def _names(panel: Panel, log: TrainingLog, is_alone: bool) -> list[str]:

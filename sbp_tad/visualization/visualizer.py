@@ -11,7 +11,8 @@ from mmengine.visualization import Visualizer
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.registry import VISUALIZERS
 from sbp_tad.structures import TADDataSample
-from sbp_tad.visualization.timeline import ScoredSegments, TimelineError, timeline_image
+from sbp_tad.visualization.errors import VisualizationError
+from sbp_tad.visualization.timeline import ScoredSegments, timeline_image
 
 
 @VISUALIZERS.register_module()
@@ -45,14 +46,14 @@ class TimelineVisualizer(Visualizer):
             out_file: write it here as well (PNG).
 
         Raises:
-            TimelineError: no class names, or no duration.
+            VisualizationError: no class names, or no duration.
         """
         classes = (self.dataset_meta or {}).get('classes')
         if classes is None:
-            raise TimelineError("TimelineVisualizer needs dataset_meta = dict(classes=...); a "
-                                'training loop sets it.')
+            raise VisualizationError("TimelineVisualizer needs dataset_meta = dict(classes=...); a "
+                                     'training loop sets it.')
         if duration_seconds is None and data_sample.get('window') is None:
-            raise TimelineError(f'{name}: give duration_seconds, as the sample has no window.')
+            raise VisualizationError(f'{name}: give duration_seconds, as the sample has no window.')
         end = data_sample.window.valid_end_seconds if duration_seconds is None \
             else duration_seconds
         truth = _annotation(data_sample, classes) \

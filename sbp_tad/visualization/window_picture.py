@@ -10,9 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sbp_tad.structures import TADDataSample, Window
+from sbp_tad.visualization.errors import VisualizationError
 from sbp_tad.visualization.timeline import (CHARACTER_INCHES, FAINT_INK, GRID, INK, LANE_INCHES,
-                                            OTHER_COLOUR, PALETTE, WIDTH_INCHES, TimelineError,
-                                            assign_lanes, shade)
+                                            OTHER_COLOUR, PALETTE, WIDTH_INCHES, assign_lanes,
+                                            shade)
 
 MARGIN_INCHES = 0.3
 HEAD_INCHES, GAP_INCHES, FOOT_INCHES = 0.55, 0.1, 0.55
@@ -33,11 +34,11 @@ def draw_window(path: str | Path, inputs: np.ndarray, sample: TADDataSample,
         num_frames: frames shown, the middles of as many equal parts.
 
     Raises:
-        TimelineError: inputs that are neither frames nor features.
+        VisualizationError: inputs that are neither frames nor features.
     """
     if not (inputs.ndim == 4 and len(inputs) == 3) and inputs.ndim != 2:
-        raise TimelineError('a window has frames (3, T, H, W) or features (C, T), got '
-                            f'{inputs.shape}.')
+        raise VisualizationError('a window has frames (3, T, H, W) or features (C, T), got '
+                                 f'{inputs.shape}.')
     window: Window = sample.window
     found = sample.get('gt_instances')
     segments = np.empty((0, 2)) if found is None else np.asarray(found.segments_seconds)

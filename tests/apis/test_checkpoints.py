@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sbp_tad.apis.checkpoints import CheckpointError, load_weights, read_checkpoint
-from sbp_tad.apis.launch import ConfigError
+from sbp_tad.errors import ConfigError
 
 
 class Surprise:

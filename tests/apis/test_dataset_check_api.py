@@ -11,9 +11,10 @@ from mmengine.dataset import pseudo_collate
 from sbp_tad.apis.dataset_check import (add_advice, add_current_share, add_memory, check_datasets,
                                         declare_config, declare_json, frame_size, probe_model)
 from sbp_tad.apis.dataset_report import report_to_json, verdict
-from sbp_tad.apis.launch import ConfigError, load_config
-from sbp_tad.datasets.window_advice import BackboneShape
-from sbp_tad.models.saved_memory import meter_saved_memory
+from sbp_tad.apis.launch import load_config
+from sbp_tad.datasets.checks.window_advice import BackboneShape
+from sbp_tad.errors import ConfigError
+from sbp_tad.planning.saved_memory import meter_saved_memory
 from sbp_tad.registry import DATASETS
 
 ROOT = Path(__file__).parents[2]

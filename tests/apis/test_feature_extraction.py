@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sbp_tad.apis import launch
 from sbp_tad.apis.checkpoints import CheckpointError
 from sbp_tad.apis.clip_plan import ClipPlan, make_plan
-from sbp_tad.apis.feature_extraction import (ExtractionError, ExtractionOptions, build_model,
-                                             extract_features)
-from sbp_tad.datasets.feature_files import open_features, read_sidecar
+from sbp_tad.apis.errors import InferenceError
+from sbp_tad.apis.feature_extraction import ExtractionOptions, build_model, extract_features
+from sbp_tad.datasets.readers.feature_files import open_features, read_sidecar
 from sbp_tad.datasets.windows import WindowSize
 from sbp_tad.registry import DATASETS, MODELS
 
@@ -139,11 +139,11 @@ def test_features_of_something_else_are_never_mixed(config, checkpoint, toy):
                          (dict(options=ExtractionOptions(out, clip_stride=2)), 'settings_sha256'),
                          (dict(options=ExtractionOptions(out, 'pt')), 'format')):
         arguments = dict(checkpoint=checkpoint, options=ExtractionOptions(out))
-        with pytest.raises(ExtractionError, match=rf'features of another {kind} lie there .config '
-                                                  'actionformer_r3d10_sbp-r4_toy'):
+        with pytest.raises(InferenceError, match=rf'features of another {kind} lie there .config '
+                           'actionformer_r3d10_sbp-r4_toy'):
             extract_features(config, **{**arguments, **change})
     (out / 'b.json').unlink()
-    with pytest.raises(ExtractionError, match='b.npy exists without its JSON'):
+    with pytest.raises(InferenceError, match='b.npy exists without its JSON'):
         extract_features(config, checkpoint, ExtractionOptions(out))
 
 
@@ -184,18 +184,18 @@ def test_what_cannot_be_extracted(config, checkpoint, toy):
                                               r'first is backbone\.\S*conv1'):
         extract_features(config, str(toy / 'part.pth'), options)
     features = launch.load_config('configs/toy/actionformer_r3d10-features_toy.py')
-    with pytest.raises(ExtractionError, match='from the videos or frames of a Temporal'):
+    with pytest.raises(InferenceError, match='from the videos or frames of a Temporal'):
         shutil.copytree(toy / 'videos', toy / 'features')
         features.test_dataloader.dataset.data_root = str(toy)
         extract_features(features, checkpoint, options)
     config.model.backbone = None
-    with pytest.raises(ExtractionError, match='need a TemporalDetector with a backbone, .*None'):
+    with pytest.raises(InferenceError, match='need a TemporalDetector with a backbone, .*None'):
         extract_features(config, checkpoint, options)
 
 
 def test_a_backbone_that_gives_no_features(config, checkpoint, toy, monkeypatch):
     monkeypatch.setattr('sbp_tad.models.SBPBackbone.forward', lambda self, clips: clips)
-    with pytest.raises(ExtractionError, match='must return features .B, C, T.; wrap it in'):
+    with pytest.raises(InferenceError, match='must return features .B, C, T.; wrap it in'):
         extract_features(config, checkpoint, ExtractionOptions(toy / 'out'))
 
 
@@ -204,7 +204,7 @@ def test_a_backbone_that_gives_no_features(config, checkpoint, toy, monkeypatch)
     (dict(clip_stride=0), 'clip_stride must be at least 1'),
     (dict(clips_at_once=0), 'clips_at_once must be at least 1')])
 def test_options_that_cannot_work(options, message):
-    with pytest.raises(ExtractionError, match=message):
+    with pytest.raises(InferenceError, match=message):
         ExtractionOptions(Path('out'), **options)
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from sbp_tad.annotations import AnnotationError, VideoAnnotation, read_annotations
 from sbp_tad.apis.thumos14_preparation import check_videos, convert_videos, make_annotation
-from sbp_tad.datasets.ffmpeg import Conversion, FFmpegError
-from sbp_tad.datasets.findings import DatasetCheckError
+from sbp_tad.datasets.errors import DatasetError
+from sbp_tad.datasets.ffmpeg import Conversion
 
 
 def video(name, duration=4.0, fps=10.0):
@@ -45,7 +45,7 @@ def test_files_of_another_rate_are_fine_when_they_were_converted_to_it(folder):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(DatasetCheckError, match='no such folder of videos'):
+    with pytest.raises(DatasetError, match='no such folder of videos'):
         check_videos({'a': video('a')}, tmp_path / 'none')
 
 
@@ -56,7 +56,7 @@ def test_conversion_takes_what_is_there_and_names_what_fails(folder, tmp_path, m
     def convert(source, target, conversion):
         calls.append((source.name, target.name))
         if source.stem == 'broken':
-            raise FFmpegError('cannot be read')
+            raise DatasetError('cannot be read')
         return True
 
     videos = {name: video(name) for name in ('good', 'broken', 'missing')}

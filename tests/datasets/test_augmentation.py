@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from sbp_tad.datasets.augmentation import RandomRotation
+from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.transforms import build_pipeline
-from sbp_tad.datasets.windows import WindowError
 
 
 def frames(number=3):
@@ -48,7 +48,7 @@ def test_half_of_the_windows_turn():
 
 @pytest.mark.parametrize('options', [dict(max_degrees=-1), dict(probability=1.5)])
 def test_settings_that_cannot_work_are_refused(options):
-    with pytest.raises(WindowError, match=r'max_degrees >= 0 and a probability in \[0, 1\], got'):
+    with pytest.raises(DatasetError, match=r'max_degrees >= 0 and a probability in \[0, 1\], got'):
         RandomRotation(**options)
 
 

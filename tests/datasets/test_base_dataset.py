@@ -14,9 +14,8 @@ from mmengine.dataset.dataset_wrapper import ClassBalancedDataset, ConcatDataset
 from torch.utils.data import DataLoader
 
 from sbp_tad.annotations import AnnotationError
-from sbp_tad.datasets import (DatasetError, TemporalDetectionDataset, ToyDataset, VideoReadError,
-                              probe_video)
-from sbp_tad.datasets.windows import WindowError
+from sbp_tad.datasets import TemporalDetectionDataset, ToyDataset, probe_video
+from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.errors import UserError
 from sbp_tad.registry import DATASETS
 
@@ -116,8 +115,8 @@ def test_missing_timing_is_read_from_the_file(make):
     (dict(on_bad_video='ignore'), DatasetError, "'raise' or 'skip', got 'ignore'"),
     (dict(excluded_videos=['a']), DatasetError, 'nothing is left of the subsets'),
     (dict(metainfo=dict(classes=['throw'])), AnnotationError, "unknown label 'jump'"),
-    (dict(stride_frames=None), WindowError, 'exactly one of stride_frames and target_fps'),
-    (dict(overlap=1), WindowError, 'overlap must lie in'),
+    (dict(stride_frames=None), DatasetError, 'exactly one of stride_frames and target_fps'),
+    (dict(overlap=1), DatasetError, 'overlap must lie in'),
 ])
 def test_declarations_that_cannot_work(make, arguments, error, message):
     with pytest.raises(error, match=message) as caught:

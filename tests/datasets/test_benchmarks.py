@@ -4,10 +4,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sbp_tad.datasets import (THUMOS14_CLASSES, ActivityNetDataset, DatasetError, Ego4DMQDataset,
+from sbp_tad.datasets import (THUMOS14_CLASSES, ActivityNetDataset, Ego4DMQDataset,
                               EpicKitchens100NounDataset, EpicKitchens100VerbDataset,
                               FineActionDataset, HACSDataset, MultiTHUMOSDataset, THUMOS14Dataset)
 from sbp_tad.datasets.class_names import read_class_names
+from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.registry import DATASETS
 
 ACTIVITYNET, EGOCENTRIC = (0.5, 0.95, 10), (0.1, 0.5, 5)  # first, last and number of thresholds

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sbp_tad.datasets.ffmpeg import (Conversion, FFmpegError, convert_all, extract_frames,
-                                     find_ffmpeg, reencode)
-from sbp_tad.datasets.video_header import probe_video
+from sbp_tad.datasets.errors import DatasetError
+from sbp_tad.datasets.ffmpeg import Conversion, convert_all, extract_frames, find_ffmpeg, reencode
+from sbp_tad.datasets.readers.video_header import probe_video
 
 # Writes its arguments beside itself and then what ffmpeg would; fails on a source `bad`.
 SCRIPT = '''#!{python}
@@ -48,9 +48,9 @@ def option(call: list[str], name: str) -> str:
 
 def test_without_ffmpeg(tmp_path, monkeypatch):
     monkeypatch.setenv('PATH', str(tmp_path))
-    with pytest.raises(FFmpegError, match='not on the PATH.*apt install ffmpeg'):
+    with pytest.raises(DatasetError, match='not on the PATH.*apt install ffmpeg'):
         find_ffmpeg()
-    with pytest.raises(FFmpegError, match='not on the PATH'):
+    with pytest.raises(DatasetError, match='not on the PATH'):
         convert_all(reencode, {}, Conversion())
 
 
@@ -78,7 +78,7 @@ def test_frames_land_in_a_folder(tmp_path, fake_ffmpeg):
 def test_a_failure_leaves_nothing_and_is_tried_again(tmp_path, fake_ffmpeg, convert, target):
     target = tmp_path / 'out' / target
     for _ in range(2):
-        with pytest.raises(FFmpegError, match=r'bad.mp4: ffmpeg fails with status 69 \(moov atom'):
+        with pytest.raises(DatasetError, match=r'bad.mp4: ffmpeg fails with status 69 \(moov atom'):
             convert(tmp_path / 'bad.mp4', target, Conversion())
         assert os.listdir(target.parent) == []
     assert len(fake_ffmpeg()) == 2
@@ -104,7 +104,7 @@ def test_one_failure_does_not_stop_the_others(tmp_path, fake_ffmpeg, jobs):
 
 @pytest.mark.parametrize('name', ['fps', 'short_side', 'key_frame_every', 'jpeg_quality'])
 def test_values_that_cannot_be(name):
-    with pytest.raises(FFmpegError, match=f'{name} must be above 0, got -1'):
+    with pytest.raises(DatasetError, match=f'{name} must be above 0, got -1'):
         Conversion(**{name: -1})
 
 
@@ -117,5 +117,5 @@ def test_the_real_ffmpeg(tmp_path, small_video: Path, fps, short_side, num_frame
     assert (header.num_frames, header.fps) == (num_frames, fps or 10)
     assert extract_frames(small_video, tmp_path / 'frames', conversion)
     assert len(os.listdir(tmp_path / 'frames')) == num_frames
-    with pytest.raises(FFmpegError, match='no.mp4: ffmpeg fails with status .*No such file'):
+    with pytest.raises(DatasetError, match='no.mp4: ffmpeg fails with status .*No such file'):
         reencode(tmp_path / 'no.mp4', tmp_path / 'out.mp4', conversion)

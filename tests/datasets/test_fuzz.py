@@ -17,8 +17,9 @@ from conftest import frame_numbers, gray_level
 
 from sbp_tad.annotations import (AnnotationError, check_annotation, read_annotations,
                                  scan_annotations)
-from sbp_tad.datasets.video_decoding import read_frames
-from sbp_tad.datasets.video_header import VideoReadError, probe_video
+from sbp_tad.datasets.errors import VideoReadError
+from sbp_tad.datasets.readers.video_decoding import read_frames
+from sbp_tad.datasets.readers.video_header import probe_video
 
 NUM_CASES = int(os.environ.get('FUZZ_CASES', 500))
 SEED = int(os.environ.get('FUZZ_SEED', 0))

@@ -18,11 +18,10 @@ from hypothesis import strategies as st
 from mmengine.config import Config
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.datasets import (THUMOS14_CLASSES, DatasetError, OnlineDetectionDataset,
-                              PackOnlineInputs, SampleOnlineWindow, THUMOS14OnlineDataset,
-                              VideoReadError)
+from sbp_tad.datasets import (THUMOS14_CLASSES, OnlineDetectionDataset, PackOnlineInputs,
+                              SampleOnlineWindow, THUMOS14OnlineDataset)
+from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.online import during, frame_targets, memory_steps
-from sbp_tad.datasets.transforms import PackError
 from sbp_tad.datasets.windows import WindowSize, sliding_windows
 from sbp_tad.registry import DATASETS
 from sbp_tad.structures import OnlineDataSample, Window
@@ -240,7 +239,8 @@ def test_declarations_that_cannot_work(make, arguments, message):
 def test_packing_asks_for_memory_and_window():
     results = dict(window=Window('v', 0, 4, 1, 10.0, 4), imgs=np.zeros((1, 3, 5, 2, 2), np.uint8),
                    memory_mask=np.ones(2, dtype=bool))
-    with pytest.raises(PackError, match=r'expects frames \(1, C, 6, H, W\), got \(1, 3, 5, 2, 2\)'):
+    message = r'expects frames \(1, C, 6, H, W\), got \(1, 3, 5, 2, 2\)'
+    with pytest.raises(DatasetError, match=message):
         PackOnlineInputs()(results)
     results['imgs'] = np.zeros((1, 3, 6, 2, 2), np.uint8)
     packed = PackOnlineInputs()(results)  # a video without annotation has no targets

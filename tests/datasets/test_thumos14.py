@@ -4,8 +4,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sbp_tad.datasets import (THUMOS14_CLASSES, THUMOS14_EXCLUDED_VIDEOS, DatasetError,
-                              THUMOS14Dataset)
+from sbp_tad.datasets import THUMOS14_CLASSES, THUMOS14_EXCLUDED_VIDEOS, THUMOS14Dataset
+from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.registry import DATASETS
 
 FULL = 'thumos14/thumos14_official_with_ambiguous.json'

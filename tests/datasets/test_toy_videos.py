@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.datasets.toy_videos import CLASS_NAMES, ToyDatasetError, ToyFolderError, ToySettings
+from sbp_tad.datasets.errors import DatasetError
+from sbp_tad.datasets.toy_videos import CLASS_NAMES, ToySettings
 from sbp_tad.datasets.toy_videos import build as build_module
 from sbp_tad.datasets.toy_videos import build_toy_dataset
 from sbp_tad.datasets.toy_videos.build import is_complete, write_video
@@ -403,16 +404,16 @@ def test_files_of_others_in_the_folder_are_kept(tmp_path):
     ({'trimmed': True, 'min_seconds': 3, 'max_seconds': 2}, r'trimmed clips.* got 3 and 2'),
 ])
 def test_bad_setting_is_a_sentence(change, message):
-    with pytest.raises(ToyDatasetError, match=message):
+    with pytest.raises(DatasetError, match=message):
         replace(TINY, **change)
 
 
 def test_bad_workers_is_a_sentence(tmp_path):
-    with pytest.raises(ToyDatasetError, match='workers must be 1 or more, got 0'):
+    with pytest.raises(DatasetError, match='workers must be 1 or more, got 0'):
         build_toy_dataset(tmp_path, TINY, workers=0)
 
 
 def test_folder_that_cannot_be_written_is_a_sentence(tmp_path):
     (tmp_path / 'file').write_text('in the way')
-    with pytest.raises(ToyFolderError, match='Cannot write the toy dataset to .*file'):
+    with pytest.raises(DatasetError, match='Cannot write the toy dataset to .*file'):
         build_toy_dataset(tmp_path / 'file', TINY)

@@ -8,11 +8,11 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 
 from sbp_tad.annotations import VideoAnnotation
-from sbp_tad.datasets import (PackTADInputs, SampleWindow, VideoReadError, build_pipeline,
-                              pack_failure)
-from sbp_tad.datasets.transforms import PackError, decodable_frames
-from sbp_tad.datasets.video_header import VideoHeader
-from sbp_tad.datasets.windows import WindowError, WindowSize
+from sbp_tad.datasets import PackTADInputs, SampleWindow, build_pipeline, pack_failure
+from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.readers.video_header import VideoHeader
+from sbp_tad.datasets.transforms import decodable_frames
+from sbp_tad.datasets.windows import WindowSize
 from sbp_tad.registry import TRANSFORMS
 from sbp_tad.structures import Window
 
@@ -129,7 +129,7 @@ def test_decodable_frames(claimed, avg_fps, header, expected):
 
 @pytest.mark.parametrize('shares', [(0.5, 0.75), (0.5, 0.0), (1.1, 0.5)])
 def test_shares_are_checked(shares):
-    with pytest.raises(WindowError, match='0 < min_keep_share <= min_action_share <= 1, got'):
+    with pytest.raises(DatasetError, match='0 < min_keep_share <= min_action_share <= 1, got'):
         SampleWindow(*shares)
 
 
@@ -184,7 +184,7 @@ def test_registered_names():
 @pytest.mark.parametrize('shape', [(2, 3, 8, 4, 4), (3, 9, 4, 4), (8, 3, 4)])
 def test_pack_says_what_it_expects(shape):
     window = Window('v', 0, 8, 2, 10.0, 8)
-    with pytest.raises(PackError, match=r"expects frames \(1, C, 8, H, W\), got .*FormatShape"):
+    with pytest.raises(DatasetError, match=r"expects frames \(1, C, 8, H, W\), got .*FormatShape"):
         PackTADInputs()(dict(window=window, imgs=np.zeros(shape, dtype=np.uint8)))
 
 

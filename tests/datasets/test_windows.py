@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbp_tad.datasets.windows import (WindowError, WindowSize, clip_segments, draw_window_start,
-                                      frame_indices, inside_share, num_valid_frames,
-                                      sliding_window_starts, trim_window)
+from sbp_tad.datasets.errors import DatasetError
+from sbp_tad.datasets.windows import (WindowSize, clip_segments, draw_window_start, frame_indices,
+                                      inside_share, num_valid_frames, sliding_window_starts,
+                                      trim_window)
 from sbp_tad.structures import Window
 
 quick = settings(deadline=None, max_examples=80)
@@ -40,7 +41,7 @@ def test_sliding_windows_by_hand(video_frames, overlap, expected):
 
 @pytest.mark.parametrize('overlap', [-0.1, 1.0, 25, math.nan])
 def test_overlap_outside_its_range_is_refused(overlap):
-    with pytest.raises(WindowError, match=r'overlap must lie in \[0, 1\), got'):
+    with pytest.raises(DatasetError, match=r'overlap must lie in \[0, 1\), got'):
         sliding_window_starts(10, 5, overlap)
 
 
@@ -53,7 +54,7 @@ def test_overlap_outside_its_range_is_refused(overlap):
     (dict(num_frames=8.5, target_fps=4), 'num_frames must be a whole number, got 8.5'),
 ])
 def test_window_size_validates_itself(arguments, message):
-    with pytest.raises(WindowError, match=message):
+    with pytest.raises(DatasetError, match=message):
         WindowSize(**arguments)
 
 

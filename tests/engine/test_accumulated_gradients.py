@@ -8,7 +8,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
-from sbp_tad.datasets.resumable_sampler import ResumeError
+from sbp_tad.datasets.errors import ResumeError
 from sbp_tad.engine import ExactResumeHook, accumulated_gradients
 from sbp_tad.engine.accumulated_gradients import GRADIENTS, add_gradients, restore_gradients
 

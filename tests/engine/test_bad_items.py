@@ -6,8 +6,9 @@ import pytest
 
 from sbp_tad.apis import launch
 from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
-from sbp_tad.engine.bad_items import BadItemsOptionError, TooManyBadItemsError, read_notes
-from sbp_tad.evaluation.metrics import UnreadableVideoError
+from sbp_tad.engine.bad_items import read_notes
+from sbp_tad.engine.errors import HookError, TrainingError
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.registry import HOOKS
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,7 @@ def test_skipped_videos_of_workers_are_listed(toy, tmp_path, monkeypatch):
 
 
 def test_too_many_end_the_run_with_the_list(toy, tmp_path, monkeypatch):
-    with pytest.raises(TooManyBadItemsError, match=r'1 of 3 training videos cannot be read, more '
+    with pytest.raises(TrainingError, match=r'1 of 3 training videos cannot be read, more '
                        r'than the share of 0.3 that .*\n.*toy_training_0000.*\nAll are listed in .*'
                        r'bad_items.json. Mend or remove .* default_hooks.bad_items.max_share'):
         runner(toy, tmp_path, monkeypatch, train_only=True, max_share=0.3).train()
@@ -63,7 +64,7 @@ def test_too_many_end_the_run_with_the_list(toy, tmp_path, monkeypatch):
 
 def test_testing_lists_them_too(toy, tmp_path, monkeypatch):
     (tmp_path / 'bad_items.json').write_text('{"train": []}')
-    with pytest.raises(UnreadableVideoError):
+    with pytest.raises(EvaluationError):
         runner(toy, tmp_path, monkeypatch).test()
     found = bad_items(tmp_path)
     assert [item['video_id'] for item in found['test']] == ['toy_test_0000']
@@ -72,7 +73,7 @@ def test_testing_lists_them_too(toy, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('options', [dict(max_share=1.5), dict(max_share=-1), dict(interval=0)])
 def test_options(options):
-    with pytest.raises(BadItemsOptionError, match=r'max_share must be in \[0, 1\] and interval'):
+    with pytest.raises(HookError, match=r'max_share must be in \[0, 1\] and interval'):
         HOOKS.build(dict(type='BadItemsHook', **options))
 
 

@@ -7,7 +7,8 @@ import torch
 from mmengine.structures import InstanceData
 
 from sbp_tad.annotations import VideoAnnotation
-from sbp_tad.engine.detection_visualization import VisualizationHookError, first_videos
+from sbp_tad.engine.detection_visualization import first_videos
+from sbp_tad.engine.errors import HookError
 from sbp_tad.evaluation.metrics import TADMetric
 from sbp_tad.registry import HOOKS, VISUALIZERS
 from sbp_tad.structures import TADDataSample, Window
@@ -84,9 +85,9 @@ def test_videos_are_those_of_the_first_items():
 
 def test_refusals(tmp_path):
     hook = HOOKS.build(dict(type='DetectionVisualizationHook'))
-    with pytest.raises(VisualizationHookError, match="type='TimelineVisualizer', .*got str"):
+    with pytest.raises(HookError, match="type='TimelineVisualizer', .*got str"):
         hook.before_train(SimpleNamespace(visualizer=''))
     hook.before_train(SimpleNamespace(visualizer=VISUALIZERS.build(dict(
         type='TimelineVisualizer', name=str(tmp_path)))))
-    with pytest.raises(VisualizationHookError, match='must be at least 1, got 0 and 1'):
+    with pytest.raises(HookError, match='must be at least 1, got 0 and 1'):
         HOOKS.build(dict(type='DetectionVisualizationHook', num_videos=0))

@@ -9,8 +9,8 @@ from mmengine.runner import Runner
 from processes import run_processes
 from torch import nn
 
-from sbp_tad.engine.finite_numbers import (FiniteNumbersHook, FiniteNumbersOptionError,
-                                           NonfiniteError, sample_names)
+from sbp_tad.engine.errors import HookError, TrainingError
+from sbp_tad.engine.finite_numbers import FiniteNumbersHook, sample_names
 from sbp_tad.registry import HOOKS
 from sbp_tad.structures import TADDataSample, Window
 
@@ -70,7 +70,7 @@ class Spy(Hook):
 def test_a_nan_stops_before_the_weights_change(tmp_path):
     runner = make_runner([1, 2, math.nan, 4], tmp_path)
     seen = Spy(runner)
-    with pytest.raises(NonfiniteError, match=r'Iteration 3 \(epoch 1\): loss_a is nan, loss_b is '
+    with pytest.raises(TrainingError, match=r'Iteration 3 \(epoch 1\): loss_a is nan, loss_b is '
                        r'nan in iteration 3. Samples: video_2 from 1.00 s. Seed 11.\n.*--seed .*'
                        'finite_numbers.action=skip'):
         runner.train()
@@ -78,8 +78,8 @@ def test_a_nan_stops_before_the_weights_change(tmp_path):
 
 
 def test_a_gradient_is_named_where_the_loss_is_finite(tmp_path):
-    with pytest.raises(NonfiniteError, match='Iteration 2 .*: the gradient of linear.weight is not '
-                                             'finite. Samples: video_1 from 0.50 s'):
+    with pytest.raises(TrainingError, match='Iteration 2 .*: the gradient of linear.weight is not '
+                       'finite. Samples: video_1 from 0.50 s'):
         make_runner([1, 7, 3], tmp_path).train()
 
 
@@ -94,13 +94,13 @@ def test_skipping_leaves_the_update_out_and_nothing_else(tmp_path):
 
 def test_it_ends_if_every_update_is_like_that(tmp_path):
     runner = make_runner([math.nan] * 5, tmp_path, action='skip', max_in_a_row=2)
-    with pytest.raises(NonfiniteError, match='Iteration 3 .*\n3 updates in a row were like this'):
+    with pytest.raises(TrainingError, match='Iteration 3 .*\n3 updates in a row were like this'):
         runner.train()
 
 
 def test_accumulated_iterations_go_together_and_the_right_one_is_named(tmp_path):
     accumulate = dict(wrapper=dict(accumulative_counts=2))
-    with pytest.raises(NonfiniteError, match=r'Iteration 4 .* in iteration 3. Samples: video_2 f'):
+    with pytest.raises(TrainingError, match=r'Iteration 4 .* in iteration 3. Samples: video_2 f'):
         make_runner([1, 2, math.nan, 4, 5, 6], tmp_path / 'stop', **accumulate).train()
     clean = make_runner([1, 2, 5, 6], tmp_path / 'clean', **accumulate)
     clean.train()
@@ -113,7 +113,7 @@ def test_statistics_that_are_spoilt_cannot_be_skipped(tmp_path):
     runner = make_runner([1, math.nan], tmp_path, normalize=True, action='skip')
     for name, value in (('train_dataloader', dict(runner._train_dataloader, batch_size=2)), ):
         setattr(runner, f'_{name}', value)
-    with pytest.raises(NonfiniteError, match='spoilt norm.running_mean, norm.running_var. Take'):
+    with pytest.raises(TrainingError, match='spoilt norm.running_mean, norm.running_var. Take'):
         runner.train()
 
 
@@ -148,7 +148,7 @@ def test_an_overflow_under_loss_scaling_is_the_scalers_business(tmp_path, values
     if message is None:
         runner.train()
     else:
-        with pytest.raises(NonfiniteError, match=message):
+        with pytest.raises(TrainingError, match=message):
             runner.train()
 
 
@@ -163,7 +163,7 @@ def test_a_sound_run_is_the_same_with_the_hook(tmp_path):
 
 @pytest.mark.parametrize('options', [dict(action='ignore'), dict(max_in_a_row=-1)])
 def test_options(options):
-    with pytest.raises(FiniteNumbersOptionError, match=r"one of \('stop', 'skip'\) and max_in_a_r"):
+    with pytest.raises(HookError, match=r"one of \('stop', 'skip'\) and max_in_a_r"):
         HOOKS.build(dict(type='FiniteNumbersHook', **options))
 
 
@@ -181,7 +181,7 @@ def train_in_two(rank, folder, action):
     text = 'no error'
     try:
         runner.train()
-    except NonfiniteError as error:
+    except TrainingError as error:
         text = str(error)
     return text, runner.model.module.linear.weight.detach()
 

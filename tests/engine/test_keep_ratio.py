@@ -4,7 +4,8 @@ from types import SimpleNamespace
 import pytest
 from torch import nn
 
-from sbp_tad.engine.keep_ratio import KeepRatioSchedule, ScheduleError, Stage, keep_ratio_at
+from sbp_tad.engine.errors import HookError
+from sbp_tad.engine.keep_ratio import KeepRatioSchedule, Stage, keep_ratio_at
 from sbp_tad.registry import HOOKS
 
 
@@ -64,11 +65,11 @@ def test_stages_come_as_dicts():
     (dict(stages=[dict(start=1.0, until=0.5)]), r'got until = \[0.5\]'),
     (dict(stages=[dict(start=1.0), dict(start=0.5)]), r'got until = \[1.0, 1.0\]')])
 def test_wrong_schedules(options, message):
-    with pytest.raises(ScheduleError, match=message):
+    with pytest.raises(HookError, match=message):
         KeepRatioSchedule(**options)
 
 
 def test_a_model_without_keep_ratio_is_refused():
     runner = SimpleNamespace(model=nn.Linear(1, 1))
-    with pytest.raises(ScheduleError, match='no module with a keep ratio; use SBPBackbone'):
+    with pytest.raises(HookError, match='no module with a keep ratio; use SBPBackbone'):
         KeepRatioSchedule(start=0.5).before_train(runner)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from reference.average_precision import activitynet_ap
 
 from sbp_tad.evaluation.bootstrap import bootstrap_intervals, weighted_map
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import evaluate_case, prepare_case
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions
+from sbp_tad.evaluation.options import EvaluationOptions
 
 TIOU = (0.3, 0.6)
 

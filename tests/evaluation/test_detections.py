@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbp_tad.evaluation.detections import (DetectionError, Detections, read_detections,
-                                           write_detections)
+from sbp_tad.evaluation.detections import Detections, read_detections, write_detections
+from sbp_tad.evaluation.errors import EvaluationError
 
 ENTRY = {'segment': [1.0, 2.5], 'label': 'jump', 'score': 0.25}
 RESULTS = {'v': [ENTRY, {'segment': [0, 3], 'label': 'run', 'score': 1}], 'w': [],
@@ -80,7 +80,7 @@ def test_arrays_of_videos_are_joined():
 
 @pytest.mark.parametrize('segment, score', [([0, np.inf], 1.), ([0, 1], np.nan)])
 def test_arrays_must_be_finite(segment, score):
-    with pytest.raises(DetectionError, match="must be finite; video 'v' has"):
+    with pytest.raises(EvaluationError, match="must be finite; video 'v' has"):
         Detections.from_videos({'v': (np.array([segment]), np.array([score]), np.array([0]))},
                                ['jump'])
 
@@ -105,14 +105,14 @@ def test_arrays_must_be_finite(segment, score):
 @pytest.mark.parametrize('before', [[], [ENTRY]])
 def test_malformed_entries_are_named(tmp_path, change, message, before):
     path = write(tmp_path / 'p.json', {'results': {'v': [*before, {**ENTRY, **change}]}})
-    with pytest.raises(DetectionError) as caught:
+    with pytest.raises(EvaluationError) as caught:
         read_detections(path)
     assert f"{path}: 'v', entry {len(before)}: {message}" in str(caught.value)
 
 
 @pytest.mark.parametrize('entry', [[0, 1], 'x', None, {'segment': [0, 1], 'label': 'jump'}])
 def test_entries_need_all_three_keys(tmp_path, entry):
-    with pytest.raises(DetectionError, match='entry 0: expected an object with "segment"'):
+    with pytest.raises(EvaluationError, match='entry 0: expected an object with "segment"'):
         read_detections(write(tmp_path / 'p.json', {'v': [entry]}))
 
 
@@ -129,15 +129,15 @@ def test_entries_need_all_three_keys(tmp_path, entry):
 ])
 def test_malformed_files_are_named(tmp_path, content, message):
     path = write(tmp_path / 'p.json', content)
-    with pytest.raises(DetectionError, match=message) as caught:
+    with pytest.raises(EvaluationError, match=message) as caught:
         read_detections(path)
     assert str(path) in str(caught.value)
 
 
 def test_missing_file_and_unwritable_folder(tmp_path):
-    with pytest.raises(DetectionError, match='Cannot read .*none.json: No such file'):
+    with pytest.raises(EvaluationError, match='Cannot read .*none.json: No such file'):
         read_detections(tmp_path / 'none.json')
-    with pytest.raises(DetectionError, match='Cannot write .*No such file'):
+    with pytest.raises(EvaluationError, match='Cannot write .*No such file'):
         write_detections(tmp_path / 'none' / 'p.json', Detections.from_results({}))
 
 
@@ -150,6 +150,6 @@ def test_integers_beyond_64_bits_are_numbers(tmp_path):
 def test_a_label_index_beyond_the_classes_is_named(label):
     """A head with more classes than the dataset has."""
     columns = np.array([[0., 1.], [2., 3.]]), np.array([.5, .4]), np.array([1, label])
-    with pytest.raises(DetectionError, match=f"Detection 1, in video 'v', has label index {label}, "
-                                             'but there are 2 labels.*Set num_classes of the head'):
+    with pytest.raises(EvaluationError, match=f"Detection 1, in video 'v', has label index {label}"
+                       ', but there are 2 labels.*Set num_classes of the head'):
         Detections.from_videos({'v': columns}, ['jump', 'run'])

@@ -12,9 +12,10 @@ from sbp_tad.annotations import read_annotations
 from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.evaluation.error_analysis import ErrorAnalysisOptions, analyze_errors
 from sbp_tad.evaluation.error_kinds import ERROR_KINDS, KINDS
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import evaluate_detections
 from sbp_tad.evaluation.instance_characteristics import BUCKET_BORDERS, in_buckets
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions
+from sbp_tad.evaluation.options import EvaluationOptions
 
 SHARED = Path(__file__).parents[2] / '..' / 'shared' / 'data'
 needs_shared = pytest.mark.skipif(

@@ -9,8 +9,9 @@ from reference.average_precision import activitynet_ap, thumos14_ap
 
 from sbp_tad.annotations import VideoAnnotation, read_annotations
 from sbp_tad.evaluation.detections import Detections, read_detections
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import evaluate_detections
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions
+from sbp_tad.evaluation.options import EvaluationOptions
 
 FIXTURES = Path(__file__).parents[1] / 'data' / 'evaluation'
 SHARED = Path(__file__).parents[2] / '..' / 'shared' / 'data'

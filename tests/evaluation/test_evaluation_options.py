@@ -1,8 +1,8 @@
 """Options check themselves; thresholds are the decimals that were asked for."""
 import pytest
 
-from sbp_tad.evaluation.options import (EvaluationError, EvaluationOptions, parse_tiou_thresholds,
-                                        threshold_name)
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.options import EvaluationOptions, parse_tiou_thresholds, threshold_name
 
 
 @pytest.mark.parametrize('text, expected', [

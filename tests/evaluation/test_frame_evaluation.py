@@ -7,9 +7,9 @@ import pytest
 from frame_score_cases import frame_scores
 from sklearn.metrics import average_precision_score
 
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.frame_evaluation import evaluate_frames
 from sbp_tad.evaluation.frame_scores import read_frame_scores
-from sbp_tad.evaluation.options import EvaluationError
 from sbp_tad.evaluation.report import print_frame_result
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from frame_score_cases import frame_scores
 
-from sbp_tad.evaluation.frame_scores import (FrameScoreError, FrameScores, read_frame_scores,
-                                             write_frame_scores)
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.frame_scores import FrameScores, read_frame_scores, write_frame_scores
 
 
 @pytest.mark.parametrize('names', [True, False])
@@ -54,7 +54,7 @@ def arrays(**changes):
 def test_a_file_that_is_wrong_is_named(tmp_path, changes, message):
     path = tmp_path / 'frames.npz'
     np.savez(path, **arrays(**changes))
-    with pytest.raises(FrameScoreError, match=f'{path}.*{message}'):
+    with pytest.raises(EvaluationError, match=f'{path}.*{message}'):
         read_frame_scores(path)
 
 
@@ -67,7 +67,7 @@ def test_a_file_that_is_wrong_is_named(tmp_path, changes, message):
 def test_other_files_are_refused(tmp_path, content, message):
     path = tmp_path / 'frames.npz'
     path.write_bytes(content)
-    with pytest.raises(FrameScoreError, match=message):
+    with pytest.raises(EvaluationError, match=message):
         read_frame_scores(path)
 
 
@@ -77,20 +77,20 @@ def test_a_damaged_archive_is_refused(tmp_path):
     content = bytearray(path.read_bytes())
     content[60:160] = bytes(100)
     path.write_bytes(content)
-    with pytest.raises(FrameScoreError, match='cannot be read as .npz file|no .npz file'):
+    with pytest.raises(EvaluationError, match='cannot be read as .npz file|no .npz file'):
         read_frame_scores(path)
 
 
 def test_a_single_array_and_no_file_are_refused(tmp_path):
     np.save(tmp_path / 'one.npy', np.zeros((3, 4)))
-    with pytest.raises(FrameScoreError, match='one.npy holds a single array, expected an .npz'):
+    with pytest.raises(EvaluationError, match='one.npy holds a single array, expected an .npz'):
         read_frame_scores(tmp_path / 'one.npy')
-    with pytest.raises(FrameScoreError, match='There is no file .*none.npz of frame scores'):
+    with pytest.raises(EvaluationError, match='There is no file .*none.npz of frame scores'):
         read_frame_scores(tmp_path / 'none.npz')
-    with pytest.raises(FrameScoreError, match='Cannot write the frame scores to .*: No such file'):
+    with pytest.raises(EvaluationError, match='Cannot write the frame scores to .*: No such file'):
         write_frame_scores(tmp_path / 'none' / 'frames.npz', frame_scores())
 
 
 def test_too_few_columns_are_no_frame_scores():
-    with pytest.raises(FrameScoreError, match=r'\+ classes \+ ambiguous\), got \(1, 2\)'):
+    with pytest.raises(EvaluationError, match=r'\+ classes \+ ambiguous\), got \(1, 2\)'):
         FrameScores(np.zeros((1, 2)), np.zeros((1, 2), bool), ('v',), np.array([1]))

@@ -8,10 +8,10 @@ import torch
 from mmengine.structures import InstanceData
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.evaluation.detections import DetectionError, read_detections
+from sbp_tad.evaluation.detections import read_detections
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import evaluate_detections
-from sbp_tad.evaluation.metrics import TADMetric, UnreadableVideoError
-from sbp_tad.evaluation.options import EvaluationError
+from sbp_tad.evaluation.metrics import TADMetric
 from sbp_tad.structures import TADDataSample, Window
 
 CLASSES = ('jump', 'run')
@@ -100,7 +100,7 @@ def test_unreadable_videos_end_the_run_after_the_others_are_written(dataset_meta
     out_file = tmp_path / 'found.json'
     samples = [*perfect()[:2], sample('b', 0.0, [], error='b.mp4: cannot be decoded')]
     metric = TADMetric(out_file=str(out_file))
-    with pytest.raises(UnreadableVideoError,
+    with pytest.raises(EvaluationError,
                        match='1 test videos could not be read:\n  b: b.mp4: cannot be decoded\n'
                              "The results of the others are in .*unreadable='report'"):
         evaluate(metric, samples, dataset_meta)
@@ -127,7 +127,7 @@ def test_scores_that_are_not_numbers_are_refused(dataset_meta):
 
 
 def test_a_head_with_more_classes_than_the_dataset_is_named(dataset_meta):
-    with pytest.raises(DetectionError, match="'b', has label index 2, but there are 2 labels"):
+    with pytest.raises(EvaluationError, match="'b', has label index 2, but there are 2 labels"):
         evaluate(TADMetric(), [*perfect()[:2], sample('b', 0.0, [(2, 4, 0.7, 2)])], dataset_meta)
 
 

@@ -5,11 +5,10 @@ import torch
 from frame_score_cases import frame_scores
 from processes import run_processes
 
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.frame_evaluation import evaluate_frames
-from sbp_tad.evaluation.frame_scores import FrameScoreError, read_frame_scores
-from sbp_tad.evaluation.metrics import UnreadableVideoError
+from sbp_tad.evaluation.frame_scores import read_frame_scores
 from sbp_tad.evaluation.online_metric import OnlineMetric
-from sbp_tad.evaluation.options import EvaluationError
 from sbp_tad.registry import METRICS
 from sbp_tad.structures import OnlineDataSample, Window
 
@@ -73,7 +72,7 @@ def test_the_file_gives_the_same_score(tmp_path):
 def test_unreadable_videos_end_the_test_after_the_others_are_written(tmp_path):
     path = tmp_path / 'frames.npz'
     found = [*samples(), sample('v2', 0, error='v2.mp4: cut off')]
-    with pytest.raises(UnreadableVideoError, match=r'1 test videos .*\n  v2: v2.mp4: cut off\n'
+    with pytest.raises(EvaluationError, match=r'1 test videos .*\n  v2: v2.mp4: cut off\n'
                        rf'.*in {path}. .*\(their frames do not count\)'):
         evaluate(OnlineMetric(out_file=str(path)), found)
     assert read_frame_scores(path).video_names == ('v0', 'v1')
@@ -87,7 +86,7 @@ def test_options_and_predictions_that_cannot_be():
         OnlineMetric(unreadable='skip')
     bad = samples()
     bad[0]['pred_scores'] = bad[0]['pred_scores'] * np.nan
-    with pytest.raises(FrameScoreError, match='Scores must be finite'):
+    with pytest.raises(EvaluationError, match='Scores must be finite'):
         evaluate(OnlineMetric(), bad)
 
 

@@ -4,10 +4,11 @@ import json
 import numpy as np
 import pytest
 
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.options import EvaluationOptions
-from sbp_tad.evaluation.post_processing import PostProcessing
-from sbp_tad.evaluation.raw_predictions import (RawPredictionError, RawPredictions,
-                                                read_raw_predictions, write_raw_predictions)
+from sbp_tad.evaluation.raw_predictions import (RawPredictions, read_raw_predictions,
+                                                write_raw_predictions)
+from sbp_tad.segments.merging import PostProcessing
 
 
 def window(number, seed, dtype=np.float64):
@@ -64,12 +65,12 @@ def rewrite(path, **changes):
                                             subsets=[])))), 'method must be one of'),
     (dict(video_names=np.array([None])), 'pickled objects are not loaded')])
 def test_files_that_are_refused(tmp_path, changes, message):
-    with pytest.raises(RawPredictionError, match=message):
+    with pytest.raises(EvaluationError, match=message):
         read_raw_predictions(rewrite(tmp_path / 'raw.npz', **changes))
 
 
 def test_missing_files_and_folders(tmp_path):
-    with pytest.raises(RawPredictionError, match='There is no file .* of raw predictions'):
+    with pytest.raises(EvaluationError, match='There is no file .* of raw predictions'):
         read_raw_predictions(tmp_path / 'none.npz')
-    with pytest.raises(RawPredictionError, match='Cannot write the raw predictions to'):
+    with pytest.raises(EvaluationError, match='Cannot write the raw predictions to'):
         write_raw_predictions(tmp_path / 'no' / 'raw.npz', raw({}))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbp_tad.evaluation.score_fusion import (ScoreFusion, ScoreFusionError, fuse_scores,
-                                             read_video_scores)
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.score_fusion import ScoreFusion, fuse_scores, read_video_scores
 
 CLASSES = ('jump', 'run', 'throw')
 FOUND = (np.array([[0, 1], [2, 3], [4, 6.]]), np.array([0.9, 0.8, 0.4]), np.array([0, 1, 1]))
@@ -57,7 +57,7 @@ def test_fusion_is_the_double_loop(number, seed, top_k, method):
     ({}, [1, -2, 1], 'finite and not negative .*got -2'),
     ({}, [1, np.nan, 1], 'finite and not negative')])
 def test_what_cannot_be_fused(options, scores, message):
-    with pytest.raises(ScoreFusionError, match=message):
+    with pytest.raises(EvaluationError, match=message):
         fuse_scores(FOUND, np.array(scores, dtype=float), **options)
 
 
@@ -94,8 +94,8 @@ def test_every_video_is_fused_with_its_own_scores(tmp_path):
 
 def test_a_video_without_scores_is_named(tmp_path):
     fusion = ScoreFusion(write_json(tmp_path, {'a': {}}), CLASSES)
-    with pytest.raises(ScoreFusionError, match='scores of 1 videos, but none of 2 that were '
-                                               'tested: b, c. Give'):
+    with pytest.raises(EvaluationError, match='scores of 1 videos, but none of 2 that were '
+                       'tested: b, c. Give'):
         fusion.apply({'a': FOUND, 'b': FOUND, 'c': FOUND})
 
 
@@ -105,16 +105,16 @@ def test_a_video_without_scores_is_named(tmp_path):
     ({'class': ['run'], 'results': {'a': [1, 2]}}, 'expected {video'),
     ([1], 'expected {video'), ({'a': {'run': 'x'}}, 'finite numbers'), ('{', 'not valid JSON')])
 def test_files_that_are_refused(tmp_path, content, message):
-    with pytest.raises(ScoreFusionError, match=message):
+    with pytest.raises(EvaluationError, match=message):
         read_video_scores(write_json(tmp_path, content), CLASSES)
 
 
 def test_tables_that_are_refused(tmp_path):
-    with pytest.raises(ScoreFusionError, match=r'a class \(2, 3\), got \(2, 2\)'):
+    with pytest.raises(EvaluationError, match=r'a class \(2, 3\), got \(2, 2\)'):
         read_video_scores(write_table(tmp_path, np.ones((2, 2)), CLASSES), CLASSES)
-    with pytest.raises(ScoreFusionError, match='has no scores of the classes throw'):
+    with pytest.raises(EvaluationError, match='has no scores of the classes throw'):
         read_video_scores(write_table(tmp_path, np.ones((2, 2)), CLASSES[:2]), CLASSES)
-    with pytest.raises(ScoreFusionError, match='Cannot read the scores in .*No such file'):
+    with pytest.raises(EvaluationError, match='Cannot read the scores in .*No such file'):
         read_video_scores(tmp_path / 'none.json', CLASSES)
-    with pytest.raises(ScoreFusionError, match='There is no file .* of video-level scores'):
+    with pytest.raises(EvaluationError, match='There is no file .* of video-level scores'):
         read_video_scores(tmp_path / 'none.npz', CLASSES)

@@ -8,12 +8,12 @@ import torch
 from mmengine.structures import InstanceData
 
 from sbp_tad.annotations import read_annotations
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.metrics import TADMetric
-from sbp_tad.evaluation.options import EvaluationError
-from sbp_tad.evaluation.post_processing import PostProcessing
 from sbp_tad.evaluation.raw_predictions import read_raw_predictions
-from sbp_tad.evaluation.score_fusion import ScoreFusion, ScoreFusionError
+from sbp_tad.evaluation.score_fusion import ScoreFusion
 from sbp_tad.evaluation.tuning import grid_settings, parse_grid, print_settings, sweep
+from sbp_tad.segments.merging import PostProcessing
 from sbp_tad.structures import TADDataSample, Window
 
 CLASSES = ('jump', 'run')
@@ -82,7 +82,7 @@ def test_fusion_in_a_sweep_is_that_of_the_metric(meta, tmp_path):
     assert found.result.average_mean_average_precision == fused['tad/average_mAP']
     assert fused != plain
     path.write_text('{"a": {}}')
-    with pytest.raises(ScoreFusionError, match='none of 1 that were tested: b'):
+    with pytest.raises(EvaluationError, match='none of 1 that were tested: b'):
         scores_of(meta, {}, score_fusion=dict(path=str(path)))
 
 

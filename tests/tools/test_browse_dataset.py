@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sbp_tad.apis.launch import ConfigError
+from sbp_tad.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py')

@@ -8,10 +8,11 @@ import pytest
 import torch
 from strategy_cases import R3D, make_videos, small_options
 
-from sbp_tad.apis import strategy_measurement, strategy_training
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.strategy_runs import RESULT, hold, write_json
-from sbp_tad.apis.strategy_training import RunFailedError
+from sbp_tad.comparison import measurement as strategy_measurement
+from sbp_tad.comparison import training as strategy_training
+from sbp_tad.comparison.errors import RunFailedError
+from sbp_tad.comparison.runs import RESULT, hold, write_json
 
 ROOT = Path(__file__).parents[2]
 FILES = [f'comparison.{kind}' for kind in ('csv', 'json', 'md', 'png')]

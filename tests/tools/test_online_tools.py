@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from sbp_tad.apis import launch
-from sbp_tad.apis.inference_inputs import InferenceError
-from sbp_tad.apis.stream_sources import StreamError
+from sbp_tad.apis.errors import InferenceError
 from sbp_tad.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +57,7 @@ def test_lines_say_when_another_action_begins(small_video, checkpoint, capsys):
 
 
 def test_a_number_is_a_camera(checkpoint, capsys):
-    with pytest.raises(StreamError, match='there is no camera 99'):
+    with pytest.raises(InferenceError, match='there is no camera 99'):
         stream('99', checkpoint, capsys)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions
-from sbp_tad.evaluation.post_processing import PostProcessing
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.options import EvaluationOptions
 from sbp_tad.evaluation.raw_predictions import RawPredictions, write_raw_predictions
+from sbp_tad.segments.merging import PostProcessing
 
 PATH = Path(__file__).parents[2] / 'tools/tune_nms.py'
 

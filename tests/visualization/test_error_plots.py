@@ -6,9 +6,9 @@ from matplotlib.image import imread
 
 from sbp_tad.evaluation.error_analysis import analyze_errors
 from sbp_tad.evaluation.error_kinds import ERROR_KINDS, KINDS
-from sbp_tad.visualization.error_plots import (PlotError, draw_false_negatives,
-                                               draw_false_positives, draw_sensitivity,
-                                               write_error_plots)
+from sbp_tad.visualization.error_plots import (draw_false_negatives, draw_false_positives,
+                                               draw_sensitivity, write_error_plots)
+from sbp_tad.visualization.errors import VisualizationError
 
 INSTANCES = [('v', 'a', 0, 2), ('v', 'a', 20, 24), ('w', 'b', 0, 10)]
 DETECTIONS = [('v', 'a', 0, 2, .9), ('v', 'a', 50, 60, .8), ('v', 'a', 20, 24, .7),
@@ -59,5 +59,5 @@ def test_files_are_written(analysis, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(analysis, tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(PlotError, match='Cannot write the plots to .*file/x: '):
+    with pytest.raises(VisualizationError, match='Cannot write the plots to .*file/x: '):
         write_error_plots(tmp_path / 'file' / 'x', analysis)

@@ -6,8 +6,10 @@ import pytest
 from report_cases import small_annotations, small_detections
 
 from sbp_tad.annotations import VideoAnnotation
-from sbp_tad.evaluation.options import EvaluationError, EvaluationOptions
-from sbp_tad.visualization.report_page import ReportError, link_videos, report_content, write_page
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.options import EvaluationOptions
+from sbp_tad.visualization.errors import VisualizationError
+from sbp_tad.visualization.report_page import link_videos, report_content, write_page
 
 
 def test_excluded_videos_and_unknown_labels_are_left_out():
@@ -35,10 +37,10 @@ def test_links_never_leave_the_folder(tmp_path):
 
 def test_folder_that_cannot_be_written_is_a_sentence(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(ReportError, match='Cannot write the report into .*Give a folder'):
+    with pytest.raises(VisualizationError, match='Cannot write the report into .*Give a folder'):
         write_page(tmp_path / 'file', report_content(small_detections()))
     (tmp_path / 'videos').mkdir()
     (tmp_path / 'videos' / 'a.mp4').write_bytes(b'x')
-    with pytest.raises(ReportError, match='Cannot copy .*Leave out --copy-videos'):
+    with pytest.raises(VisualizationError, match='Cannot copy .*Leave out --copy-videos'):
         link_videos(tmp_path / 'file', tmp_path / 'videos',
                     {'a': tmp_path / 'videos' / 'a.mp4'}, copy=True)

@@ -7,7 +7,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from sbp_tad.annotations import VideoAnnotation
-from sbp_tad.visualization import ScoredSegments, TimelineError, draw_timeline
+from sbp_tad.visualization import ScoredSegments, draw_timeline
+from sbp_tad.visualization.errors import VisualizationError
 from sbp_tad.visualization.timeline import OTHER_COLOUR, PALETTE, assign_lanes, shade
 
 CLASSES = ('run', 'jump', 'throw')
@@ -112,7 +113,7 @@ def test_thumbnails_fill_a_strip_undistorted(tmp_path):
 
 @pytest.mark.parametrize('duration', [0, -1, float('nan'), float('inf')])
 def test_bad_duration_is_a_sentence(tmp_path, duration):
-    with pytest.raises(TimelineError, match='expected a positive duration in seconds, got'):
+    with pytest.raises(VisualizationError, match='expected a positive duration in seconds, got'):
         draw_timeline(tmp_path / 'x.png', 'x', duration, truth(), found(), CLASSES)
 
 
@@ -122,7 +123,7 @@ def test_bad_duration_is_a_sentence(tmp_path, duration):
     (('run', 'jump'), (0.9, float('nan')), r'must be finite numbers; a NaN'),
 ])
 def test_segments_that_do_not_fit_are_a_sentence(labels, scores, message):
-    with pytest.raises(TimelineError, match=message):
+    with pytest.raises(VisualizationError, match=message):
         found(labels=labels, scores=scores)
 
 

@@ -4,7 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from sbp_tad.visualization.training_log import TrainingLogError, read_training_log
+from sbp_tad.visualization.errors import VisualizationError
+from sbp_tad.visualization.training_log import read_training_log
 
 
 def train(iteration, loss, **more):
@@ -49,12 +50,12 @@ def test_a_resumed_run_goes_on_where_it_took_over_and_tests_are_left_out(tmp_pat
 def test_files_that_are_no_log(tmp_path, content, message):
     path = tmp_path / 'scalars.json'
     path.write_text(content)
-    with pytest.raises(TrainingLogError, match=message):
+    with pytest.raises(VisualizationError, match=message):
         read_training_log(path)
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(TrainingLogError, match=r'holds no \*/vis_data/scalars.json; give the'):
+    with pytest.raises(VisualizationError, match=r'holds no \*/vis_data/scalars.json; give the'):
         read_training_log(tmp_path)
-    with pytest.raises(TrainingLogError, match='Cannot read the log .*No such file'):
+    with pytest.raises(VisualizationError, match='Cannot read the log .*No such file'):
         read_training_log(tmp_path / 'none.json')

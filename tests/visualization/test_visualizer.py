@@ -8,7 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from sbp_tad.registry import VISUALIZERS
 from sbp_tad.structures import TADDataSample, Window
-from sbp_tad.visualization.timeline import PALETTE, TimelineError, shade
+from sbp_tad.visualization.errors import VisualizationError
+from sbp_tad.visualization.timeline import PALETTE, shade
 
 
 def sample(window=None):
@@ -70,8 +71,8 @@ def test_a_window_is_its_own_time_axis(tmp_path):
 
 def test_what_is_missing_is_said(tmp_path):
     visualizer = build(tmp_path)
-    with pytest.raises(TimelineError, match='a: give duration_seconds, as the sample has no'):
+    with pytest.raises(VisualizationError, match='a: give duration_seconds, as the sample has no'):
         visualizer.add_datasample('a', None, sample())
     visualizer.dataset_meta = None
-    with pytest.raises(TimelineError, match=r'needs dataset_meta = dict\(classes=...\)'):
+    with pytest.raises(VisualizationError, match=r'needs dataset_meta = dict\(classes=...\)'):
         visualizer.add_datasample('a', None, sample(), duration_seconds=10.0)

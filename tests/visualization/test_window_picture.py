@@ -6,7 +6,8 @@ from matplotlib.image import imread
 from mmengine.structures import InstanceData
 
 from sbp_tad.structures import TADDataSample, Window
-from sbp_tad.visualization.timeline import PALETTE, TimelineError, shade
+from sbp_tad.visualization.errors import VisualizationError
+from sbp_tad.visualization.timeline import PALETTE, shade
 from sbp_tad.visualization.window_picture import draw_window
 
 
@@ -72,7 +73,8 @@ def test_features_are_a_map_and_nothing_annotated_is_fine(tmp_path):
 
 
 def test_other_inputs_are_refused(tmp_path):
-    with pytest.raises(TimelineError, match=r'frames \(3, T, H, W\) or features \(C, T\), got'):
+    message = r'frames \(3, T, H, W\) or features \(C, T\), got'
+    with pytest.raises(VisualizationError, match=message):
         draw(tmp_path, np.zeros((1, 3, 4, 5, 6)))
 
 

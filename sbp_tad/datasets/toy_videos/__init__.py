@@ -3,11 +3,13 @@
 ``motion`` says what happens and when, ``looks`` with what sprites and textures,
 ``scene`` draws it, ``build`` writes the mp4 files and the annotation.
 """
-from .build import ToyDatasetError, ToyFolderError, ToySettings, build_toy_dataset
+from sbp_tad.datasets.errors import DatasetError
+
+from .build import ToySettings, build_toy_dataset
 from .looks import LOOKS
 from .motion import CLASS_NAMES
 
 __all__ = [
-    'CLASS_NAMES', 'LOOKS', 'ToyDatasetError', 'ToyFolderError', 'ToySettings',
+    'CLASS_NAMES', 'LOOKS', 'DatasetError', 'DatasetError', 'ToySettings',
     'build_toy_dataset'
 ]

@@ -16,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 
-from sbp_tad.errors import UserError
+from sbp_tad.datasets.errors import DatasetError
 
 from .looks import LOOKS
 from .motion import (ACTION_SECONDS, CLASS_NAMES, MIN_VIDEO_SECONDS, draw_track, plan_lives,
@@ -32,14 +32,6 @@ LIST_NAMES = {'training': 'train_list_videos.txt', 'test': 'val_list_videos.txt'
 # lookahead gave other bytes in about one video of a hundred)
 ENCODER_OPTIONS = {'preset': 'veryfast', 'crf': '23', 'g': '48', 'bf': '0', 'threads': '1',
                    'rc-lookahead': '0', 'x264-params': 'mbtree=0:weightp=0'}
-
-
-class ToyDatasetError(UserError, ValueError):
-    """A setting the toy dataset cannot be drawn with."""
-
-
-class ToyFolderError(UserError, OSError):
-    """A folder the toy dataset cannot be written to."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class ToySettings:
             lists from which mmaction trains a recognizer are written too.
 
     Raises:
-        ToyDatasetError: a value is out of range; the message names it.
+        DatasetError: a value is out of range; the message names it.
     """
 
     seed: int = 0
@@ -100,7 +92,7 @@ class ToySettings:
         )
         for holds, rule, value in rules:
             if not holds:
-                raise ToyDatasetError(f'Toy dataset: {rule}, got {value}.')
+                raise DatasetError(f'Toy dataset: {rule}, got {value}.')
 
 
 def build_toy_dataset(folder: Path, settings: ToySettings, workers: int = 1) -> bool:
@@ -121,11 +113,11 @@ def build_toy_dataset(folder: Path, settings: ToySettings, workers: int = 1) -> 
         settings was found.
 
     Raises:
-        ToyDatasetError: ``workers`` is below 1.
-        ToyFolderError: the folder cannot be written to.
+        DatasetError: ``workers`` is below 1.
+        DatasetError: the folder cannot be written to.
     """
     if workers < 1:
-        raise ToyDatasetError(f'Toy dataset: workers must be 1 or more, got {workers}.')
+        raise DatasetError(f'Toy dataset: workers must be 1 or more, got {workers}.')
     if is_complete(folder, settings):
         return False
     try:
@@ -139,8 +131,8 @@ def build_toy_dataset(folder: Path, settings: ToySettings, workers: int = 1) -> 
         text = json.dumps({**_header(settings), 'database': database}, indent=1)
         _write_whole(folder / ANNOTATION_NAME, text + '\n')
     except OSError as error:
-        raise ToyFolderError(f'Cannot write the toy dataset to {folder}: {error}. '
-                             'Name a folder that can be written to.') from error
+        raise DatasetError(f'Cannot write the toy dataset to {folder}: {error}. '
+                           'Name a folder that can be written to.') from error
     return True
 
 

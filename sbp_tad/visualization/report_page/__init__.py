@@ -1,5 +1,7 @@
 """A page that shows videos, ground truth and predictions in a browser, from disk."""
-from .content import report_content
-from .page import ReportError, link_videos, write_page
+from sbp_tad.visualization.errors import VisualizationError
 
-__all__ = ['ReportError', 'link_videos', 'report_content', 'write_page']
+from .content import report_content
+from .page import link_videos, write_page
+
+__all__ = ['VisualizationError', 'link_videos', 'report_content', 'write_page']

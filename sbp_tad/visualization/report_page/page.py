@@ -15,13 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sbp_tad.errors import UserError
+from sbp_tad.visualization.errors import VisualizationError
 
 ASSET_SUFFIXES = ('.css', '.js')
-
-
-class ReportError(UserError, OSError):
-    """The report page cannot be written."""
 
 
 def write_page(out: str | Path, content: Mapping[str, Any],
@@ -38,7 +34,7 @@ def write_page(out: str | Path, content: Mapping[str, Any],
         The path of ``index.html``.
 
     Raises:
-        ReportError: a file cannot be written.
+        VisualizationError: a file cannot be written.
     """
     links = video_links or {}
     videos = [dict(video, file=links.get(video['name'])) for video in content['videos']]
@@ -55,8 +51,8 @@ def write_page(out: str | Path, content: Mapping[str, Any],
         page = Path(out) / 'index.html'
         page.write_bytes((files(__package__) / 'index.html').read_bytes())
     except OSError as error:
-        raise ReportError(f'Cannot write the report into {out}: {error.strerror}. Give a folder '
-                          'that can be written.') from error
+        raise VisualizationError(f'Cannot write the report into {out}: {error.strerror}. Give a '
+                                 'folder that can be written.') from error
     return page
 
 
@@ -71,7 +67,7 @@ def link_videos(out: str | Path, folder: str | Path, video_files: Mapping[str, P
         copy: copy them to ``out/videos``, so that the folder may be moved.
 
     Raises:
-        ReportError: a file cannot be copied.
+        VisualizationError: a file cannot be copied.
     """
     root, links = Path(os.path.abspath(folder)), {}
     for video_id, path in video_files.items():
@@ -89,6 +85,6 @@ def _copy(source: Path, target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
     except OSError as error:
-        raise ReportError(f'Cannot copy {source} to {target}: {error.strerror}. Leave out '
-                          '--copy-videos to link the file where it is.') from error
+        raise VisualizationError(f'Cannot copy {source} to {target}: {error.strerror}. Leave out '
+                                 '--copy-videos to link the file where it is.') from error
     return target

@@ -1,0 +1,278 @@
+"""A video in, segments out."""
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.infer import BaseInferencer
+from mmengine.registry import init_default_scope
+
+from sbp_tad.apis.errors import InferenceError
+from sbp_tad.apis.inference.inputs import InputVideo, OneInput, list_videos
+from sbp_tad.apis.inference.model import build_test_set, choose_device, load_detector
+from sbp_tad.apis.inference.progress import VideoProgress
+from sbp_tad.apis.inference.results import Detection, ResultFolder, VideoDetections
+from sbp_tad.apis.inference.windows import WindowReads
+from sbp_tad.apis.launch import config_faults, find_config, load_config
+from sbp_tad.datasets import TemporalDetectionDataset
+from sbp_tad.evaluation.metrics import TADMetric, window_columns
+from sbp_tad.models import TemporalDetector
+from sbp_tad.paths import path_within
+from sbp_tad.provenance import file_sha256
+from sbp_tad.registry import INFERENCERS, METRICS
+from sbp_tad.segments.merging import PostProcessing, VideoColumns, best_candidates, merge_windows
+from sbp_tad.structures import TADDataSample
+from sbp_tad.visualization.timeline import ScoredSegments, draw_timeline
+
+NUM_THUMBNAILS = 12
+LEAST_DRAWN_SCORE = 0.2
+# Where data lie and what is annotated says nothing of how a window is read.
+_PLACES = ('ann_file', 'data_root', 'data_prefix', 'subsets', 'metainfo')
+
+
+@dataclass
+class _OpenVideo:
+    """A video some windows of which are done: its best predictions so far."""
+
+    candidates: VideoColumns = field(default_factory=lambda: (
+        np.empty((0, 2)), np.empty(0), np.empty(0, np.int64)))
+    num_done: int = 0
+    error: str | None = None
+
+    def add(self, sample: TADDataSample, rules: PostProcessing) -> None:
+        """Take in one more window; memory does not grow with their number."""
+        found = window_columns(sample.pred_instances)
+        self.candidates = best_candidates([self.candidates, found], rules)
+        self.error = self.error or sample.error
+        self.num_done += 1
+
+
+@INFERENCERS.register_module()
+class TADInferencer(BaseInferencer):
+    """Detects the actions of any video with a trained detector.
+
+    Windows, transforms and post-processing are those of the config's test
+    set, so that the detections equal those of ``tools/test.py``. The steps
+    are those of mmengine's ``BaseInferencer``, but a video is finished
+    (``postprocess``, then ``visualize``, whose picture shows its merged
+    detections) before the next one is held, and the result is typed. Start
+    the processes of a launcher before (``launch.start_processes``): each
+    takes its share of the videos and returns the results of all.
+
+    Args:
+        config_or_name: path of a config, the config itself, or the name of a
+            recipe (stem of a config file of this project).
+        checkpoint: file with the trained weights; its class names go before
+            those of the config.
+        device: ``'auto'`` (CUDA where there is one, else the CPU), ``'cpu'``,
+            ``'cuda'`` or ``'cuda:N'``.
+        show_progress: draw a bar with the time that is left.
+
+    Raises:
+        ConfigError: no such config or checkpoint, or one that cannot be built.
+        CheckpointError: a checkpoint of another model.
+        InferenceError: no detector over windows of videos, class names that
+            are absent or too few, or a device that cannot be used.
+
+    Example:
+        >>> inferencer = TADInferencer('actionformer_r3d10_sbp-r4_toy', 'best.pth')
+        >>> inferencer('kitchen.mp4')[0].detections[0]
+        Detection(start_seconds=3.2, end_seconds=7.9, label='pour', score=0.94)
+    """
+
+    def __init__(self, config_or_name: str | Path | Config, checkpoint: str | Path,
+                 device: str = 'auto', show_progress: bool = True) -> None:
+        cfg = config_or_name
+        if not isinstance(cfg, Config):
+            cfg = load_config(find_config(cfg))
+        init_default_scope(cfg.get('default_scope', 'sbp_tad'))
+        self.rules = post_processing_of(cfg)
+        with config_faults():
+            super().__init__(cfg, str(checkpoint), choose_device(device), scope='sbp_tad',
+                             show_progress=show_progress)
+        self.identity = describe(self.cfg, self.rules, self.class_names, checkpoint)
+
+    def __call__(self, inputs: OneInput | Sequence[OneInput], batch_size: int | None = None, *,
+                 fps: float | None = None, score_threshold: float = 0.0,
+                 out_dir: str | Path | None = None, vis_dir: str | Path | None = None,
+                 num_workers: int = 0) -> list[VideoDetections]:
+        """Detect the actions of videos.
+
+        A video that cannot be read gives a result with ``error``; the others
+        are finished.
+
+        Args:
+            inputs: a video file, a folder (all videos below it), frames (T,
+                H, W, 3) uint8 RGB, or a list of these. A detector on features
+                takes feature files, one on frame folders such folders.
+            batch_size: windows at a time; the config's by default.
+            fps: frames a second of arrays (needed there), and of features and
+                folders of frames that do not know theirs.
+            score_threshold: leave out detections that score less.
+            out_dir: keep one JSON a video there, with all its detections; what
+                an earlier call with this detector has finished is not done
+                again.
+            vis_dir: draw one timeline a video there; pictures that are there
+                of videos that are not done again stay.
+            num_workers: processes that decode ahead.
+
+        Returns:
+            The detections of each video, in the order of the inputs.
+
+        Raises:
+            InferenceError: inputs, numbers or folders that cannot be.
+        """
+        batch_size = self.cfg.test_dataloader.get('batch_size', 1) if batch_size is None \
+            else batch_size
+        videos = list_videos(inputs, self.kind)
+        check_options(videos, batch_size, fps, score_threshold)
+        mine = videos[get_rank()::get_world_size()]
+        shares = all_gather_object(
+            self._run(mine, ResultFolder(out_dir, {**self.identity, 'fps': fps}), batch_size, fps,
+                      score_threshold, vis_dir, num_workers))
+        results = {name: result for share in shares for name, result in share.items()}
+        return [results[video.video_id].above(score_threshold) for video in videos]
+
+    def _run(self, videos: Sequence[InputVideo], store: ResultFolder, batch_size: int,
+             fps: float | None, score_threshold: float, vis_dir: str | Path | None,
+             num_workers: int) -> dict[str, VideoDetections]:
+        """All detections of this process' videos: those in the store, and the others made."""
+        results = {video.video_id: found for video in videos if (found := store.read(video))}
+        pending = []
+        for video in videos:
+            if video.video_id not in results:
+                pending.append(video)
+            elif vis_dir and not _picture(vis_dir, video).exists():
+                self.visualize(video, results[video.video_id], vis_dir, fps, score_threshold)
+        reads = WindowReads(self.dataset, pending, fps)
+        for result in self.detect(reads, batch_size, num_workers):
+            video = reads.videos[result.video_id]
+            self.visualize(video, result, vis_dir, fps, score_threshold)
+            store.write(video, result)  # last: what is there needs no further work
+            results[video.video_id] = result
+        return results
+
+    @property
+    def kind(self) -> str:
+        """What the detector reads: ``'video'``, ``'frames'`` or ``'features'``."""
+        return next(iter(self.dataset.data_prefix))
+
+    def preprocess(self, inputs: WindowReads, batch_size: int = 1, num_workers: int = 0
+                   ) -> Iterator[Mapping[str, Any]]:
+        """Batches of windows, decoded when their turn comes."""
+        return inputs.load(batch_size, num_workers, self.collate_fn)
+
+    def postprocess(self, preds: VideoColumns) -> tuple[Detection, ...]:
+        """The detections of a video out of the predictions of all its windows."""
+        segments, scores, labels = (column.tolist()
+                                    for column in merge_windows([preds], self.rules))
+        return tuple(Detection(start, end, self.class_names[label], score)
+                     for (start, end), score, label in zip(segments, scores, labels))
+
+    def visualize(self, inputs: InputVideo, preds: VideoDetections,
+                  vis_dir: str | Path | None = None, fps: float | None = None,
+                  score_threshold: float = 0.0) -> Path | None:
+        """Draw ``<vis_dir>/<video_id>.png``: frames above detections.
+
+        Returns:
+            The picture; None without ``vis_dir`` or of a video that cannot be opened.
+        """
+        if vis_dir is None or preds.duration_seconds is None:
+            return None
+        path = _picture(vis_dir, inputs)
+        found = ScoredSegments(preds.segments_seconds(), [one.label for one in preds.detections],
+                               np.array([one.score for one in preds.detections]))
+        frames = WindowReads(self.dataset, [inputs], fps).thumbnails(inputs, NUM_THUMBNAILS)
+        draw_timeline(path, preds.video_id, preds.duration_seconds, None, found, self.class_names,
+                      max(score_threshold, LEAST_DRAWN_SCORE), frames)
+        return path
+
+    def detect(self, reads: WindowReads, batch_size: int = 1, num_workers: int = 0
+               ) -> Iterator[VideoDetections]:
+        """The result of each video as soon as its last window is done."""
+        opened: dict[str, _OpenVideo] = {}
+        weights = {name: video.weight for name, video in reads.videos.items()}
+        with VideoProgress(weights, self.show_progress and is_main_process()) as progress:
+            for batch in self.preprocess(reads, batch_size, num_workers):
+                for sample in self.forward(batch):
+                    name = sample.video_id
+                    video = opened.setdefault(name, _OpenVideo())
+                    video.add(sample, self.rules)
+                    is_last = video.num_done == reads.num_windows[name]
+                    progress.advance(name, reads.num_windows[name], is_last)
+                    if is_last:
+                        del opened[name]
+                        yield VideoDetections(
+                            name, reads.videos[name].filename, reads.duration_seconds[name],
+                            self.postprocess(video.candidates), video.error)
+
+    def _init_model(self, cfg: Config, weights: str, device: str) -> TemporalDetector:
+        """The config's detector with the weights of the checkpoint, evaluating."""
+        model, self.checkpoint_meta = load_detector(cfg, weights, device, TemporalDetector)
+        return model
+
+    def _init_pipeline(self, cfg: Config) -> TemporalDetectionDataset:
+        """The config's test set, of which no annotation is read; sets ``class_names``."""
+        self.dataset = build_test_set(cfg, self.model, self.checkpoint_meta,
+                                      TemporalDetectionDataset)
+        self.class_names = tuple(self.dataset.metainfo['classes'])
+        return self.dataset
+
+    def _init_visualizer(self, cfg: Config) -> None:
+        """Timelines need none."""
+
+
+def _picture(vis_dir: str | Path, video: InputVideo) -> Path:
+    return path_within(vis_dir, f'{video.video_id}.png')
+
+
+def post_processing_of(cfg: Config) -> PostProcessing:
+    """How the config's metric makes detections of predictions.
+
+    Raises:
+        InferenceError: the config has no ``TADMetric`` in its test evaluator.
+    """
+    evaluators = cfg.get('test_evaluator') or []
+    for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
+        kind = METRICS.get(evaluator['type'])
+        if kind is not None and issubclass(kind, TADMetric):
+            with config_faults():
+                return METRICS.build(evaluator).rules
+    raise InferenceError('the test_evaluator of the config has no TADMetric, which says how '
+                         'detections of several windows become those of a video.')
+
+
+def check_options(videos: Sequence[InputVideo], batch_size: int, fps: float | None,
+                  score_threshold: float) -> None:
+    """Refuse numbers that cannot be.
+
+    Raises:
+        InferenceError: one of them, or arrays without fps.
+    """
+    if batch_size < 1:
+        raise InferenceError(f'batch_size must be at least 1, got {batch_size}.')
+    if not 0 <= score_threshold <= 1:
+        raise InferenceError(f'score_threshold must lie in [0, 1], got {score_threshold}.')
+    if fps is not None and not fps > 0:
+        raise InferenceError(f'fps must be above 0, got {fps}.')
+    if fps is None and any(video.frames is not None for video in videos):
+        raise InferenceError('an array does not know its frames a second; give fps=...')
+
+
+def describe(cfg: Config, rules: PostProcessing, class_names: Sequence[str],
+             checkpoint: str | Path) -> dict[str, str]:
+    """What results must have in common to be of one detector."""
+    dataset = {name: value for name, value in cfg.test_dataloader.dataset.items()
+               if name not in _PLACES}
+    settings = json.dumps([cfg.model, dataset, asdict(rules), class_names], sort_keys=True,
+                          default=str)
+    return dict(config=Path(cfg.filename or 'config').stem,
+                checkpoint_sha256=file_sha256(checkpoint),
+                settings_sha256=hashlib.sha256(settings.encode()).hexdigest())

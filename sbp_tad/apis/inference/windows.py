@@ -1,0 +1,131 @@
+"""Windows of any video, read by the pipeline of a config, in batches, one after the other."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import Compose
+from torch.utils.data import DataLoader, Dataset
+
+from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.apis.inference.inputs import InputVideo
+from sbp_tad.datasets import TemporalDetectionDataset, VideoFiles, build_pipeline
+from sbp_tad.datasets.readers.video_header import VideoHeader
+from sbp_tad.structures import Window
+
+Item = dict[str, Any]  # of TemporalDetectionDataset: one window
+
+
+@dataclass(frozen=True)
+class ArrayFrames(VideoFiles):
+    """Videos whose frames are in memory, read by mmaction's ``ArrayDecode``.
+
+    Args:
+        arrays: frames (T, H, W, 3) of each video id.
+        fps: of all of them.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    fps: float
+
+    def inspect(self, filename: str, video: VideoAnnotation) -> dict[str, Any]:
+        """Header, and the frames."""
+        frames = self.arrays[video.video_id]
+        return dict(video_header=VideoHeader(len(frames), self.fps), array=frames)
+
+
+class WindowReads(Dataset):
+    """The windows of videos that no annotation names; a file is opened when its turn comes.
+
+    Args:
+        dataset: a test set, whose pipeline, window size and overlap are taken.
+        videos: what to read.
+        fps: of arrays, and of frames and features of which nothing else says it.
+    """
+
+    def __init__(self, dataset: TemporalDetectionDataset, videos: Sequence[InputVideo],
+                 fps: float | None = None) -> None:
+        self.videos = {video.video_id: video for video in videos}
+        self.fps = fps
+        self.files = dataset
+        arrays = {video.video_id: video.frames for video in videos if video.frames is not None}
+        self.arrays = on_arrays(dataset, arrays, fps) if arrays else None
+        self.num_windows: dict[str, int] = {}
+        self.duration_seconds: dict[str, float | None] = {}
+
+    def items(self, video: InputVideo) -> list[Item]:
+        """The windows of a video; one item with ``error`` if it cannot be opened."""
+        # A video file knows its frames a second; folders of frames and features may not.
+        fps = None if 'video' in self.files.data_prefix else self.fps
+        unknown = VideoAnnotation(video.video_id, '', None, fps, None, np.empty((0, 2)), ())
+        name = video.filename or video.video_id
+        items = self._dataset(video.video_id).file_items(name, unknown)
+        if video.filename and not os.path.exists(name):  # the data set would blame the config
+            items[0]['error'] = f'{name}: no such file or folder.'
+        return items
+
+    def batches(self, batch_size: int) -> Iterator[list[Item]]:
+        """The windows of all videos in order, ``batch_size`` at a time."""
+        batch: list[Item] = []
+        for video in self.videos.values():
+            items = self.items(video)
+            self.num_windows[video.video_id] = len(items)
+            self.duration_seconds[video.video_id] = items[0]['annotation'].duration_seconds
+            for item in items:
+                batch.append(item)
+                if len(batch) == batch_size:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
+
+    def __getitem__(self, item: Item) -> dict[str, Any]:
+        """The packed window of an item, or the failure to read it."""
+        return self._dataset(item['video_id']).read(dict(item))
+
+    def load(self, batch_size: int, num_workers: int, collate: Callable) -> Iterator[Any]:
+        """Batches as the model takes them, of which a few at most are there at a time."""
+        return iter(DataLoader(self, batch_sampler=self.batches(batch_size),
+                               num_workers=num_workers, collate_fn=collate))
+
+    def thumbnails(self, video: InputVideo, count: int, height: int = 160) -> list[np.ndarray]:
+        """Frames (h, w, 3) from the middles of ``count`` equal parts of a video, not much higher
+        than ``height``; none of features or of what cannot be read."""
+        item = self.items(video)[0]
+        annotation, dataset = item['annotation'], copy(self._dataset(video.video_id))
+        transforms = dataset.pipeline.transforms
+        ends = [place for place, name in enumerate(map(_name, transforms))
+                if name.endswith('Decode')]
+        if not ends or item['window'] is None:
+            return []
+        part = annotation.duration_seconds * annotation.fps / count
+        dataset.pipeline = Compose(transforms[:ends[0] + 1])
+        windows = [Window(video.video_id, number * part, 1, part, annotation.fps, 1)
+                   for number in range(count)]  # one by one: decoders read what lies between
+        images = [image for window in windows
+                  for image in dataset.read(dict(item, window=window)).get('imgs', ())]
+        return [image[::max(1, len(image) // height), ::max(1, len(image) // height)]
+                for image in images]
+
+    def _dataset(self, video_id: str) -> TemporalDetectionDataset:
+        return self.files if self.videos[video_id].frames is None else self.arrays
+
+
+def on_arrays(dataset: TemporalDetectionDataset, arrays: Mapping[str, np.ndarray], fps: float
+              ) -> TemporalDetectionDataset:
+    """The same data set reading frames from memory: what opens and decodes files is replaced."""
+    decode, = build_pipeline([dict(type='ArrayDecode')])
+    transforms = [decode if _name(transform).endswith('Decode') else transform
+                  for transform in dataset.pipeline.transforms
+                  if not _name(transform).endswith('Init')]
+    twin = copy(dataset)
+    twin.source, twin.pipeline = ArrayFrames(arrays, fps), Compose(transforms)
+    return twin
+
+
+def _name(transform: Callable) -> str:
+    return type(transform).__name__

@@ -1,0 +1,225 @@
+"""Find every inconsistency of an annotation: pure functions, one a kind of fault."""
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.datasets.checks.findings import Finding
+
+PLAUSIBLE_FPS = (1.0, 240.0)
+TIMING_TOLERANCE_SECONDS = 1.0
+MIN_CLASS_SEGMENTS = 10  # in training
+MAX_CLASS_RATIO = 20.0  # THUMOS'14, whose classes train well together, has 17
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What an annotation is held to; the names are those of the dataset's options.
+
+    Args:
+        classes: class names; ``None`` takes the labels that occur.
+        subsets: subsets to check; ``None`` takes all.
+        ignored_labels: labels that are no class.
+        excluded_videos: videos that are not checked.
+        out_of_range: ``'error'`` or ``'clip'`` for segments outside the video.
+        tolerance_seconds: how far outside the video a segment may end.
+        training: whether the subsets train, so that their classes must be learnable.
+    """
+
+    classes: tuple[str, ...] | None = None
+    subsets: tuple[str, ...] | None = None
+    ignored_labels: tuple[str, ...] = ('Ambiguous',)
+    excluded_videos: tuple[str, ...] = ()
+    out_of_range: str = 'error'
+    tolerance_seconds: float = 0.1
+    training: bool = True
+
+    def class_names(self, videos: Iterable[VideoAnnotation]) -> tuple[str, ...]:
+        """The classes; where none are given, the labels that occur, sorted."""
+        if self.classes is not None:
+            return self.classes
+        labels = {label for video in videos for label in video.labels}
+        return tuple(sorted(labels - set(self.ignored_labels)))
+
+    def select(self, videos: Mapping[str, VideoAnnotation]) -> dict[str, VideoAnnotation]:
+        """The videos to check: of the subsets, less the excluded ones."""
+        return {key: video for key, video in videos.items()
+                if (self.subsets is None or video.subset in self.subsets)
+                and key not in self.excluded_videos}
+
+
+def check_annotations(videos: Mapping[str, VideoAnnotation], expected: Expectations
+                      ) -> list[Finding]:
+    """Everything that the annotation alone shows to be wrong or odd.
+
+    Args:
+        videos: all videos of the file, also those of other subsets.
+        expected: what they are held to.
+    """
+    chosen = expected.select(videos)
+    classes = expected.class_names(chosen.values())
+    findings = [*_check_subsets(videos, expected), *_check_spelling(chosen.values()),
+                *_check_balance(chosen.values(), classes, expected)]
+    for video in chosen.values():
+        counted = video.without(expected.ignored_labels)
+        findings += [*_check_emptiness(video, counted), *_check_timing(video),
+                     *_check_labels(counted, classes), *_check_ends(counted),
+                     *check_range(counted, expected), *_check_overlaps(counted)]
+    return findings
+
+
+def shared_subsets(training: Collection[str], testing: Collection[str]) -> list[Finding]:
+    """Subsets that a config both trains and tests on."""
+    return [Finding('shared-subset', subset, f'{subset!r} is trained on and tested on.')
+            for subset in sorted(set(training) & set(testing))]
+
+
+def _check_subsets(videos: Mapping[str, VideoAnnotation], expected: Expectations
+                   ) -> Iterator[Finding]:
+    counts = Counter(video.subset for video in videos.values())
+    absent = [subset for subset in expected.subsets or () if subset not in counts]
+    # a dataset may name subsets of which a file holds some: ('training', 'train')
+    kind = 'empty-subset' if absent == list(expected.subsets or ()) else 'absent-subset'
+    for subset in absent:
+        yield Finding(kind, subset, f'no video is in subset {subset!r}; the file holds '
+                      f'{sorted(counts)}.')
+    yield from _spellings('subset-spelling', counts)
+    for video_id in expected.excluded_videos:
+        if video_id in videos:
+            yield Finding('excluded-video', video_id, 'left out by excluded_videos.')
+
+
+def unused_subsets(videos: Mapping[str, VideoAnnotation], used: Collection[str]
+                   ) -> list[Finding]:
+    """Subsets of the file that no dataset of a config takes."""
+    counts = Counter(video.subset for video in videos.values() if video.subset not in used)
+    return [Finding('unused-subset', subset, f'{count} videos of subset {subset!r} are not used.')
+            for subset, count in counts.items()]
+
+
+def _check_spelling(videos: Iterable[VideoAnnotation]) -> Iterator[Finding]:
+    yield from _spellings('label-spelling',
+                          Counter(label for video in videos for label in video.labels))
+
+
+def _spellings(kind: str, counts: Mapping[str, int]) -> Iterator[Finding]:
+    """Names that are the same but for case, spaces, hyphens and underscores."""
+    groups = defaultdict(list)
+    for name in counts:
+        groups[''.join(filter(str.isalnum, name.casefold())) or name].append(name)
+    for names in groups.values():
+        if len(names) > 1:
+            listed = ', '.join(f'{name!r} ({counts[name]} times)' for name in names)
+            yield Finding(kind, names[0], f'written in several ways: {listed}.')
+
+
+def _check_balance(videos: Iterable[VideoAnnotation], classes: tuple[str, ...],
+                   expected: Expectations) -> Iterator[Finding]:
+    counts = Counter({name: 0 for name in classes})
+    counts.update(label for video in videos for label in video.labels if label in counts)
+    where = ' and '.join(expected.subsets or ('the file',))
+    for name, count in counts.items():
+        if not count:
+            yield Finding('class-without-segments', name, f'{name!r} has no segment in {where}.')
+        elif expected.training and count < MIN_CLASS_SEGMENTS:
+            yield Finding('rare-class', name, f'{name!r} has {count} segments in {where}; fewer '
+                          f'than {MIN_CLASS_SEGMENTS} are hard to learn from.')
+    present = [(count, name) for name, count in counts.items() if count]
+    if expected.training and present:
+        (fewest, rare), (most, common) = min(present), max(present)
+        if most > MAX_CLASS_RATIO * fewest:
+            yield Finding('class-imbalance', common, f'{common!r} has {most} segments, {rare!r} '
+                          f'{fewest}: {most / fewest:.0f} times as many, more than '
+                          f'{MAX_CLASS_RATIO:.0f}.')
+
+
+def _check_emptiness(video: VideoAnnotation, counted: VideoAnnotation) -> Iterator[Finding]:
+    if not len(video):
+        yield Finding('video-without-segments', video.video_id, 'has no segment.')
+    elif not len(counted):
+        yield Finding('only-ignored-labels', video.video_id,
+                      f'holds only {", ".join(sorted(set(video.labels)))}.')
+
+
+def _check_timing(video: VideoAnnotation) -> Iterator[Finding]:
+    if video.duration_seconds is None or video.fps is None:
+        absent = [name for name, value in (('duration', video.duration_seconds),
+                                           ('fps', video.fps)) if value is None]
+        yield Finding('unknown-timing', video.video_id, f'{" and ".join(absent)} not given.')
+    if video.fps is not None and not PLAUSIBLE_FPS[0] <= video.fps <= PLAUSIBLE_FPS[1]:
+        yield Finding('implausible-fps', video.video_id, f'{video.fps:g} fps; videos have '
+                      f'{PLAUSIBLE_FPS[0]:g} to {PLAUSIBLE_FPS[1]:g}.')
+    if None not in (video.duration_seconds, video.fps, video.num_frames):
+        seconds = video.num_frames / video.fps
+        if abs(seconds - video.duration_seconds) > TIMING_TOLERANCE_SECONDS:
+            yield Finding('timing-mismatch', video.video_id,
+                          f'{video.num_frames} frames at {video.fps:g} fps are {seconds:g} s, but '
+                          f'the duration is {video.duration_seconds:g} s.')
+
+
+def _check_labels(video: VideoAnnotation, classes: tuple[str, ...]) -> Iterator[Finding]:
+    for label, count in Counter(video.labels).items():
+        if label not in classes:
+            yield Finding('unknown-label', video.video_id,
+                          f'{count} segments have the label {label!r}, which is no class.')
+
+
+def _check_ends(video: VideoAnnotation) -> Iterator[Finding]:
+    for index, (start, end) in enumerate(video.segments_seconds):
+        if end <= start:
+            kind = 'reversed-segment' if end < start else 'zero-length-segment'
+            yield Finding(kind, video.video_id, f'{describe(video, index)} must start before it '
+                          'ends.')
+
+
+def check_range(video: VideoAnnotation, expected: Expectations) -> Iterator[Finding]:
+    """Segments that leave the video, of labels that count."""
+    duration, tolerance = video.duration_seconds, expected.tolerance_seconds
+    end = np.inf if duration is None else duration
+    outside = ((video.segments_seconds[:, 0] < -tolerance)
+               | (video.segments_seconds[:, 1] > end + tolerance))
+    kind = 'clipped-segment' if expected.out_of_range == 'clip' else 'outside-segment'
+    length = 'an unknown time' if duration is None else f'{duration:g} s'
+    for index in np.flatnonzero(outside):
+        yield Finding(kind, video.video_id,
+                      f'{describe(video, index)} leaves the video, which lasts {length}.')
+    if 2 * outside.sum() > len(video) > 1:
+        yield Finding('foreign-annotation', video.video_id,
+                      f'{outside.sum()} of {len(video)} segments leave the video.')
+
+
+def _check_overlaps(video: VideoAnnotation) -> Iterator[Finding]:
+    others = Counter()
+    for first, second in overlapping_pairs(video.segments_seconds):
+        labels = video.labels[first], video.labels[second]
+        pair = f'{describe(video, first)} and {describe(video, second)}'
+        same_ends = np.array_equal(*video.segments_seconds[[first, second]])
+        if labels[0] != labels[1]:
+            others[tuple(sorted(labels))] += 1
+        elif same_ends:
+            yield Finding('duplicate-segment', video.video_id, f'{pair} are the same.')
+        else:
+            yield Finding('overlap-same-label', video.video_id, f'{pair} overlap.')
+    for (one, other), count in others.items():
+        yield Finding('overlap-other-label', video.video_id,
+                      f'{one!r} and {other!r} overlap ({count} times).')
+
+
+def overlapping_pairs(segments: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Pairs of rows of (N, 2) that share more than a moment, or have the same ends."""
+    for first, segment in enumerate(segments):
+        later = segments[first + 1:]
+        start = np.maximum(segment[0], later[:, 0])
+        end = np.minimum(segment[1], later[:, 1])
+        met = (start < end) | (later == segment).all(axis=1)
+        yield from ((first, first + 1 + int(offset)) for offset in np.flatnonzero(met))
+
+
+def describe(video: VideoAnnotation, index: int) -> str:
+    """A segment in words: what stands in the file, to search for."""
+    start, end = video.segments_seconds[index]
+    return f'[{start:g}, {end:g}] s {video.labels[index]!r}'

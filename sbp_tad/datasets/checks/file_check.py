@@ -1,0 +1,103 @@
+"""Hold video files against their annotation."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.datasets.base import DURATION_TOLERANCE_SECONDS, FPS_TOLERANCE
+from sbp_tad.datasets.checks.annotation_check import Expectations, check_range, describe
+from sbp_tad.datasets.checks.findings import Finding
+from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.readers.video_header import VideoHeader, probe_video
+from sbp_tad.paths import path_within
+
+VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.ts',
+                  '.wmv', '.flv', '.3gp', '.ogv')
+Inspect = Callable[[Path, VideoAnnotation], VideoHeader | None]
+
+
+def _probe(path: Path, _: VideoAnnotation) -> VideoHeader:
+    return probe_video(path)
+
+
+def find_files(folder: str | Path, video_ids: Iterable[str]) -> dict[str, Path]:
+    """The file of each video below a folder, whatever its extension.
+
+    A key that already names a file is taken as it is; a video without a file
+    gets the mp4 that was looked for.
+
+    Raises:
+        DatasetError: there is no such folder.
+        UnsafePathError: a key leads out of it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DatasetError(f'{folder}: no such folder of videos. Check the path.')
+    stems = {path.stem: path for path in reversed(_video_files(folder))}
+    wanted = {video_id: path_within(folder, video_id) for video_id in video_ids}
+    return {video_id: path if path.is_file() else stems.get(video_id, folder / f'{video_id}.mp4')
+            for video_id, path in wanted.items()}
+
+
+def check_files(videos: Mapping[str, VideoAnnotation], files: Mapping[str, Path],
+                expected: Expectations, inspect: Inspect = _probe) -> Iterator[Finding]:
+    """Read the header and first frame of every file; compare it with its annotation.
+
+    Args:
+        videos: the annotation.
+        files: the file, or folder of frames, of each of the videos.
+        expected: what the annotation is held to.
+        inspect: reads (file, video); gives the header, or None where a source
+            has none, and raises ``VideoReadError`` for what cannot be read.
+    """
+    for video_id, video in videos.items():
+        path = files[video_id]
+        if not path.exists():
+            yield Finding('missing-file', video_id, f'{path}: no such file.')
+            continue
+        try:
+            header = inspect(path, video)
+        except VideoReadError as error:
+            yield Finding('unreadable-file', video_id, str(error))
+            continue
+        if header is None:
+            continue
+        counted = video.without(expected.ignored_labels)
+        yield from _compare(counted, header)
+        if video.duration_seconds is None:  # not checked yet, for want of an end
+            yield from check_range(
+                replace(counted, duration_seconds=header.duration_seconds), expected)
+
+
+def unlisted_files(files: Iterable[Path]) -> Iterator[Finding]:
+    """Videos beside the annotated ones that no annotation holds.
+
+    Args:
+        files: of all annotated videos, whose folders are looked through.
+    """
+    listed = set(files)
+    for folder in sorted({path.parent for path in listed}):
+        for path in _video_files(folder) if folder.is_dir() else ():
+            if path not in listed:
+                yield Finding('unlisted-file', path.name, f'{path}: not in the annotation.')
+
+
+def _video_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+
+
+def _compare(video: VideoAnnotation, header: VideoHeader) -> Iterator[Finding]:
+    if video.fps and abs(video.fps - header.fps) > FPS_TOLERANCE * video.fps:
+        yield Finding('fps-mismatch', video.video_id, f'the annotation says {video.fps:g} fps, '
+                      f'the file has {header.fps:g}.')
+    seconds = header.duration_seconds
+    if video.duration_seconds and \
+            abs(video.duration_seconds - seconds) > DURATION_TOLERANCE_SECONDS:
+        yield Finding('duration-mismatch', video.video_id, 'the annotation says '
+                      f'{video.duration_seconds:g} s, the file lasts {seconds:g} s.')
+    for index, (start, _) in enumerate(video.segments_seconds):
+        if seconds <= start < (video.duration_seconds or 0):
+            yield Finding('beyond-file', video.video_id, f'{describe(video, index)} begins after '
+                          f'the end of the file at {seconds:g} s.')

@@ -1,0 +1,22 @@
+"""Detections of all videos from the predictions of their windows."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sbp_tad.evaluation.detections import Detections
+from sbp_tad.evaluation.score_fusion import ScoreFusion
+from sbp_tad.segments.merging import PostProcessing, VideoColumns, merge_windows
+
+
+def merge_videos(windows: Mapping[str, Sequence[VideoColumns]], class_names: Sequence[str],
+                 rules: PostProcessing, fusion: ScoreFusion | None = None) -> Detections:
+    """Merge the windows of every video and name its classes.
+
+    Args:
+        windows: predictions of each video's windows, in order of time.
+        class_names: name of each label.
+        rules: see :func:`sbp_tad.segments.merging.merge_windows`.
+        fusion: scores of a video-level classifier, applied to the merged detections.
+    """
+    videos = {video_id: merge_windows(found, rules) for video_id, found in sorted(windows.items())}
+    return Detections.from_videos(videos if fusion is None else fusion.apply(videos), class_names)

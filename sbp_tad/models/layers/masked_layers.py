@@ -1,0 +1,305 @@
+"""Layers over masked sequences ``(B, C, T)`` with masks ``(B, T)``, True = real.
+
+What stands in a padded position never reaches a real one, and every layer
+leaves zeros there.
+"""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sbp_tad.models.errors import ModelError
+from sbp_tad.models.layers.global_batch import DropPath
+
+
+def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
+    """Zeros where ``mask`` (B, T) is False, whatever stood there (NaN too)."""
+    return x.masked_fill(~mask[:, None], 0.0)
+
+
+def check_sequence(features: Tensor, masks: Tensor, in_channels: int) -> None:
+    """Refuse features (B, in_channels, T) and masks (B, T) of another shape.
+
+    Raises:
+        ModelError: shapes that do not fit.
+    """
+    if features.ndim != 3 or features.shape[1] != in_channels:
+        raise ModelError(
+            f'features must have shape (B, in_channels={in_channels}, T), got '
+            f'{tuple(features.shape)}: set in_channels to the channels of the backbone')
+    if masks.shape != (features.shape[0], features.shape[2]):
+        raise ModelError(f'masks of features {tuple(features.shape)} must have shape '
+                         f'(B, T), got {tuple(masks.shape)}')
+
+
+def check_finite(*predictions: Tensor) -> None:
+    """Refuse what no detection can be made of.
+
+    Raises:
+        ModelError: an infinite value or NaN.
+    """
+    if not all(tensor.isfinite().all() for tensor in predictions):
+        raise ModelError('the head gives NaN: the input or the weights are not finite; '
+                         'check the training log and lower the learning rate')
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of ``(B, C, T)``, each position by itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, T)`` to the same shape."""
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+NORMS = {'LN': ChannelLayerNorm, 'BN': nn.BatchNorm1d}
+
+
+def batch_norm_real(norm: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
+    """Batch normalisation whose statistics are those of the real positions; 0 elsewhere.
+
+    Fewer than two real positions have no variance: there the running
+    statistics stand in, and are not changed.
+    """
+    rows = x.transpose(1, 2)[mask]  # (P, C)
+    if len(rows) < 2:
+        normed = F.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias,
+                              training=False, eps=norm.eps)
+    else:
+        normed = norm(rows)
+    out = normed.new_zeros(len(x), x.shape[2], x.shape[1])
+    out[mask] = normed
+    return out.transpose(1, 2)
+
+
+class MaskedConv1d(nn.Conv1d):
+    """Convolution with an odd kernel that keeps the length, or divides it by the stride.
+
+    Output ``i`` is centred on input ``i * stride`` and is real where that is.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3,
+                 stride: int = 1, groups: int = 1, bias: bool = True) -> None:
+        if kernel_size % 2 == 0:
+            raise ModelError(f'kernel_size must be odd, got {kernel_size}')
+        super().__init__(in_channels, out_channels, kernel_size, stride,
+                         padding=kernel_size // 2, groups=groups, bias=bias)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
+        out_mask = mask[:, ::self.stride[0]]
+        return zero_padding(super().forward(zero_padding(x, mask)), out_mask), out_mask
+
+
+class ConvNorm(nn.Module):
+    """Masked convolution and normalisation.
+
+    Args:
+        in_channels: C.
+        out_channels: C'.
+        kernel_size: odd.
+        stride: of the convolution.
+        norm: ``'LN'`` (each position by itself) or ``'BN'`` (over the real
+            positions of the batch).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3,
+                 stride: int = 1, norm: str = 'LN') -> None:
+        super().__init__()
+        if norm not in NORMS:
+            raise ModelError(f'unknown norm {norm!r}: choose one of {tuple(NORMS)}')
+        # the normalisation has the bias
+        self.conv = MaskedConv1d(in_channels, out_channels, kernel_size, stride, bias=False)
+        self.norm = NORMS[norm](out_channels)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
+        x, mask = self.conv(x, mask)
+        live = self.norm.training and isinstance(self.norm, nn.modules.batchnorm._BatchNorm)
+        x = batch_norm_real(self.norm, x, mask) if live else self.norm(x)
+        return zero_padding(x, mask), mask
+
+
+class ConvNormReLU(ConvNorm):
+    """Masked convolution, normalisation, ReLU; arguments of :class:`ConvNorm`."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
+        x, mask = super().forward(x, mask)
+        return F.relu(x), mask
+
+
+class ConvTower(nn.Module):
+    """Convolutions and a predictor that a head shares between its levels.
+
+    Args:
+        in_channels: C.
+        channels: of the convolutions.
+        out_channels: of the predictor.
+        num_convs: convolutions before the predictor.
+        kernel_size: odd.
+        norm: see :class:`ConvNorm`.
+    """
+
+    def __init__(self, in_channels: int, channels: int, out_channels: int, num_convs: int,
+                 kernel_size: int, norm: str = 'LN') -> None:
+        super().__init__()
+        widths = [in_channels] + [channels] * num_convs
+        self.convs = nn.ModuleList(ConvNormReLU(before, after, kernel_size, norm=norm)
+                                   for before, after in zip(widths, widths[1:]))
+        self.predictor = MaskedConv1d(widths[-1], out_channels, kernel_size)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """``(B, C, T), (B, T)`` to ``(B, T, out_channels)``."""
+        for conv in self.convs:
+            x, mask = conv(x, mask)
+        return self.predictor(x, mask)[0].transpose(1, 2)
+
+
+def masked_max_pool(x: Tensor, mask: Tensor, stride: int) -> Tensor:
+    """Largest real value of the ``stride + 1`` around every ``stride``-th position."""
+    if stride == 1:
+        return zero_padding(x, mask)
+    pooled = F.max_pool1d(x.masked_fill(~mask[:, None], float('-inf')),
+                          2 * (stride // 2) + 1, stride, stride // 2)
+    return zero_padding(pooled, mask[:, ::stride])
+
+
+def local_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor,
+                    window: int) -> Tensor:
+    """Exact attention of each position to the real ones within ``window // 2`` of it.
+
+    Blocks of ``window`` queries look at the keys of the block and
+    ``window // 2`` on either side, so that the scores take
+    ``O(T * window)`` and not ``O(T * T)``. A padded query sees itself
+    (an empty softmax would be NaN).
+
+    Args:
+        query: (B, heads, T, D), and ``key`` and ``value`` alike.
+        mask: (B, T) bool, True = real.
+        window: odd number of positions; 0 or less for all of them.
+
+    Returns:
+        (B, heads, T, D).
+    """
+    batch, _, length, _ = query.shape
+    reach = length - 1 if window <= 0 else min(window // 2, length - 1)
+    if reach == length - 1:
+        itself = torch.eye(length, dtype=torch.bool, device=mask.device)
+        allowed = mask[:, None, None] | itself  # (B, 1, T, T)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+
+    extra = -length % window
+    span = window + 2 * reach
+    offset = torch.arange(span, device=mask.device) - reach
+    offset = offset - torch.arange(window, device=mask.device)[:, None]  # key minus query
+    real = F.pad(mask, (reach, reach + extra)).unfold(1, span, window)  # (B, blocks, span)
+    allowed = real[:, :, None] & (offset.abs() <= reach) | (offset == 0)
+
+    def blocks(x: Tensor, margin: int) -> Tensor:
+        x = F.pad(x, (0, 0, margin, margin + extra))
+        x = x.unfold(2, window + 2 * margin, window)  # (B, heads, blocks, D, window + 2 margin)
+        return x.permute(0, 2, 1, 4, 3).flatten(0, 1)  # (B * blocks, heads, ..., D)
+
+    x = F.scaled_dot_product_attention(blocks(query, 0), blocks(key, reach), blocks(value, reach),
+                                       attn_mask=allowed.flatten(0, 1)[:, None])
+    x = x.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3)  # (B, heads, T + extra, D)
+    return x[:, :, :length]
+
+
+class MaskedLocalAttention(nn.Module):
+    """Multi-head self-attention in a local window (Zhang et al., ActionFormer, ECCV 2022).
+
+    Queries, keys and values pass a depthwise convolution, which carries the
+    stride and the sense of position, before their projections.
+
+    Args:
+        channels: C, in and out.
+        num_heads: divides C.
+        window: odd positions each one sees; 0 or less for all.
+        stride: of the depthwise convolutions.
+        kernel_size: of the depthwise convolutions, odd.
+    """
+
+    def __init__(self, channels: int, num_heads: int, window: int, stride: int = 1,
+                 kernel_size: int = 3) -> None:
+        super().__init__()
+        if channels % num_heads:
+            raise ModelError(f'{channels} channels cannot be split into {num_heads} '
+                             'heads: choose a divisor of the channels')
+        if window > 0 and window % 2 == 0:
+            raise ModelError(f'window must be odd, or 0 for full attention, got {window}')
+        self.num_heads, self.window = num_heads, window
+        self.convs = nn.ModuleList(
+            MaskedConv1d(channels, channels, kernel_size, stride, groups=channels, bias=False)
+            for _ in range(3))
+        self.norms = nn.ModuleList(ChannelLayerNorm(channels) for _ in range(3))
+        self.projections = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in range(3))
+        self.out = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, C, T), (B, T)`` to ``(B, C, ceil(T / stride))`` and its mask."""
+        heads = []
+        for conv, norm, project in zip(self.convs, self.norms, self.projections):
+            y, out_mask = conv(x, mask)
+            y = project(norm(y)).unflatten(1, (self.num_heads, -1))  # (B, heads, D, T')
+            heads.append(y.transpose(2, 3))
+        y = local_attention(*heads, out_mask, self.window)  # (B, heads, T', D)
+        y = self.out(y.transpose(2, 3).flatten(1, 2))  # (B, C, T')
+        return zero_padding(y, out_mask), out_mask
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm transformer block; with a stride it also shortens the sequence.
+
+    Args:
+        channels: C, in and out.
+        num_heads: divides C.
+        window: odd positions each one sees; 0 or less for all.
+        stride: 1, or 2 to halve the length.
+        mlp_ratio: hidden channels of the MLP over C.
+        drop_path: probability that a sample skips a branch in training.
+        kernel_size: of the depthwise convolutions, odd.
+    """
+
+    def __init__(self, channels: int, num_heads: int = 4, window: int = 19, stride: int = 1,
+                 mlp_ratio: float = 4.0, drop_path: float = 0.0, kernel_size: int = 3) -> None:
+        super().__init__()
+        hidden = int(channels * mlp_ratio)
+        self.stride = stride
+        self.norm1 = ChannelLayerNorm(channels)
+        self.attention = MaskedLocalAttention(channels, num_heads, window, stride, kernel_size)
+        self.norm2 = ChannelLayerNorm(channels)
+        self.mlp = nn.Sequential(nn.Conv1d(channels, hidden, 1), nn.GELU(),
+                                 nn.Conv1d(hidden, channels, 1))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, C, T), (B, T)`` to ``(B, C, ceil(T / stride))`` and its mask."""
+        attended, out_mask = self.attention(self.norm1(x), mask)
+        x = masked_max_pool(x, mask, self.stride) + self.drop_path(attended)
+        x = x + self.drop_path(self.mlp(self.norm2(x)))
+        return zero_padding(x, out_mask), out_mask
+
+
+class ConvBlock(nn.Module):
+    """Residual convolution block, the light alternative to :class:`TransformerBlock`.
+
+    Args:
+        channels: C, in and out.
+        stride: 1, or 2 to halve the length.
+        drop_path: probability that a sample skips the branch in training.
+        kernel_size: odd.
+    """
+
+    def __init__(self, channels: int, stride: int = 1, drop_path: float = 0.0,
+                 kernel_size: int = 3) -> None:
+        super().__init__()
+        self.stride = stride
+        self.branch = ConvNormReLU(channels, channels, kernel_size, stride)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, C, T), (B, T)`` to ``(B, C, ceil(T / stride))`` and its mask."""
+        y, out_mask = self.branch(x, mask)
+        return masked_max_pool(x, mask, self.stride) + self.drop_path(y), out_mask

@@ -1,0 +1,97 @@
+"""Temporal feature pyramid of ActionFormer."""
+from __future__ import annotations
+
+from functools import partial
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from sbp_tad.models.errors import ModelError
+from sbp_tad.models.layers.masked_layers import (ChannelLayerNorm, ConvBlock, ConvNormReLU,
+                                                 TransformerBlock, check_sequence, zero_padding)
+from sbp_tad.registry import MODELS
+
+BLOCKS = ('attention', 'conv')
+
+
+@MODELS.register_module()
+class ActionFormerNeck(BaseModule):
+    """Snippet features to a pyramid, each level half as long as the one before.
+
+    Embedding convolutions, stem blocks, then a stride-2 block a level (Zhang
+    et al., ActionFormer, ECCV 2022); no position embedding; the "FPN" is a
+    layer normalisation of each level. Any length works: inside it is padded
+    to a multiple of the largest stride.
+
+    Args:
+        in_channels: channels of the backbone's features.
+        embed_channels: C of every level.
+        num_embed_convs: convolutions in front.
+        num_stem_blocks: blocks at full length.
+        num_levels: levels of strides 1, 2, ..., ``2 ** (num_levels - 1)``.
+        num_heads: attention heads; a divisor of ``embed_channels``.
+        window: odd positions of local attention; 0 for full attention.
+        mlp_ratio: hidden channels of the MLP over C.
+        drop_path: probability that a sample skips a branch in training.
+        kernel_size: of all convolutions, odd.
+        block: ``'attention'`` or the light ``'conv'``.
+        init_cfg: of mmengine.
+    """
+
+    def __init__(self, in_channels: int, embed_channels: int = 512, num_embed_convs: int = 2,
+                 num_stem_blocks: int = 2, num_levels: int = 6, num_heads: int = 4,
+                 window: int = 19, mlp_ratio: float = 4.0, drop_path: float = 0.1,
+                 kernel_size: int = 3, block: str = 'attention',
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        if block not in BLOCKS:
+            raise ModelError(f'unknown block {block!r}: choose one of {BLOCKS}')
+        if num_levels < 1:
+            raise ModelError(f'a pyramid needs at least one level, got {num_levels}')
+        make = partial(ConvBlock, embed_channels, drop_path=drop_path, kernel_size=kernel_size)
+        if block == 'attention':
+            make = partial(TransformerBlock, embed_channels, num_heads, window,
+                           mlp_ratio=mlp_ratio, drop_path=drop_path, kernel_size=kernel_size)
+        widths = [in_channels] + [embed_channels] * num_embed_convs
+        if num_embed_convs < 1 and in_channels != embed_channels:
+            raise ModelError(
+                f'without embedding convolutions embed_channels ({embed_channels}) must be '
+                f'in_channels ({in_channels}); set num_embed_convs to 1 or more')
+        self.in_channels = in_channels
+        self.strides = tuple(2 ** level for level in range(num_levels))
+        self.embed = nn.ModuleList(ConvNormReLU(before, after, kernel_size)
+                                   for before, after in zip(widths, widths[1:]))
+        self.stem = nn.ModuleList(make(stride=1) for _ in range(num_stem_blocks))
+        self.downsample = nn.ModuleList(make(stride=2) for _ in range(num_levels - 1))
+        self.norms = nn.ModuleList(ChannelLayerNorm(embed_channels) for _ in range(num_levels))
+
+    def forward(self, features: Tensor, masks: Tensor
+                ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Every level, first the longest.
+
+        Args:
+            features: (B, in_channels, T').
+            masks: (B, T') bool, True = real.
+
+        Returns:
+            Features (B, C, T_l) and masks (B, T_l) of the levels, where
+            ``T_l`` is T', padded to a multiple of the largest stride, over
+            the stride of level l.
+
+        Raises:
+            ModelError: shapes that do not fit.
+        """
+        check_sequence(features, masks, self.in_channels)
+        extra = -features.shape[2] % self.strides[-1]
+        x, mask = F.pad(features, (0, extra)), F.pad(masks, (0, extra))
+        for layer in (*self.embed, *self.stem):
+            x, mask = layer(x, mask)
+        levels, level_masks = [x], [mask]
+        for layer in self.downsample:
+            x, mask = layer(x, mask)
+            levels.append(x)
+            level_masks.append(mask)
+        normed = (norm(x) for norm, x in zip(self.norms, levels))
+        return (tuple(zero_padding(x, mask) for x, mask in zip(normed, level_masks)),
+                tuple(level_masks))

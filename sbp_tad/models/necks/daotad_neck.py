@@ -1,0 +1,138 @@
+"""Temporal feature pyramid of DaoTAD: downsampling, then a top-down path."""
+from __future__ import annotations
+
+from typing import Sequence
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from sbp_tad.models.backbones.sbp_backbone import freeze_batch_norm
+from sbp_tad.models.errors import ModelError
+from sbp_tad.models.layers.masked_layers import ConvNorm, ConvNormReLU, MaskedConv1d, check_sequence
+from sbp_tad.registry import MODELS
+
+Levels = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # features (B, C, T_l), masks (B, T_l)
+
+
+class TemporalDownsampling(nn.Module):
+    """The features and ``num_levels - 1`` times half of their length (DaoTAD's TDM).
+
+    Args:
+        in_channels: of the features.
+        channels: of the shorter levels.
+        num_levels: with the features themselves.
+        norm: see :class:`sbp_tad.models.layers.masked_layers.ConvNorm`.
+    """
+
+    def __init__(self, in_channels: int, channels: int, num_levels: int, norm: str) -> None:
+        super().__init__()
+        widths = [in_channels] + [channels] * (num_levels - 1)
+        self.layers = nn.ModuleList(ConvNormReLU(before, after, stride=2, norm=norm)
+                                    for before, after in zip(widths, widths[1:]))
+        for layer in self.layers:  # frozen batch normalization does not correct the scale
+            nn.init.kaiming_normal_(layer.conv.weight, mode='fan_out', nonlinearity='relu')
+
+    def forward(self, x: Tensor, mask: Tensor) -> Levels:
+        """``(B, C, T), (B, T)`` to levels of ``T, ceil(T / 2), ...`` steps."""
+        levels, masks = [x], [mask]
+        for layer in self.layers:
+            x, mask = layer(x, mask)
+            levels.append(x)
+            masks.append(mask)
+        return tuple(levels), tuple(masks)
+
+
+class TemporalFPN(nn.Module):
+    """Lateral connections and a top-down path (Lin et al., CVPR 2017), in one dimension.
+
+    Args:
+        in_channels: of each level, the longest first; each half as long as the one before.
+        channels: of all levels afterwards.
+        norm: see :class:`sbp_tad.models.layers.masked_layers.ConvNorm`.
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int, norm: str) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(ConvNorm(width, channels, 1, norm=norm)
+                                      for width in in_channels)
+        self.outputs = nn.ModuleList(ConvNorm(channels, channels, norm=norm) for _ in in_channels)
+        for layer in (*self.laterals, *self.outputs):
+            nn.init.xavier_uniform_(layer.conv.weight)
+
+    def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> Levels:
+        """Levels and masks to as many of ``channels`` channels."""
+        laterals = [layer(x, mask)[0] for layer, x, mask in zip(self.laterals, levels, masks)]
+        for fine in range(len(laterals) - 2, -1, -1):
+            above = laterals[fine + 1].repeat_interleave(2, dim=2)
+            laterals[fine] = laterals[fine] + above[..., :laterals[fine].shape[2]]
+        # each output convolution sets its padding to zero before it looks at it
+        outputs = [layer(x, mask)[0] for layer, x, mask in zip(self.outputs, laterals, masks)]
+        return tuple(outputs), tuple(masks)
+
+
+@MODELS.register_module()
+class DaoTADNeck(BaseModule):
+    """Snippet features to a pyramid whose short levels inform the long ones.
+
+    Wang et al., "RGB Stream Is Enough for Temporal Action Detection", 2021,
+    less its first step, the spatial reduction (SRM): a mean over space, which
+    :class:`sbp_tad.models.backbones.sbp_backbone.SBPBackbone` does.
+
+    Args:
+        in_channels: channels of the backbone's features.
+        embed_channels: C of every level.
+        downsample_channels: of the levels below the first before the FPN.
+        num_levels: levels, each half as long as the one before.
+        num_stem_convs: stride-2 convolutions to ``downsample_channels`` in
+            front, for a backbone with more steps than the first level has.
+        norm: of downsampling and FPN: ``'BN'``, or ``'LN'`` for small batches.
+        norm_eval: freeze the batch normalization of the downsampling, as the
+            published code does.
+        init_cfg: of mmengine.
+
+    Raises:
+        ModelError: a setting that cannot work.
+    """
+
+    def __init__(self, in_channels: int, embed_channels: int = 256,
+                 downsample_channels: int = 512, num_levels: int = 5, num_stem_convs: int = 0,
+                 norm: str = 'BN', norm_eval: bool = True, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        if num_levels < 1 or num_stem_convs < 0:
+            raise ModelError('DaoTADNeck needs num_levels >= 1 and num_stem_convs >= 0, '
+                             f'got {num_levels} and {num_stem_convs}')
+        self.in_channels, self.norm_eval = in_channels, norm_eval
+        widths = [in_channels] + [downsample_channels] * num_stem_convs
+        self.stem = nn.ModuleList(MaskedConv1d(before, after, stride=2)
+                                  for before, after in zip(widths, widths[1:]))
+        self.downsampling = TemporalDownsampling(widths[-1], downsample_channels, num_levels, norm)
+        self.fpn = TemporalFPN([widths[-1]] + [downsample_channels] * (num_levels - 1),
+                               embed_channels, norm)
+        self.train()
+
+    def train(self, mode: bool = True) -> DaoTADNeck:
+        """Set the mode; frozen batch normalization stays in evaluation mode."""
+        super().train(mode)
+        if mode and self.norm_eval:
+            freeze_batch_norm(self.downsampling)
+        return self
+
+    def forward(self, features: Tensor, masks: Tensor) -> Levels:
+        """Every level, first the longest.
+
+        Args:
+            features: (B, in_channels, T').
+            masks: (B, T') bool, True = real.
+
+        Returns:
+            Features (B, C, T_l) and masks (B, T_l) of the levels; T_l halves,
+            rounded up, from T' halved by every convolution of the stem.
+
+        Raises:
+            ModelError: shapes that do not fit.
+        """
+        check_sequence(features, masks, self.in_channels)
+        for number, conv in enumerate(self.stem):
+            features, masks = conv(F.relu(features) if number else features, masks)
+        return self.fpn(*self.downsampling(features, masks))

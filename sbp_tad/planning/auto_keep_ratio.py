@@ -1,0 +1,85 @@
+"""The largest keep ratio of a backbone that fits a memory budget, planned before the first step."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.logging import print_log
+from torch import Tensor
+
+from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
+from sbp_tad.planning.budget import format_bytes
+from sbp_tad.planning.clip_cost import StepBytes
+from sbp_tad.planning.errors import PlanningError
+from sbp_tad.planning.fake_tensors import empty_shape, shape_twin
+from sbp_tad.planning.proposals import keep_ratios_of, largest_keep_ratio
+from sbp_tad.planning.video_model import VideoModel, configured
+from sbp_tad.sbp.autocast import autocast_dtype
+from sbp_tad.sbp.nested_tensors import Features
+
+
+def agree_on_keep_ratio(backbone: SBPBackbone, inputs: Tensor, budget: int) -> float:
+    """The keep ratio that fits on every rank, logged.
+
+    Args:
+        backbone: whose memory is planned, in training mode; it is not changed.
+        inputs: a batch as it is trained on; its shape alone counts.
+        budget: bytes.
+
+    Raises:
+        PlanningError: not even the smallest keep ratio fits.
+    """
+    video_model = backbone_as_shapes(backbone, inputs)
+    num_frames = inputs.shape[2] if backbone.clip_len else 1
+    setting = configured(video_model, _samples(backbone, inputs), num_frames)
+    ratio = largest_keep_ratio(video_model, setting, budget) or 0.0
+    agreed = torch.tensor(ratio, dtype=torch.float64, device=inputs.device)
+    all_reduce(agreed, op='min')  # ranks may have read another number of windows
+    if not agreed:
+        least = replace(setting, keep_ratio=keep_ratios_of(video_model, setting)[0])
+        raise PlanningError(
+            f'no keep_ratio fits memory_budget={format_bytes(budget)}: the smallest, '
+            f'{least.keep_ratio:g}, takes {format_bytes(video_model.predict(least).total)} for '
+            f"inputs {tuple(inputs.shape)}; give as much, take mode='deferred', or make the "
+            'batch smaller.')
+    chosen = replace(setting, keep_ratio=float(agreed))
+    print_log(f'SBPBackbone: keep_ratio {chosen.keep_ratio:g} is planned to take '
+              f'{format_bytes(video_model.predict(chosen).total)} of {format_bytes(budget)} '
+              f'({chosen.mode}, inputs {tuple(inputs.shape)})', logger='current')
+    return chosen.keep_ratio
+
+
+def _samples(backbone: SBPBackbone, inputs: Tensor) -> int:
+    """Windows of a batch, or what is encoded together where clips come as a batch."""
+    return len(inputs) if backbone.clip_len else len(inputs) // (backbone.num_segments or 1)
+
+
+def backbone_as_shapes(backbone: SBPBackbone, inputs: Tensor) -> VideoModel:
+    """A backbone's twin without numbers, for inputs of that shape.
+
+    Args:
+        backbone: in training mode.
+        inputs: (B, C, T, H, W) with ``clip_len``, else a batch of clips or frames.
+    """
+    twin = shape_twin(backbone)
+    twin.memory_budget, twin.seed = None, 0
+    device = inputs.device.type
+    if backbone.clip_len:
+        channels, _, *size = inputs.shape[1:]
+        unit_shape = (channels, backbone.clip_len, *size)
+    else:
+        unit_shape = (backbone.num_segments or 1, *inputs.shape[1:])
+
+    def encode(num_clips: int) -> Features:
+        if backbone.clip_len:
+            shape = (1, channels, num_clips * backbone.clip_len, *size)
+        else:
+            shape = (num_clips * unit_shape[0], *unit_shape[1:])
+        return twin(empty_shape(shape, inputs.dtype, inputs.device))
+
+    def clips(num_frames: int) -> tuple[int, int]:
+        return (num_frames // backbone.clip_len if backbone.clip_len else 1), 0
+
+    return VideoModel(twin, twin, encode, unit_shape, clips, lambda _: StepBytes(0, 0),
+                      amp=autocast_dtype(device) is not None, device=device)

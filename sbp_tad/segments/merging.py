@@ -1,0 +1,131 @@
+"""From the overlapping windows of a video to its detections: one way for metric and inference."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sbp_tad.segments.overlap import SegmentError
+from sbp_tad.segments.suppression import METHODS, non_maximum_weighted, soft_nms
+from sbp_tad.segments.voting import VOTE_WEIGHTS, vote_segments
+
+# Segments (K, 2) in seconds, scores (K,) and label indices (K,) of one video or window.
+VideoColumns = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+SUPPRESSION_METHODS = (*METHODS, 'nmw', 'none')
+
+
+@dataclass(frozen=True)
+class PostProcessing:
+    """How the predictions of all windows of a video become its detections.
+
+    The defaults are those of ActionFormer on THUMOS'14.
+
+    Args:
+        method: ``'gaussian'`` or ``'linear'`` soft-NMS, ``'hard'`` NMS,
+            ``'nmw'`` (hard NMS whose picks become the weighted mean of what
+            they suppress, as in DaoTAD), or ``'none'``.
+        sigma: of the Gaussian.
+        iou_threshold: of all methods but the Gaussian.
+        min_score: detections below it are lost, before and after rescoring.
+        max_detections: best detections of a video that are kept.
+        max_candidates: best predictions of a video that enter the NMS.
+        min_duration_seconds: shorter predictions are lost.
+        class_agnostic: suppress, and vote, across classes.
+        voting_iou: kept segments become the mean of all candidates of their
+            class that overlap them by it, see
+            :func:`sbp_tad.segments.vote_segments`; ``None`` for no voting.
+        voting_weight: of that mean, ``'score'`` or ``'score_iou'``.
+
+    Raises:
+        SegmentError: a value that cannot work.
+    """
+
+    method: str = 'gaussian'
+    sigma: float = 0.5
+    iou_threshold: float = 0.5
+    min_score: float = 0.001
+    max_detections: int = 200
+    max_candidates: int = 2000
+    min_duration_seconds: float = 0.05
+    class_agnostic: bool = False
+    voting_iou: float | None = None
+    voting_weight: str = 'score_iou'
+
+    def __post_init__(self) -> None:
+        for name, choices in (('method', SUPPRESSION_METHODS), ('voting_weight', VOTE_WEIGHTS)):
+            if getattr(self, name) not in choices:
+                raise SegmentError(
+                    f'{name} must be one of {choices}, got {getattr(self, name)!r}.')
+        for name in ('max_detections', 'max_candidates'):
+            if getattr(self, name) < 1:
+                raise SegmentError(f'{name} must be at least 1, got {getattr(self, name)}.')
+        if not (self.sigma > 0 and self.min_score >= 0 and self.min_duration_seconds >= 0):
+            raise SegmentError(
+                'sigma must be positive, min_score and min_duration_seconds not negative, got '
+                f'{self.sigma}, {self.min_score} and {self.min_duration_seconds}.')
+        if self.voting_iou is not None and not 0 < self.voting_iou <= 1:
+            raise SegmentError('voting_iou must lie in (0, 1], or be None for no voting, got '
+                               f'{self.voting_iou}.')
+
+
+def merge_windows(windows: Sequence[VideoColumns], rules: PostProcessing) -> VideoColumns:
+    """Join the predictions of a video's windows, in full precision, and suppress the doubles.
+
+    Args:
+        windows: (segments_seconds (N, 2), scores (N,), labels (N,)) of each
+            window, in seconds of the video.
+        rules: what to keep.
+
+    Returns:
+        The same three of the video, best score first.
+
+    Raises:
+        SegmentError: a score or a time is NaN or infinite.
+    """
+    segments, scores, labels = best_candidates(windows, rules)
+    groups = np.zeros_like(labels) if rules.class_agnostic else labels
+    index, kept_scores, kept = _suppress(segments, scores, groups, rules)
+    if rules.voting_iou is not None:
+        kept = vote_segments(kept, groups[index], segments, scores, groups,
+                             iou_threshold=rules.voting_iou, weight=rules.voting_weight)
+    return kept, kept_scores, labels[index]
+
+
+def best_candidates(windows: Sequence[VideoColumns], rules: PostProcessing) -> VideoColumns:
+    """The predictions of some windows that may enter the suppression, best score first.
+
+    Those of several windows may be joined in steps, ``best_candidates([best
+    of the earlier ones, next one], rules)``, with the same result: so a video
+    of any length needs the memory of ``max_candidates`` predictions.
+
+    Raises:
+        SegmentError: a score or a time is NaN or infinite.
+    """
+    columns = list(zip(*windows)) or [(), (), ()]
+    segments = np.concatenate([np.empty((0, 2)), *columns[0]])
+    scores = np.concatenate([np.empty(0), *columns[1]])
+    labels = np.concatenate([np.empty(0, np.int64), *columns[2]])
+    if not (np.isfinite(scores).all() and np.isfinite(segments).all()):
+        raise SegmentError('predictions must be finite numbers, got NaN or infinity among '
+                           'scores or times; the model has diverged.')
+    long_enough = segments[:, 1] - segments[:, 0] >= rules.min_duration_seconds
+    usable = np.flatnonzero(long_enough & (scores >= rules.min_score))
+    best = usable[np.argsort(-scores[usable], kind='stable')[:rules.max_candidates]]
+    return segments[best], scores[best], labels[best]
+
+
+def _suppress(segments: np.ndarray, scores: np.ndarray, groups: np.ndarray,
+              rules: PostProcessing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of what is kept, its new scores and segments; ``scores`` come best first."""
+    if rules.method == 'none':
+        index = np.arange(min(len(scores), rules.max_detections))
+        return index, scores[index], segments[index]
+    options = dict(iou_threshold=rules.iou_threshold, min_score=rules.min_score,
+                   max_segments=rules.max_detections)
+    if rules.method == 'nmw':
+        return non_maximum_weighted(segments, scores, groups, **options)
+    index, rescored = soft_nms(segments, scores, groups, method=rules.method, sigma=rules.sigma,
+                               **options)
+    return index, rescored, segments[index]

@@ -1,0 +1,134 @@
+"""Windows to detections: every prediction in full precision, doubles suppressed once."""
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.segments import VOTE_WEIGHTS, non_maximum_weighted, soft_nms, vote_segments
+from sbp_tad.segments.merging import (SUPPRESSION_METHODS, PostProcessing, best_candidates,
+                                      merge_windows)
+
+
+def columns(rows):
+    """[(start, end, score, label)] as the three arrays of a window."""
+    table = np.array(rows, dtype=float).reshape(-1, 4)
+    return table[:, :2], table[:, 2], table[:, 3].astype(np.int64)
+
+
+def test_no_window_gives_no_detection():
+    segments, scores, labels = merge_windows([], PostProcessing())
+    assert segments.shape == (0, 2) and scores.shape == labels.shape == (0, )
+
+
+def test_the_same_action_in_two_windows_is_found_once():
+    first, second = columns([(10, 20, 0.9, 1)]), columns([(10, 20, 0.8, 1)])
+    segments, scores, labels = merge_windows([first, second], PostProcessing(min_score=0.3))
+    assert segments.tolist() == [[10, 20]] and scores.tolist() == [0.9] and labels.tolist() == [1]
+
+
+def test_full_precision_is_kept():
+    start, score = 10.123456789012345, 0.123456789012345
+    segments, scores, _ = merge_windows([columns([(start, 20, score, 0)])], PostProcessing())
+    assert segments[0, 0] == start and scores[0] == score
+
+
+def test_short_and_weak_predictions_are_lost():
+    window = columns([(0, 0.04, 0.9, 0), (1, 2, 0.0009, 0), (3, 4, 0.5, 0)])
+    segments, _, _ = merge_windows([window], PostProcessing())
+    assert segments.tolist() == [[3, 4]]
+
+
+def test_best_candidates_and_detections_are_kept():
+    window = columns([(10 * i, 10 * i + 5, 0.1 + 0.01 * i, 0) for i in range(20)])
+    rules = PostProcessing(max_candidates=10, max_detections=3)
+    _, scores, _ = merge_windows([window], rules)
+    assert scores == pytest.approx([0.29, 0.28, 0.27])
+    _, scores, _ = merge_windows([window], PostProcessing(max_candidates=2))
+    assert scores == pytest.approx([0.29, 0.28])
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.floats(0.1, 20), st.floats(0.01, 1),
+                          st.integers(0, 2)), max_size=30, unique_by=lambda row: row[2]),
+       st.integers(1, 4))
+@settings(max_examples=40, deadline=None)
+def test_windows_merge_as_one(rows, parts):
+    """How predictions are spread over windows changes nothing."""
+    rows = [(s, s + length, score, label) for s, length, score, label in rows]
+    rules = PostProcessing(max_detections=1000)
+    whole = merge_windows([columns(rows)], rules)
+    split = merge_windows([columns(rows[part::parts]) for part in range(parts)], rules)
+    assert sorted(whole[1]) == pytest.approx(sorted(split[1]), abs=1e-12)
+
+
+@pytest.mark.parametrize('method', ['gaussian', 'linear', 'hard'])
+def test_suppression_is_that_of_soft_nms(method):
+    window = columns([(0, 10, 0.9, 0), (1, 10, 0.8, 0), (30, 40, 0.7, 0), (1, 9, 0.6, 1)])
+    segments, scores, labels = merge_windows([window], PostProcessing(method=method))
+    index, expected = soft_nms(*window, method=method)
+    assert np.array_equal(scores, expected) and np.array_equal(segments, window[0][index])
+    assert np.array_equal(labels, window[2][index])
+
+
+def test_weighted_suppression_moves_the_segments():
+    window = columns([(0, 10, 0.9, 0), (1, 10, 0.8, 0), (30, 40, 0.7, 0), (1, 9, 0.6, 1)])
+    rules = PostProcessing(method='nmw', iou_threshold=0.6)
+    segments, scores, labels = merge_windows([window], rules)
+    index, expected, means = non_maximum_weighted(*window, iou_threshold=0.6)
+    assert np.array_equal(scores, expected) and np.array_equal(segments, means)
+    assert np.array_equal(labels, window[2][index]) and segments[0, 0] > 0
+
+
+@pytest.mark.parametrize('method', SUPPRESSION_METHODS)
+@pytest.mark.parametrize('weight', VOTE_WEIGHTS)
+def test_voting_moves_segments_and_nothing_else(method, weight):
+    window = columns([(0, 10, 0.9, 0), (1, 10, 0.8, 0), (30, 40, 0.7, 0), (1, 9, 0.6, 1)])
+    plain = merge_windows([window], PostProcessing(method=method))
+    voted = merge_windows([window], PostProcessing(method=method, voting_iou=0.7,
+                                                   voting_weight=weight))
+    assert np.array_equal(plain[1], voted[1]) and np.array_equal(plain[2], voted[2])
+    expected = vote_segments(plain[0], plain[2], *window, iou_threshold=0.7, weight=weight)
+    assert np.array_equal(voted[0], expected)
+    assert (voted[0] != window[0][0]).any()
+
+
+def test_class_agnostic_suppression_and_voting_cross_classes():
+    window = columns([(0, 10, 0.9, 0), (0, 8, 0.9, 1)])
+    segments, _, labels = merge_windows([window], PostProcessing(
+        method='hard', class_agnostic=True, voting_iou=0.7, voting_weight='score'))
+    assert labels.tolist() == [0] and segments.tolist() == [[0, 9]]
+    assert len(merge_windows([window], PostProcessing(method='hard'))[0]) == 2
+
+
+def test_none_keeps_every_candidate():
+    window = columns([(0, 10, 0.9, 0), (0, 10, 0.8, 0)])
+    assert merge_windows([window], PostProcessing(method='none'))[1].tolist() == [0.9, 0.8]
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(method='soft'), "method must be one of .*got 'soft'"),
+    (dict(max_detections=0), 'max_detections must be at least 1, got 0'),
+    (dict(max_candidates=-1), 'max_candidates must be at least 1'),
+    (dict(voting_weight='area'), "voting_weight must be one of .*got 'area'"),
+    (dict(voting_iou=0), r'voting_iou must lie in \(0, 1\], or be None for no voting, got 0'),
+    (dict(sigma=0), 'sigma must be positive'),
+    (dict(min_score=-0.1), 'min_score and min_duration_seconds not negative')])
+def test_wrong_rules(options, message):
+    with pytest.raises(EvaluationError, match=message):
+        PostProcessing(**options)
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.floats(0.1, 20), st.integers(1, 9),
+                          st.integers(0, 2)), max_size=40), st.integers(1, 12), st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_candidates_may_be_joined_in_steps(rows, max_candidates, parts):
+    """Also those of equal scores: so inference need not hold all predictions of a video."""
+    rows = [(start, start + length, score / 10, label) for start, length, score, label in rows]
+    rules = PostProcessing(max_candidates=max_candidates)
+    windows = [columns(rows[part * 5:part * 5 + 5]) for part in range(parts)]
+    joined = columns([])
+    for window in windows:
+        joined = best_candidates([joined, window], rules)
+        assert len(joined[1]) <= max_candidates
+    for stepwise, at_once in zip(merge_windows([joined], rules), merge_windows(windows, rules)):
+        np.testing.assert_array_equal(stepwise, at_once)
