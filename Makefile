@@ -15,7 +15,7 @@ INSTALLED_COMPAT := $(VENV_COMPAT)/.installed
 PACKAGING := setup.cfg pyproject.toml $(wildcard requirements/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-online study test test-compat test-resume test-long fuzz lint clean
+.PHONY: help install demo demo-online study test test-compat test-resume test-long fuzz lint docs clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -51,9 +51,14 @@ fuzz: $(INSTALLED)  ## nightly: read 10,000 damaged annotations and videos
 lint: $(INSTALLED)  ## run the linters that the pre-commit hooks run
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/pre-commit run --all-files
 
+docs: $(INSTALLED)  ## build the documentation, docs/_build/html/index.html; warnings are errors
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx -W -n --keep-going -q \
+		-d docs/_build/doctrees -b html docs docs/_build/html
+
 clean:  ## remove the environments, caches and what the demo wrote
 	rm -rf .venv .venv-compat $(INSTALLED) $(INSTALLED_COMPAT) data/toy work_dirs/demo work_dirs/demo_online
 	rm -rf data/toy_study work_dirs/study work_dirs/study_pretrain
+	rm -rf docs/_build docs/reference/api docs/tutorials/generated
 	rm -rf build *.egg-info .pytest_cache .hypothesis .import_linter_cache
 	find sbp_tad tests tools configs -name __pycache__ -prune -exec rm -rf {} +
 

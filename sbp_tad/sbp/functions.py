@@ -1,4 +1,4 @@
-"""The ``autograd.Function``s of tokens: each states its equations.
+"""Autograd functions of tokens; each states its equations.
 
 Shapes: n tokens of the whole batch, k of them kept, C channels; attention has
 W windows of L tokens, at most m of them kept, h heads of d channels.

@@ -1,0 +1,113 @@
+"""Directive ``tool-options``: the options of every command-line tool, from its parser.
+
+Each tool of a folder has a function ``build_parser()``, which needs no heavy
+import. A tool without one is listed with its docstring alone.
+"""
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import inspect
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+ROOT = Path(__file__).parents[2]
+
+
+class ToolOptions(SphinxDirective):
+    """Sections, one per tool of the folder that is its argument."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the sections as parsed reStructuredText."""
+        lines = []
+        for path in sorted((ROOT / self.arguments[0]).glob('*.py')):
+            self.env.note_dependency(str(path))
+            lines += describe(path)
+        return self.parse_text_to_nodes('\n'.join(lines), allow_section_headings=True)
+
+
+def describe(path: Path) -> list[str]:
+    """Return the section of one tool, nothing for a module that is no program."""
+    module = load(path)
+    if not hasattr(module, 'main'):
+        return []
+    command = command_of(path)
+    lines = [f'### `{command}`', '', *inspect.cleandoc(module.__doc__ or '').splitlines(), '']
+    if hasattr(module, 'build_parser'):
+        parser = module.build_parser()
+        parser.prog = command
+        lines += option_lines(parser)
+    return lines
+
+
+def command_of(path: Path) -> str:
+    """Return what a user types: a path, or a module of the benchmarks."""
+    if path.parent.name == 'benchmarks':
+        return f'python -m benchmarks.{path.stem}'
+    return f'python {path.relative_to(ROOT)}'
+
+
+def load(path: Path):
+    """Import a tool by its file, without running it."""
+    spec = importlib.util.spec_from_file_location(f'docs_tool_{path.stem}', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def option_lines(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the usage and one table of options per argument group."""
+    usage = parser.format_usage().removeprefix('usage: ').rstrip()
+    lines = ['```text', *usage.splitlines(), '```', '']
+    for group in parser._action_groups:
+        actions = [action for action in group._group_actions
+                   if action.help != argparse.SUPPRESS and action.dest != 'help']
+        if not actions:
+            continue
+        if group.title not in ('options', 'positional arguments'):
+            lines += [f'**{group.title}**', '']
+        lines += ['| option | meaning |', '|---|---|']
+        lines += [f'| {names(action)} | {meaning(parser, action)} |' for action in actions]
+        lines += ['']
+    return lines
+
+
+def names(action: argparse.Action) -> str:
+    """Return the spellings of an option with the name of its value."""
+    value = ''
+    if action.nargs != 0 and not isinstance(action, argparse.BooleanOptionalAction):
+        value = action.metavar if isinstance(action.metavar, str) else None
+        if value is None and isinstance(action.metavar, tuple):
+            value = ' '.join(action.metavar)
+        if value is None and action.choices is not None:
+            value = '{' + ','.join(map(str, action.choices)) + '}'
+        value = value or action.dest.upper()
+    spellings = action.option_strings or [value]
+    shown = ', '.join(spellings)
+    return cell(f'`{shown} {value}`' if action.option_strings and value else f'`{shown}`')
+
+
+def meaning(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    """Return the help text, with its default where the text does not say it."""
+    text = parser._get_formatter()._expand_help(action) if action.help else ''
+    wanted = action.default not in (None, False, argparse.SUPPRESS, [], ())
+    if wanted and action.nargs != 0 and 'default' not in text:
+        text += f' (default: `{action.default}`)'
+    return cell(text)
+
+
+def cell(text: str) -> str:
+    """Escape what would end a cell of a Markdown table or read as markup."""
+    text = ' '.join(text.split())
+    return text.replace('|', r'\|').replace('<', r'\<').replace('*', r'\*')
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directive."""
+    app.add_directive('tool-options', ToolOptions)
+    return dict(parallel_read_safe=True)
