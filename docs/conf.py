@@ -80,4 +80,6 @@ html_title = f'sbp_tad {release}'
 html_static_path = ['_static']
 html_css_files = ['tables.css']
 html_copy_source = False
+html_show_copyright = False
+smartquotes_action = 'qe'  # options keep their two hyphens
 copybutton_prompt_text = '$ '

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import inspect
+import sys
 from pathlib import Path
 
 from docutils import nodes
@@ -33,9 +34,9 @@ class ToolOptions(SphinxDirective):
 
 def describe(path: Path) -> list[str]:
     """Return the section of one tool, nothing for a module that is no program."""
-    module = load(path)
-    if not hasattr(module, 'main'):
+    if '\ndef main(' not in path.read_text():
         return []
+    module = load(path)
     command = command_of(path)
     lines = [f'### `{command}`', '', *inspect.cleandoc(module.__doc__ or '').splitlines(), '']
     if hasattr(module, 'build_parser'):
@@ -55,7 +56,7 @@ def command_of(path: Path) -> str:
 def load(path: Path):
     """Import a tool by its file, without running it."""
     spec = importlib.util.spec_from_file_location(f'docs_tool_{path.stem}', path)
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 

@@ -1,0 +1,116 @@
+"""Python blocks of the pages: configs are built and programs run as a user writes them."""
+import json
+
+import pytest
+import torch
+from pages import ROOT, block_with
+
+from sbp_tad.apis import launch
+from sbp_tad.datasets import FeatureFiles
+from sbp_tad.registry import DATASETS, METRICS, MODELS
+
+YOUR_VIDEOS = 'docs/tutorials/your_videos.md'
+HEAD = 'docs/howto/add_a_head.md'
+
+
+@pytest.fixture
+def config_file(tmp_path, monkeypatch):
+    """Writes a block as a config that is read from the repository root."""
+    def write(text):
+        path = tmp_path / 'mine.py'
+        path.write_text(text.replace("'configs/", f"'{ROOT}/configs/"))
+        return str(path)
+    monkeypatch.chdir(ROOT)
+    return write
+
+
+@pytest.mark.parametrize('block, shape', [('small = dict', (3, 96, 48, 48)),
+                                          ('kitchen = dict', (3, 128, 112, 112))])
+def test_your_own_videos(config_file, tmp_path, write_video, block, shape):
+    folder = tmp_path / 'kitchen'
+    (folder / 'videos').mkdir(parents=True)
+    database = {}
+    for subset in ('training', 'test'):
+        write_video(folder / 'videos' / f'{subset}_1.mp4', 200)
+        database[f'{subset}_1'] = dict(subset=subset, annotations=[
+            dict(segment=[3.5, 9.1], label='pour')])
+    (folder / 'annotations.json').write_text(json.dumps(dict(database=database)))
+    cfg = launch.load_config(config_file(block_with(YOUR_VIDEOS, block)))
+    assert cfg.model.head.num_classes == 2
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        loader.dataset.data_root = str(folder)
+        dataset = DATASETS.build(loader.dataset)
+        assert len(dataset) > 0
+        assert dataset[0]['inputs'].shape == shape
+
+
+def test_inheriting_by_the_name_of_the_package(config_file):
+    cfg = launch.load_config(config_file(block_with('docs/howto/use_as_a_package.md', 'sbp_tad::')))
+    assert cfg.train_dataloader.batch_size == 1
+    assert cfg.train_dataloader.dataset.type == 'THUMOS14Dataset'
+
+
+def test_features_of_another_backbone(config_file):
+    cfg = launch.load_config(config_file(
+        block_with('docs/tutorials/features_to_end_to_end.md', 'slowfast')))
+    assert cfg.model.backbone is None and cfg.model.neck.in_channels == 2304
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        dataset = DATASETS.build(dict(loader.dataset, lazy_init=True))
+        assert dataset.source == FeatureFiles(8, 32, 2304, key='features')
+        assert dataset.filename_template == '{video_id}.npz'
+        assert dataset.window_size.num_frames == 1024
+
+
+def test_scores_of_a_video_classifier(tmp_path, monkeypatch):
+    (tmp_path / 'scores.json').write_text('{"a": {"pour": 0.5}}')
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    exec(block_with('docs/howto/evaluate_results.md', 'score_fusion'), namespace)
+    METRICS.build(dict(namespace['test_evaluator'], _scope_='sbp_tad'))
+
+
+def test_a_keep_ratio_that_the_backbone_chooses(config_file):
+    block = block_with('docs/howto/choose_a_keep_ratio.md', "keep_ratio='auto'")
+    base = "_base_ = ['configs/toy/actionformer_r3d10_sbp-r4_toy.py']\n"
+    cfg = launch.load_config(config_file(base + block))
+    backbone = MODELS.build(dict(cfg.model, _scope_='sbp_tad')).backbone
+    assert backbone.mode == 'direct'
+
+
+def test_a_stream_is_told(tmp_path, write_video, monkeypatch, capsys):
+    """The block as it is, with weights as they are drawn."""
+    model = MODELS.build(launch.load_config(launch.find_config('online_gru_cnn4_sbp-r4_toy')).model)
+    for folder in ('work_dirs/demo_online', 'videos'):
+        (tmp_path / folder).mkdir(parents=True)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'work_dirs/demo_online/best.pth')
+    write_video(tmp_path / 'videos' / 'mine.mp4', 40)
+    monkeypatch.chdir(tmp_path)
+    exec(block_with('docs/tutorials/online_detection.md', 'OnlineInferencer'), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 24 and lines[6].startswith('1.00 s: ')  # 4 s at 6 fps
+
+
+def test_your_own_head(config_file, tmp_path, monkeypatch):
+    """It does what SegmentationHead does."""
+    (tmp_path / 'my_head.py').write_text(block_with(HEAD, 'class MyHead'))
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = launch.load_config(config_file(block_with(HEAD, "type='MyHead'")))
+    mine = MODELS.build(dict(cfg.model, _scope_='sbp_tad')).head
+    theirs = MODELS.build(dict(cfg.model.head, type='SegmentationHead', _scope_='sbp_tad',
+                               thresholds=mine.thresholds))
+    theirs.load_state_dict(mine.state_dict())
+    features, masks = (torch.randn(1, 64, 48), ), (torch.arange(48)[None] < 40, )
+    truth = [torch.tensor([[3., 9.]])], [torch.tensor([2])]
+    assert mine.loss(features, masks, *truth) == theirs.loss(features, masks, *truth)
+    found, expected = (head.predict(features, masks)[0] for head in (mine, theirs))
+    assert len(found) > 0
+    assert torch.equal(found.scores.sort(descending=True).values, expected.scores)
+
+
+def test_your_own_head_is_the_head_line_by_line():
+    source = (ROOT / 'sbp_tad/models/heads/segmentation_head.py').read_text()
+    methods = block_with(HEAD, 'class MyHead').partition('def forward')[2].splitlines()[1:]
+    lines = [line.partition('  #')[0].strip().removeprefix('return ') for line in methods]
+    assert len(lines) > 10
+    for line in lines:
+        assert line.startswith('def ') or line in source, line
