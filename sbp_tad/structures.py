@@ -81,7 +81,9 @@ class TADDataSample(BaseDataElement):
 
     Meta information: ``window`` (:class:`Window`), ``video_id`` and
     ``error`` (``None``, or the sentence that says why the window could not
-    be read; such a sample has no input and gets no predictions).
+    be read; such a sample has no input and gets no predictions). A prediction
+    adds ``post_processing``, the detector's rules of suppression
+    (:class:`sbp_tad.segments.merging.PostProcessing`).
 
     ``gt_instances``: ``segments_seconds`` (N, 2) float64 in video time and
     ``labels`` (N,) int64. ``pred_instances``: the same two and ``scores``

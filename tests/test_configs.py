@@ -13,6 +13,7 @@ from sbp_tad import datasets
 from sbp_tad.apis import launch
 from sbp_tad.datasets import TemporalDetectionDataset
 from sbp_tad.datasets.readers.feature_files import write_features, write_sidecar
+from sbp_tad.segments.merging import PostProcessing
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/[!_]*/*.py')
@@ -178,3 +179,12 @@ def test_lstr_is_trained_by_the_papers_numbers(monkeypatch):
     assert type(optimizer) is torch.optim.Adam
     rates = [group['lr'] for group in optimizer.param_groups]
     assert rates == pytest.approx([3e-6, 3e-6, 5e-5, 5e-5])
+
+
+@pytest.mark.parametrize('path', [path for path in CONFIGS if '/daotad_' in path])
+def test_daotad_merges_by_non_maximum_weighting(path, monkeypatch):
+    """The suppression of a recipe stands in its model, where ``--cfg-options`` changes it."""
+    monkeypatch.chdir(ROOT)
+    test_cfg = launch.load_config(path, {'model.test_cfg.iou_threshold': 0.4}).model.test_cfg
+    assert (test_cfg.method, test_cfg.min_score, test_cfg.max_detections) == ('nmw', 0.005, 1200)
+    assert PostProcessing().with_options(test_cfg).iou_threshold == 0.4

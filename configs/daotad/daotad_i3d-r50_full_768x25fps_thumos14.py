@@ -11,8 +11,6 @@ model = dict(
             inflate=((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)))),
     neck=dict(in_channels=2048))
 
-val_evaluator = dict(post_processing=_base_.post_processing)
-test_evaluator = val_evaluator
 default_hooks = dict(checkpoint=dict(interval=10))
 auto_scale_lr = dict(base_batch_size=16)
 

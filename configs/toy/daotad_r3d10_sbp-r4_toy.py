@@ -6,7 +6,5 @@ model = dict(
     neck=dict(_delete_=True, type='DaoTADNeck', in_channels=64, embed_channels=64,
               downsample_channels=64, num_levels=4),
     head=dict(_delete_=True, type='RetinaHead1d', num_classes=6, in_channels=64, num_convs=2,
-              strides=(1, 2, 4, 8)))
-
-val_evaluator = dict(post_processing=dict(method='nmw', min_score=0.005, max_detections=1200))
-test_evaluator = val_evaluator
+              strides=(1, 2, 4, 8)),
+    test_cfg=dict(_delete_=True, method='nmw', min_score=0.005, max_detections=1200))

@@ -24,8 +24,9 @@ from sbp_tad.visualization.visualizer import TimelineVisualizer
 class DetectionVisualizationHook(Hook):
     """Show annotation and detections of the first videos after each validation.
 
-    The detections are those that the metric scores: all windows of a video,
-    merged by the post-processing of its ``TADMetric``. Config::
+    The detections are those that the metric scores: the windows of a video
+    are merged by the detector's ``test_cfg`` and the ``post_processing`` of
+    the ``TADMetric``. Config::
 
         visualizer = dict(type='TimelineVisualizer', vis_backends=[
             dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
@@ -50,6 +51,7 @@ class DetectionVisualizationHook(Hook):
         self.score_threshold = score_threshold
         self._num_validations = 0
         self._windows: dict[tuple[str, float], VideoColumns] = {}
+        self._rules: PostProcessing | None = None  # of the detector
 
     def before_train(self, runner: Runner) -> None:
         """Refuse a visualizer without timelines before anything is trained."""
@@ -67,6 +69,7 @@ class DetectionVisualizationHook(Hook):
                        outputs: Sequence[TADDataSample] | None = None) -> None:
         """Keep the predictions of their windows."""
         for sample in outputs or ():
+            self._rules = sample.get('post_processing')
             if sample.video_id in self._videos and sample.window is not None:
                 self._windows[sample.video_id, sample.window.start_frame] = \
                     window_columns(sample.pred_instances)
@@ -78,8 +81,9 @@ class DetectionVisualizationHook(Hook):
                    for place, found in share.items()}
         if not is_main_process() or self._num_validations % self.interval:
             return
-        rules = next((metric.rules for metric in runner.val_loop.evaluator.metrics
-                      if isinstance(metric, TADMetric)), PostProcessing())
+        rules = next((metric.rules_with(self._rules) for metric in
+                      runner.val_loop.evaluator.metrics if isinstance(metric, TADMetric)),
+                     self._rules or PostProcessing())
         classes = list(runner.val_dataloader.dataset.metainfo['classes'])
         for video_id, annotation in self._videos.items():
             found = [windows[place] for place in sorted(windows) if place[0] == video_id]

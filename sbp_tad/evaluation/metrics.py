@@ -20,6 +20,7 @@ from sbp_tad.evaluation.raw_predictions import RawPredictions, write_raw_predict
 from sbp_tad.evaluation.score_fusion import ScoreFusion
 from sbp_tad.registry import METRICS
 from sbp_tad.segments.merging import PostProcessing, VideoColumns
+from sbp_tad.segments.overlap import SegmentError
 
 UNREADABLE_RULES = ('raise', 'report')
 
@@ -32,6 +33,7 @@ class WindowResult:
     start_frame: float
     predictions: VideoColumns
     error: str | None
+    rules: PostProcessing | None  # of the detector; None if it gives none
 
 
 def window_columns(found: Any) -> VideoColumns:
@@ -54,7 +56,9 @@ class TADMetric(BaseMetric):
         tiou_thresholds: mAP is reported at each, and their mean; None takes
             the ``tiou_thresholds`` that the test dataset declares, or 0.3 to
             0.7 in steps of 0.1 where it declares none.
-        post_processing: options of :class:`PostProcessing`.
+        post_processing: options of :class:`PostProcessing` that replace the
+            detector's (``model.test_cfg``) one by one; those left out stay the
+            detector's. None changes none.
         evaluation: further options of :class:`EvaluationOptions`.
         out_file: where the detections are written (ActivityNet form, ``.json``
             or ``.json.gz``); None writes none.
@@ -82,7 +86,8 @@ class TADMetric(BaseMetric):
                  collect_device: str = 'cpu') -> None:
         super().__init__(collect_device=collect_device)
         self.tiou_thresholds = None if tiou_thresholds is None else tuple(tiou_thresholds)
-        self.rules = PostProcessing(**(post_processing or {}))
+        self.post_processing = dict(post_processing or {})
+        self.rules_with(None)  # refuses wrong options before the test
         self.evaluation = dict(evaluation or {})
         self.out_file = out_file
         self.raw_file = raw_file
@@ -96,7 +101,11 @@ class TADMetric(BaseMetric):
             window, found = sample['window'], sample['pred_instances']
             start = -1.0 if window is None else window.start_frame
             self.results.append(WindowResult(sample['video_id'], start, window_columns(found),
-                                             sample['error']))
+                                             sample['error'], sample.get('post_processing')))
+
+    def rules_with(self, detector_rules: PostProcessing | None) -> PostProcessing:
+        """Return the detector's rules (None: the defaults) with this metric's options on top."""
+        return override_rules(detector_rules or PostProcessing(), self.post_processing)
 
     def compute_metrics(self, results: list[WindowResult]) -> dict[str, float]:
         """Merge windows to videos, write the detections, score them.
@@ -105,13 +114,14 @@ class TADMetric(BaseMetric):
             EvaluationError: see ``unreadable``.
         """
         windows = self.windows(results)
+        rules = self.rules_with(_shared_rules(results))
         for path in filter(None, (self.raw_file, self.out_file)):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         if self.raw_file is not None:
             write_raw_predictions(self.raw_file, RawPredictions(
-                windows, tuple(self.dataset_meta['classes']), self.rules, self._options(),
+                windows, tuple(self.dataset_meta['classes']), rules, self._options(),
                 tuple(self.dataset_meta['subsets'])))
-        detections = self.detections(windows)
+        detections = self.detections(windows, rules)
         if self.out_file is not None:
             write_detections(self.out_file, detections)
         report_unreadable({result.video_id: result.error for result in results if result.error},
@@ -130,12 +140,13 @@ class TADMetric(BaseMetric):
         return {video_id: [found[start] for start in sorted(found)]
                 for video_id, found in sorted(windows.items())}
 
-    def detections(self, windows: Mapping[str, Sequence[VideoColumns]]) -> Detections:
-        """Detections of every video that has a window."""
+    def detections(self, windows: Mapping[str, Sequence[VideoColumns]],
+                   rules: PostProcessing) -> Detections:
+        """Return the detections of every video that has a window."""
         classes = self.dataset_meta['classes']
         fusion = None if self.score_fusion is None else \
             ScoreFusion(class_names=classes, **self.score_fusion)
-        return merge_videos(windows, classes, self.rules, fusion)
+        return merge_videos(windows, classes, rules, fusion)
 
     def _options(self) -> EvaluationOptions:
         chosen = {} if self.tiou_thresholds is None else dict(tiou_thresholds=self.tiou_thresholds)
@@ -146,6 +157,31 @@ class TADMetric(BaseMetric):
         subsets = self.dataset_meta['subsets']
         annotations = read_annotations(self.dataset_meta['ann_file'], subsets)
         return evaluate_detections(annotations, detections, self._options(), ','.join(subsets))
+
+
+def override_rules(detector_rules: PostProcessing, options: Mapping[str, Any]) -> PostProcessing:
+    """Return a detector's rules with the ``post_processing`` of its ``TADMetric`` on top.
+
+    Raises:
+        EvaluationError: an unknown option, or a value that cannot work.
+    """
+    try:
+        return detector_rules.with_options(options)
+    except SegmentError as error:
+        raise EvaluationError(f'post_processing of TADMetric: {error}') from error
+
+
+def _shared_rules(results: Sequence[WindowResult]) -> PostProcessing | None:
+    """Return the detector's rules, which travel with each of its windows.
+
+    Raises:
+        EvaluationError: windows of detectors with different rules.
+    """
+    found = {result.rules for result in results}
+    if len(found) > 1:
+        raise EvaluationError(f'the windows of one test must come from one detector, got '
+                              f'{len(found)} different post_processing rules in the data samples.')
+    return next(iter(found), None)
 
 
 def report_unreadable(errors: Mapping[str, str], rule: str, out_file: str | None,

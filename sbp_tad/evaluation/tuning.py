@@ -22,6 +22,7 @@ from sbp_tad.evaluation.options import EvaluationOptions, threshold_name
 from sbp_tad.evaluation.raw_predictions import RawPredictions
 from sbp_tad.evaluation.score_fusion import ScoreFusion
 from sbp_tad.segments.merging import PostProcessing
+from sbp_tad.segments.overlap import SegmentError
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +57,19 @@ def parse_grid(words: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def grid_settings(base: PostProcessing, grid: Mapping[str, Sequence[Any]]) -> list[PostProcessing]:
-    """``base`` and every combination of the grid on top of it, each that differs in effect once."""
+    """Return ``base`` and every combination of the grid on top of it.
+
+    Combinations that have the same effect are returned once.
+
+    Raises:
+        EvaluationError: a value of a wrong type or range.
+    """
     try:
-        combined = [replace(base, **dict(zip(grid, values)))
+        combined = [base.with_options(dict(zip(grid, values)))
                     for values in itertools.product(*grid.values())]
-    except TypeError as error:  # a word where a number belongs
-        raise EvaluationError(f'a value of the grid {dict(grid)} has the wrong type: '
-                              f'{error}.') from error
+    except SegmentError as error:
+        raise EvaluationError(f'the grid {dict(grid)} has a value that cannot be used: '
+                              f'{error}') from error
     return list({_effect(rules): rules for rules in reversed([base, *combined])}.values())[::-1]
 
 

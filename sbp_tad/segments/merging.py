@@ -1,8 +1,12 @@
-"""From the overlapping windows of a video to its detections: one way for metric and inference."""
+"""Detections of a video from the predictions of its overlapping windows.
+
+The detector's test settings, the metric and inference all use these rules.
+"""
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,28 +22,29 @@ SUPPRESSION_METHODS = (*METHODS, 'nmw', 'none')
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """How the predictions of all windows of a video become its detections.
+    """Rules that turn the predictions of all windows of a video into its detections.
 
-    The defaults are those of ActionFormer on THUMOS'14.
+    These are the options of a detector's ``model.test_cfg``. The defaults are
+    those of ActionFormer on THUMOS'14.
 
     Args:
         method: ``'gaussian'`` or ``'linear'`` soft-NMS, ``'hard'`` NMS,
             ``'nmw'`` (hard NMS whose picks become the weighted mean of what
             they suppress, as in DaoTAD), or ``'none'``.
-        sigma: of the Gaussian.
-        iou_threshold: of all methods but the Gaussian.
-        min_score: detections below it are lost, before and after rescoring.
-        max_detections: best detections of a video that are kept.
-        max_candidates: best predictions of a video that enter the NMS.
-        min_duration_seconds: shorter predictions are lost.
-        class_agnostic: suppress, and vote, across classes.
-        voting_iou: kept segments become the mean of all candidates of their
-            class that overlap them by it, see
+        sigma: width of the Gaussian.
+        iou_threshold: tIoU from which ``'linear'``, ``'hard'`` and ``'nmw'`` suppress.
+        min_score: drop predictions below it, before and after rescoring.
+        max_detections: best detections to keep per video.
+        max_candidates: best predictions per video that enter the suppression.
+        min_duration_seconds: drop shorter predictions.
+        class_agnostic: suppress and vote across classes.
+        voting_iou: replace each kept segment by the weighted mean of all
+            candidates of its class that overlap it by at least this tIoU, see
             :func:`sbp_tad.segments.vote_segments`; ``None`` for no voting.
-        voting_weight: of that mean, ``'score'`` or ``'score_iou'``.
+        voting_weight: weight of that mean, ``'score'`` or ``'score_iou'``.
 
     Raises:
-        SegmentError: a value that cannot work.
+        SegmentError: a value outside its range.
     """
 
     method: str = 'gaussian'
@@ -69,17 +74,33 @@ class PostProcessing:
             raise SegmentError('voting_iou must lie in (0, 1], or be None for no voting, got '
                                f'{self.voting_iou}.')
 
+    def with_options(self, options: Mapping[str, Any]) -> PostProcessing:
+        """Return these rules with the given options replaced, all others kept.
+
+        Raises:
+            SegmentError: an unknown option, or a value of a wrong type or range.
+        """
+        accepted = [field.name for field in fields(self)]
+        if unknown := sorted(set(options) - set(accepted)):
+            raise SegmentError(f'unknown post-processing options {unknown}; the accepted ones '
+                               f'are {", ".join(accepted)}.')
+        try:
+            return replace(self, **options)
+        except TypeError as error:  # a word where a number belongs
+            raise SegmentError(f'a post-processing option of {dict(options)} has the wrong '
+                               f'type: {error}.') from error
+
 
 def merge_windows(windows: Sequence[VideoColumns], rules: PostProcessing) -> VideoColumns:
-    """Join the predictions of a video's windows, in full precision, and suppress the doubles.
+    """Join the predictions of a video's windows in full precision and suppress duplicates.
 
     Args:
         windows: (segments_seconds (N, 2), scores (N,), labels (N,)) of each
             window, in seconds of the video.
-        rules: what to keep.
+        rules: suppression and limits.
 
     Returns:
-        The same three of the video, best score first.
+        The same three arrays for the video, best score first.
 
     Raises:
         SegmentError: a score or a time is NaN or infinite.
@@ -94,11 +115,11 @@ def merge_windows(windows: Sequence[VideoColumns], rules: PostProcessing) -> Vid
 
 
 def best_candidates(windows: Sequence[VideoColumns], rules: PostProcessing) -> VideoColumns:
-    """The predictions of some windows that may enter the suppression, best score first.
+    """Return the predictions that enter the suppression, best score first.
 
-    Those of several windows may be joined in steps, ``best_candidates([best
-    of the earlier ones, next one], rules)``, with the same result: so a video
-    of any length needs the memory of ``max_candidates`` predictions.
+    Windows may be added one at a time, ``best_candidates([candidates so far,
+    next window], rules)``, with the same result. So a video of any length
+    needs the memory of ``max_candidates`` predictions.
 
     Raises:
         SegmentError: a score or a time is NaN or infinite.
@@ -118,7 +139,7 @@ def best_candidates(windows: Sequence[VideoColumns], rules: PostProcessing) -> V
 
 def _suppress(segments: np.ndarray, scores: np.ndarray, groups: np.ndarray,
               rules: PostProcessing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices of what is kept, its new scores and segments; ``scores`` come best first."""
+    """Return kept indices, their new scores and segments; ``scores`` are sorted, best first."""
     if rules.method == 'none':
         index = np.arange(min(len(scores), rules.max_detections))
         return index, scores[index], segments[index]

@@ -11,6 +11,7 @@ from sbp_tad.engine.detection_visualization import first_videos
 from sbp_tad.engine.errors import HookError
 from sbp_tad.evaluation.metrics import TADMetric
 from sbp_tad.registry import HOOKS, VISUALIZERS
+from sbp_tad.segments.merging import PostProcessing
 from sbp_tad.structures import TADDataSample, Window
 
 
@@ -37,11 +38,11 @@ def window_sample(video_id, start_frame, rows):
 @pytest.fixture
 def drawn(monkeypatch):
     """What a validation hands to the visualizer."""
-    def run(validations=1, data=None, **options):
+    def run(validations=1, data=None, of_detector=None, of_metric=None, **options):
         calls = []
         visualizer = SimpleNamespace(add_datasample=lambda *args, **kwargs: calls.append(
             (args, kwargs)))
-        metric = TADMetric(post_processing=dict(method='hard'))
+        metric = TADMetric(post_processing=of_metric or dict(method='hard'))
         runner = SimpleNamespace(
             iter=12, visualizer=visualizer, val_loop=SimpleNamespace(
                 evaluator=SimpleNamespace(metrics=[metric])),
@@ -49,10 +50,13 @@ def drawn(monkeypatch):
         hook = HOOKS.build(dict(type='DetectionVisualizationHook', **options))
         for _ in range(validations):
             hook.before_val_epoch(runner)
-            hook.after_val_iter(runner, 0, None, [
-                window_sample('a', 50.0, [[1, 5, 0.8, 0], [6, 9, 0.7, 1.0]]),
-                window_sample('a', 0.0, [[1, 5, 0.9, 0.0]])])
-            hook.after_val_iter(runner, 1, None, [window_sample('c', 0.0, [])])
+            samples = [window_sample('a', 50.0, [[1, 5, 0.8, 0], [6, 9, 0.7, 1.0]]),
+                       window_sample('a', 0.0, [[1, 5, 0.9, 0.0]]),
+                       window_sample('c', 0.0, [])]
+            for sample in samples if of_detector else ():
+                sample.set_metainfo(dict(post_processing=of_detector))
+            hook.after_val_iter(runner, 0, None, samples[:2])
+            hook.after_val_iter(runner, 1, None, samples[2:])
             hook.after_val_epoch(runner)
         return calls
     return run
@@ -67,6 +71,15 @@ def test_first_videos_with_merged_windows(drawn):
     assert found.scores.tolist() == pytest.approx([0.9, 0.7])  # the double of .8 is suppressed
     assert first[2].gt_instances.labels.tolist() == [1]
     assert len(second[2].pred_instances) == 0
+
+
+@pytest.mark.parametrize('of_metric, scores', [
+    (dict(min_score=0.1), [0.9, 0.8, 0.7]), (dict(method='hard'), [0.9, 0.7]),
+    (dict(max_detections=1), [0.9])])
+def test_rules_are_the_detectors_but_for_what_the_metric_overrides(drawn, of_metric, scores):
+    ((_, _, sample), _), = drawn(num_videos=1, of_detector=PostProcessing(method='none'),
+                                 of_metric=of_metric)
+    assert sample.pred_instances.scores.tolist() == pytest.approx(scores)
 
 
 def test_one_validation_in_so_many(drawn):

@@ -12,6 +12,8 @@ from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import evaluate_detections
 from sbp_tad.evaluation.metrics import TADMetric
+from sbp_tad.evaluation.raw_predictions import read_raw_predictions
+from sbp_tad.segments.merging import PostProcessing
 from sbp_tad.structures import TADDataSample, Window
 
 CLASSES = ('jump', 'run')
@@ -32,11 +34,13 @@ def dataset_meta(tmp_path):
                 ignored_labels=('Ambiguous', ), excluded_videos=(), out_of_range='error')
 
 
-def sample(video_id, start_frame, rows, error=None):
+def sample(video_id, start_frame, rows, error=None, **rules):
     """A data sample as the detector returns it; rows of (start, end, score, label)."""
     window = Window(video_id, start_frame, 100, 1, 10.0, 100)
     table = torch.tensor(rows, dtype=torch.float64).reshape(-1, 4)
     found = TADDataSample(metainfo=dict(video_id=video_id, window=window, error=error))
+    if rules:  # what a detector adds
+        found.set_metainfo(dict(post_processing=PostProcessing(**rules)))
     found.pred_instances = InstanceData(segments_seconds=table[:, :2], scores=table[:, 2].float(),
                                         labels=table[:, 3].long())
     return found.to_dict()
@@ -89,6 +93,40 @@ def test_padded_duplicates_count_once(dataset_meta):
     once = evaluate(TADMetric(post_processing=rules), samples, dataset_meta)
     twice = evaluate(TADMetric(post_processing=rules), samples * 2, dataset_meta)
     assert once == twice and once['tad/average_mAP'] < 1
+
+
+def two_of_one_action(**rules):
+    """The worse of two overlapping predictions is a false positive, unless it is suppressed."""
+    return [sample('a', 0.0, [(1, 3, 0.95, 0), (1.1, 3, 0.9, 0)], **rules),
+            sample('a', 50.0, [(5, 9, 0.8, 1)], **rules),
+            sample('b', 0.0, [(2, 4, 0.7, 0)], **rules)]
+
+
+@pytest.mark.parametrize('of_detector, of_metric, expected', [
+    ({}, None, PostProcessing()),
+    (dict(method='hard', min_score=0.3), None, PostProcessing(method='hard', min_score=0.3)),
+    ({}, dict(method='hard'), PostProcessing(method='hard')),
+    (dict(method='hard', min_score=0.3), dict(method='none'),
+     PostProcessing(method='none', min_score=0.3))])
+def test_rules_are_the_detectors_but_for_what_the_metric_overrides(
+        dataset_meta, tmp_path, of_detector, of_metric, expected):
+    raw_file = tmp_path / 'raw.npz'
+    metric = TADMetric(post_processing=of_metric, raw_file=str(raw_file))
+    found = evaluate(metric, two_of_one_action(**of_detector), dataset_meta)
+    assert read_raw_predictions(raw_file).rules == expected
+    doubles = expected.method == 'none'
+    assert (found['tad/average_mAP'] < 1) == doubles
+
+
+def test_windows_of_two_detectors_are_refused(dataset_meta):
+    samples = [*two_of_one_action(method='hard')[:2], *two_of_one_action(method='nmw')[2:]]
+    with pytest.raises(EvaluationError, match='must come from one detector, got 2 different'):
+        evaluate(TADMetric(), samples, dataset_meta)
+
+
+def test_wrong_options_are_refused_before_the_test():
+    with pytest.raises(EvaluationError, match=r"post_processing of TADMetric: unknown .*'sigm'"):
+        TADMetric(post_processing=dict(sigm=0.5))
 
 
 def test_excluded_videos_do_not_count(dataset_meta):

@@ -107,7 +107,7 @@ def test_settings_without_another_effect_are_scored_once():
 
 
 def test_values_of_the_wrong_type_or_range():
-    with pytest.raises(EvaluationError, match='a value of the grid .* has the wrong type'):
+    with pytest.raises(EvaluationError, match="the grid .*'wide'.* cannot be used: .*wrong type"):
         grid_settings(PostProcessing(), dict(sigma=['wide']))
     with pytest.raises(EvaluationError, match='sigma must be positive'):
         grid_settings(PostProcessing(), dict(sigma=[0]))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbp_tad.evaluation.errors import EvaluationError
-from sbp_tad.segments import VOTE_WEIGHTS, non_maximum_weighted, soft_nms, vote_segments
+from sbp_tad.segments import (VOTE_WEIGHTS, SegmentError, non_maximum_weighted, soft_nms,
+                              vote_segments)
 from sbp_tad.segments.merging import (SUPPRESSION_METHODS, PostProcessing, best_candidates,
                                       merge_windows)
 
@@ -114,8 +114,22 @@ def test_none_keeps_every_candidate():
     (dict(sigma=0), 'sigma must be positive'),
     (dict(min_score=-0.1), 'min_score and min_duration_seconds not negative')])
 def test_wrong_rules(options, message):
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(SegmentError, match=message):
         PostProcessing(**options)
+    with pytest.raises(SegmentError, match=message):
+        PostProcessing().with_options(options)
+
+
+def test_options_replace_rules_one_by_one():
+    rules = PostProcessing(method='nmw', min_score=0.005)
+    assert rules.with_options({}) == rules
+    assert rules.with_options(dict(method='linear', voting_iou=0.7)) == PostProcessing(
+        method='linear', min_score=0.005, voting_iou=0.7)
+    with pytest.raises(SegmentError, match=r"unknown .*options \['nms', 'sigm'\]; .*are method, "
+                                           'sigma, iou_threshold, .*voting_weight'):
+        rules.with_options(dict(sigm=0.5, nms='hard', min_score=0.1))
+    with pytest.raises(SegmentError, match="{'sigma': 'wide'} has the wrong type"):
+        rules.with_options(dict(sigma='wide'))
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(0.1, 20), st.integers(1, 9),

@@ -77,6 +77,17 @@ def test_it_writes_a_folder_and_goes_on(toy, tmp_path, capsys):
     assert 'SBPBackbone' in source['config']['text'] and source['environment']['packages']
 
 
+def test_suppression_is_an_option_of_the_model(toy, tmp_path):
+    """And the evaluator's old place for it still changes the same detections."""
+    def found(name, *options):
+        assert run_tool(*command(toy, toy / 'videos' / 'a.mp4', '--out', tmp_path / name),
+                        *options) == 0
+        return (tmp_path / name / 'detections.json').read_bytes()
+
+    new = found('new', 'model.test_cfg.sigma=0.05')
+    assert new == found('old', 'test_evaluator.post_processing.sigma=0.05') != found('default')
+
+
 def test_bad_videos_end_in_status_2_after_the_others(toy, tmp_path, capsys):
     (tmp_path / 'bad.mp4').write_bytes(b'no video')
     assert run_tool(*command(toy, tmp_path / 'bad.mp4', toy / 'videos' / 'c.mp4', '--out',

@@ -8,8 +8,7 @@ model = dict(
                            std=[58.395, 57.12, 57.375]),
     neck=dict(type='DaoTADNeck', embed_channels=256, downsample_channels=512, num_levels=5),
     head=dict(type='RetinaHead1d', num_classes=20, in_channels=256, num_convs=4,
-              strides=(1, 2, 4, 8, 16)))
-
-# Of the evaluator: non-maximum weighting instead of soft-NMS.
-post_processing = dict(method='nmw', iou_threshold=0.5, min_score=0.005, max_detections=1200,
-                       max_candidates=20000)
+              strides=(1, 2, 4, 8, 16)),
+    # non-maximum weighting instead of soft-NMS
+    test_cfg=dict(method='nmw', iou_threshold=0.5, min_score=0.005, max_detections=1200,
+                  max_candidates=20000))

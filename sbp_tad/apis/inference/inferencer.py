@@ -22,7 +22,7 @@ from sbp_tad.apis.inference.results import Detection, ResultFolder, VideoDetecti
 from sbp_tad.apis.inference.windows import WindowReads
 from sbp_tad.apis.launch import config_faults, find_config, load_config
 from sbp_tad.datasets import TemporalDetectionDataset
-from sbp_tad.evaluation.metrics import TADMetric, window_columns
+from sbp_tad.evaluation.metrics import TADMetric, override_rules, window_columns
 from sbp_tad.models import TemporalDetector
 from sbp_tad.paths import path_within
 from sbp_tad.provenance import file_sha256
@@ -58,13 +58,14 @@ class _OpenVideo:
 class TADInferencer(BaseInferencer):
     """Detects the actions of any video with a trained detector.
 
-    Windows, transforms and post-processing are those of the config's test
-    set, so that the detections equal those of ``tools/test.py``. The steps
-    are those of mmengine's ``BaseInferencer``, but a video is finished
-    (``postprocess``, then ``visualize``, whose picture shows its merged
-    detections) before the next one is held, and the result is typed. Start
-    the processes of a launcher before (``launch.start_processes``): each
-    takes its share of the videos and returns the results of all.
+    Windows and transforms are those of the config's test set. Suppression is
+    that of ``model.test_cfg``, with the ``post_processing`` of the config's
+    ``TADMetric`` on top. So the detections equal those of ``tools/test.py``.
+    The steps are those of mmengine's ``BaseInferencer``, but a video is
+    finished (``postprocess``, then ``visualize``, whose picture shows its
+    merged detections) before the next one is held, and the result is typed.
+    Start the processes of a launcher before (``launch.start_processes``):
+    each takes its share of the videos and returns the results of all.
 
     Args:
         config_or_name: path of a config, the config itself, or the name of a
@@ -93,10 +94,10 @@ class TADInferencer(BaseInferencer):
         if not isinstance(cfg, Config):
             cfg = load_config(find_config(cfg))
         init_default_scope(cfg.get('default_scope', 'sbp_tad'))
-        self.rules = post_processing_of(cfg)
         with config_faults():
             super().__init__(cfg, str(checkpoint), choose_device(device), scope='sbp_tad',
                              show_progress=show_progress)
+        self.rules = override_rules(self.model.post_processing, evaluator_options(cfg))
         self.identity = describe(self.cfg, self.rules, self.class_names, checkpoint)
 
     def __call__(self, inputs: OneInput | Sequence[OneInput], batch_size: int | None = None, *,
@@ -233,20 +234,17 @@ def _picture(vis_dir: str | Path, video: InputVideo) -> Path:
     return path_within(vis_dir, f'{video.video_id}.png')
 
 
-def post_processing_of(cfg: Config) -> PostProcessing:
-    """How the config's metric makes detections of predictions.
+def evaluator_options(cfg: Config) -> dict[str, Any]:
+    """Return the ``post_processing`` by which the config's ``TADMetric`` overrides the detector.
 
-    Raises:
-        InferenceError: the config has no ``TADMetric`` in its test evaluator.
+    Empty if the test evaluator has no ``TADMetric``, or if that one overrides nothing.
     """
     evaluators = cfg.get('test_evaluator') or []
     for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
         kind = METRICS.get(evaluator['type'])
         if kind is not None and issubclass(kind, TADMetric):
-            with config_faults():
-                return METRICS.build(evaluator).rules
-    raise InferenceError('the test_evaluator of the config has no TADMetric, which says how '
-                         'detections of several windows become those of a video.')
+            return dict(evaluator.get('post_processing') or {})
+    return {}
 
 
 def check_options(videos: Sequence[InputVideo], batch_size: int, fps: float | None,

@@ -1,13 +1,19 @@
 """Video windows in, segments in seconds out: backbone, neck and head end to end."""
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sbp_tad.models.errors import ModelError
 from sbp_tad.registry import MODELS
+from sbp_tad.segments.merging import PostProcessing
+from sbp_tad.segments.overlap import SegmentError
 from sbp_tad.structures import TADDataSample
 
 
@@ -37,17 +43,25 @@ class TemporalDetector(BaseModel):
             steps before the neck; None keeps the backbone's.
         data_preprocessor: config, see :class:`TADDataPreprocessor`.
         init_cfg: config of the weight initialization.
+        test_cfg: suppression and merging of overlapping windows, options of
+            :class:`sbp_tad.segments.merging.PostProcessing`; its defaults for
+            options left out. The rules travel to the metric with each data
+            sample.
+
+    Raises:
+        ModelError: an unknown option in ``test_cfg``, or a value that cannot work.
     """
 
     def __init__(self, backbone: dict | None, head: dict, neck: dict | None = None,
                  num_steps: int | None = None, data_preprocessor: dict | None = None,
-                 init_cfg: dict | list | None = None) -> None:
+                 init_cfg: dict | list | None = None, test_cfg: dict | None = None) -> None:
         preprocessor = data_preprocessor or dict(type='TADDataPreprocessor')
         super().__init__(MODELS.build(preprocessor), init_cfg)
         self.backbone = nn.Identity() if backbone is None else MODELS.build(backbone)
         self.neck = None if neck is None else MODELS.build(neck)
         self.head = MODELS.build(head)
         self.num_steps = num_steps
+        self.post_processing = post_processing_of(test_cfg)
 
     def forward(self, inputs: Tensor | None, data_samples: list[TADDataSample] | None = None,
                 mode: str = 'tensor') -> dict[str, Tensor] | list[TADDataSample] | tuple:
@@ -108,12 +122,14 @@ class TemporalDetector(BaseModel):
 
     def predict(self, inputs: Tensor | None,
                 data_samples: list[TADDataSample]) -> list[TADDataSample]:
-        """Segments of each window, in seconds of its video, before any NMS.
+        """Give each sample its segments before suppression, and the rules of suppression.
 
-        Unreadable samples (``error`` is set) get no segments.
+        Segments are in seconds of the video. Unreadable samples (``error`` is
+        set) get none.
         """
         readable = [sample for sample in data_samples if sample.error is None]
         for sample in data_samples:
+            sample.set_metainfo(dict(post_processing=self.post_processing))
             sample.pred_instances = empty_predictions()
         if inputs is None:
             return data_samples
@@ -121,6 +137,18 @@ class TemporalDetector(BaseModel):
         for sample, found in zip(readable, self.head.predict(levels, masks)):
             sample.pred_instances = to_seconds(found, sample, frames_per_step)
         return data_samples
+
+
+def post_processing_of(test_cfg: Mapping[str, Any] | None) -> PostProcessing:
+    """Return the suppression rules that a detector's ``test_cfg`` states.
+
+    Raises:
+        ModelError: an unknown option, or a value that cannot work.
+    """
+    try:
+        return PostProcessing().with_options(test_cfg or {})
+    except SegmentError as error:
+        raise ModelError(f'model.test_cfg: {error}') from error
 
 
 def empty_predictions() -> InstanceData:

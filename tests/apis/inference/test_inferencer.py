@@ -20,7 +20,11 @@ from sbp_tad.apis.inference.inputs import list_videos
 from sbp_tad.apis.inference.results import write_submission
 from sbp_tad.apis.inference.windows import WindowReads
 from sbp_tad.datasets.readers.feature_files import write_features, write_sidecar
+from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.metrics import TADMetric
+from sbp_tad.models.errors import ModelError
 from sbp_tad.registry import INFERENCERS, MODELS
+from sbp_tad.segments.merging import PostProcessing
 
 ROOT = Path(__file__).parents[3]
 LENGTHS = dict(b=70, a=100, c=31)  # frames, at 10 a second; not in the order of the names
@@ -74,10 +78,13 @@ def inferencer(config, checkpoint):
     return TADInferencer(config, checkpoint, 'cpu', show_progress=False)
 
 
-@pytest.mark.parametrize('name', ['actionformer_r3d10_sbp-r4_toy', 'daotad_r3d10_sbp-r4_toy',
-                                  'segmentation_r3d10_sbp-r4_toy'])
-def test_results_are_those_of_testing_to_the_last_digit(name, toy, tmp_path):
+@pytest.mark.parametrize('name, change', [
+    ('actionformer_r3d10_sbp-r4_toy', {}), ('daotad_r3d10_sbp-r4_toy', {}),
+    ('segmentation_r3d10_sbp-r4_toy', {'model.test_cfg.method': 'none'}),
+    ('segmentation_r3d10_sbp-r4_toy', {'test_evaluator.post_processing.method': 'linear'})])
+def test_results_are_those_of_testing_to_the_last_digit(name, change, toy, tmp_path):
     cfg = small_config(name, toy)
+    cfg.merge_from_dict(change)
     weights = write_checkpoint(cfg, tmp_path / 'trained.pth')
     inferencer = TADInferencer(cfg, weights, 'cpu', show_progress=False)
     found = inferencer([toy / 'videos' / f'{video}.mp4' for video in LENGTHS])
@@ -89,6 +96,43 @@ def test_results_are_those_of_testing_to_the_last_digit(name, toy, tmp_path):
     launch.set_dump(cfg, str(tmp_path / 'tested.json'))
     launch.build_runner(cfg).test()
     assert (tmp_path / 'found.json').read_bytes() == (tmp_path / 'tested.json').read_bytes()
+
+
+OLD_DAOTAD = {'model.test_cfg': None, 'test_evaluator.post_processing': dict(
+    method='nmw', min_score=0.005, max_detections=1200)}
+
+
+@pytest.mark.parametrize('name, change, expected', [
+    ('actionformer_r3d10_sbp-r4_toy', {}, PostProcessing()),
+    ('actionformer_r3d10_sbp-r4_toy', {'model.test_cfg': None}, PostProcessing()),
+    ('actionformer_r3d10_sbp-r4_toy', {'model.test_cfg.sigma': 0.7}, PostProcessing(sigma=0.7)),
+    ('actionformer_r3d10_sbp-r4_toy', {'test_evaluator': dict(_delete_=True, type='AccMetric')},
+     PostProcessing()),
+    ('daotad_r3d10_sbp-r4_toy', {},
+     PostProcessing(method='nmw', min_score=0.005, max_detections=1200)),
+    ('daotad_r3d10_sbp-r4_toy', OLD_DAOTAD,
+     PostProcessing(method='nmw', min_score=0.005, max_detections=1200)),
+    ('daotad_r3d10_sbp-r4_toy', {'test_evaluator.post_processing.method': 'gaussian'},
+     PostProcessing(min_score=0.005, max_detections=1200))])
+def test_rules_come_from_the_detector_and_no_metric_is_built(name, change, expected, toy,
+                                                             tmp_path, monkeypatch):
+    """The evaluator's options go on top, as in testing, so old configs detect the same."""
+    cfg = small_config(name, toy)
+    weights = write_checkpoint(cfg, tmp_path / 'trained.pth')
+    cfg.merge_from_dict(change)
+    monkeypatch.setattr(TADMetric, '__init__', None)
+    assert TADInferencer(cfg, weights, 'cpu', show_progress=False).rules == expected
+
+
+def test_wrong_rules_are_refused(config, checkpoint, toy):
+    for change, error, message in (
+            ({'model.test_cfg.sigm': 1}, ModelError, "test_cfg: unknown .*'sigm'.*are method"),
+            ({'test_evaluator.post_processing.sigm': 1}, EvaluationError,
+             "post_processing of TADMetric: unknown .*'sigm'.* are method, sigma")):
+        cfg = small_config('actionformer_r3d10_sbp-r4_toy', toy)
+        cfg.merge_from_dict(change)
+        with pytest.raises(error, match=message):
+            TADInferencer(cfg, checkpoint, 'cpu')
 
 
 def test_a_result_is_typed(inferencer, toy):
@@ -307,7 +351,6 @@ def test_detectors_that_cannot_be(config, checkpoint, toy, tmp_path):
     with pytest.raises(CheckpointError, match=r'weights of the model'):
         TADInferencer('daotad_r3d10_sbp-r4_toy', checkpoint)
     for change, message in (
-            (dict(test_evaluator=dict(type='AccMetric')), 'test_evaluator .* has no TADMetric'),
             (dict(model=dict(_delete_=True, type='AnchorFreeHead', num_classes=2, in_channels=8,
                              strides=(1, ), regression_ranges=((0, 9), ))),
              'needs a TemporalDetector over windows of videos, the config has AnchorFreeHead'),

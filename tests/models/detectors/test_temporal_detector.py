@@ -1,4 +1,5 @@
 """The detector: seconds in, seconds out; padding and unreadable windows change nothing else."""
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -6,8 +7,11 @@ import torch
 from mmengine.structures import InstanceData
 from torch import nn
 
-from sbp_tad.models.detectors.temporal_detector import TemporalDetector, step_masks
+from sbp_tad.models.detectors.temporal_detector import (TemporalDetector, post_processing_of,
+                                                        step_masks)
+from sbp_tad.models.errors import ModelError
 from sbp_tad.registry import MODELS
+from sbp_tad.segments.merging import PostProcessing
 from sbp_tad.structures import TADDataSample, Window
 
 FRAMES = 16
@@ -174,6 +178,33 @@ def test_without_a_backbone_features_are_the_input():
     found, = model.eval().val_step(dict(inputs=[torch.randn(8, FRAMES)], data_samples=[sample]))
     torch.testing.assert_close(found.pred_instances.segments_seconds,
                                torch.tensor([[0.6, 1.0], [0.2, 3.2]], dtype=torch.float64))
+
+
+def test_the_rules_of_suppression_travel_with_each_sample(detector):
+    """So any Runner's metric has them: mmengine hands it the samples as dictionaries."""
+    detector.post_processing = post_processing_of(dict(method='nmw', sigma=0.7))
+    found = detector.eval().val_step(dict(inputs=[None, frames()], data_samples=[
+        make_sample(error='gone'), make_sample()]))
+    for sample in found:
+        stored = pickle.loads(pickle.dumps(sample)).to_dict()
+        assert stored['post_processing'] == PostProcessing(method='nmw', sigma=0.7)
+
+
+@pytest.mark.parametrize('test_cfg', [None, {}])
+def test_without_test_settings_the_defaults_are_taken(test_cfg):
+    model = TemporalDetector(None, dict(type='SegmentationHead', num_classes=1, in_channels=8),
+                             test_cfg=test_cfg)
+    assert model.post_processing == PostProcessing()
+
+
+@pytest.mark.parametrize('test_cfg, message', [
+    (dict(nms_sigma=0.5), r"model.test_cfg: unknown .*\['nms_sigma'\]; .* are method, sigma"),
+    (dict(method='soft'), "model.test_cfg: method must be one of .*, got 'soft'"),
+    (dict(sigma=[0.5]), 'model.test_cfg: .* has the wrong type')])
+def test_wrong_test_settings_are_refused(test_cfg, message):
+    with pytest.raises(ModelError, match=message):
+        MODELS.build(dict(type='TemporalDetector', backbone=None, test_cfg=test_cfg, head=dict(
+            type='SegmentationHead', num_classes=1, in_channels=8)))
 
 
 def test_unknown_mode(detector):
