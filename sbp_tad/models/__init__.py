@@ -13,7 +13,7 @@ from sbp_tad.models.heads.segmentation_head import SegmentationHead
 from sbp_tad.models.losses import AlignedDIoULoss, SigmoidFocalLoss
 from sbp_tad.models.necks.actionformer_neck import ActionFormerNeck
 from sbp_tad.models.necks.daotad_neck import DaoTADNeck
-from sbp_tad.models.token_forms import handlers, mvit, timesformer  # noqa: F401, token rules
+from sbp_tad.models.token_forms import mvit, swin, timesformer, uniformer, videomae  # noqa: F401
 
 __all__ = [
     'ActionFormerNeck', 'AlignedDIoULoss', 'AnchorFreeHead', 'ConvNeXt', 'DaoTADNeck',

@@ -13,7 +13,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from sbp_tad.models.token_forms.handlers import TokenVideoMAE
+from sbp_tad.models.token_forms.videomae import TokenVideoMAE
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp.handlers import register_rule
 

@@ -5,7 +5,7 @@ from token_cases import INVARIANTS, Case, check_reference
 from torch import nn
 
 from sbp_tad.models.backbones.image_backbones import ConvNeXt, ConvNeXtBlock, ImageViT
-from sbp_tad.models.token_forms.handlers import vit_mae
+from sbp_tad.models.token_forms.videomae import vit_mae
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SavedMemory, TokenSBPConfig, apply_sbp, modules, remove_sbp
 

@@ -1,4 +1,4 @@
-"""Token-level SBP for Swin, VideoMAE and UniFormer: one form and one small rule a block."""
+"""Token-level SBP for Video Swin."""
 from __future__ import annotations
 
 from functools import lru_cache
@@ -7,7 +7,7 @@ import sbp_tad.registry  # noqa: F401, cures what the imports below need
 
 # isort: split
 import torch
-from mmaction.models.backbones import swin, uniformer, vit_mae
+from mmaction.models.backbones import swin
 from torch import Tensor, nn
 
 from sbp_tad.sbp.config import SBPError
@@ -87,88 +87,3 @@ class TokenSwin(TokenSBPContainer, swin.SwinTransformer3D):
 def swin_transformer(model: swin.SwinTransformer3D) -> type[nn.Module]:
     """Every Video Swin."""
     return TokenSwin
-
-
-class TokenVideoMAEBlock(TokenSBP, vit_mae.Block):
-    """Vision transformer block that backpropagates some tokens."""
-
-    plain_type = vit_mae.Block
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, N, C)."""
-        if not self.is_stochastic:
-            return super().forward(x)
-        mask = self.draw_sequence_mask(x)
-        attention, gammas = self.attn, (getattr(self, 'gamma_1', None),
-                                        getattr(self, 'gamma_2', None))
-        bias = attention.qkv.bias
-        if hasattr(attention, 'q_bias'):
-            no_bias = torch.zeros_like(attention.v_bias, requires_grad=False)
-            bias = torch.cat([attention.q_bias, no_bias, attention.v_bias])
-        branch = run_attention(
-            x, mask, self.norm1, (attention.qkv.weight, bias), attention.proj,
-            num_heads=attention.num_heads, scale=attention.scale, form='queries',
-            kv=self.token_sbp.model.config.kv,
-            dropouts=(attention.attn_drop, attention.proj_drop), gamma=gammas[0])
-        x = x + self.drop_path(branch)
-        mask = self.draw_sequence_mask(x, branch=1)
-        (first, activation, dropout), second, last_dropout = self.mlp.layers
-        x = x + self.drop_path(run_mlp(x, mask, self.norm2, first, activation, second,
-                                       (dropout, last_dropout), gammas[1]))
-        return mask.cut_shortcut(x)
-
-
-@register_rule(vit_mae.Block)
-def videomae_block(block: vit_mae.Block) -> type[nn.Module] | None:
-    """Blocks with layer norm and an MLP of two layers."""
-    plain = isinstance(block.norm1, nn.LayerNorm) and len(block.mlp.layers) == 3
-    return TokenVideoMAEBlock if plain else None
-
-
-class TokenVideoMAE(TokenSBPContainer, vit_mae.VisionTransformer):
-    """VideoMAE that tells its blocks the grid of their tokens."""
-
-    plain_type = vit_mae.VisionTransformer
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, 3, T, H, W)."""
-        stride = self.patch_embed.projection.stride
-        self.token_sbp.model.grid = tuple(
-            size // step for size, step in zip(x.shape[2:], stride))
-        return super().forward(x)
-
-
-@register_rule(vit_mae.VisionTransformer)
-def videomae(model: vit_mae.VisionTransformer) -> type[nn.Module]:
-    """Every VideoMAE."""
-    return TokenVideoMAE
-
-
-class TokenUniFormerBlock(TokenSBP, uniformer.SABlock):
-    """UniFormer's self-attention block that backpropagates some tokens."""
-
-    plain_type = uniformer.SABlock
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, T, H, W)."""
-        if not self.is_stochastic:
-            return super().forward(x)
-        shape, grid, attention = x.shape, tuple(x.shape[2:]), self.attn
-        mask = self.draw_mask(len(x), grid)
-        x = x + self.pos_embed(x)
-        x = x.flatten(2).transpose(1, 2)  # (B, N, C)
-        x = x + self.drop_path(run_attention(
-            x, mask, self.norm1, parameters_of(attention.qkv), attention.proj,
-            num_heads=attention.num_heads, scale=attention.scale, form='scores',
-            kv=self.token_sbp.model.config.kv,
-            dropouts=(attention.attn_drop, attention.proj_drop)))
-        mask = self.draw_mask(len(x), grid, branch=1)
-        x = x + self.drop_path(run_mlp(x, mask, self.norm2, self.mlp.fc1, self.mlp.act,
-                                       self.mlp.fc2, (self.mlp.drop, self.mlp.drop)))
-        return mask.cut_shortcut(x).transpose(1, 2).reshape(shape)
-
-
-@register_rule(uniformer.SABlock)
-def uniformer_block(block: uniformer.SABlock) -> type[nn.Module]:
-    """Self-attention blocks; the convolutional ones have no tokens."""
-    return TokenUniFormerBlock
