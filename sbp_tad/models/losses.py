@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sbp_tad.models.layers.global_batch import average_over_batch, count_in_batch
-from sbp_tad.models.task_modules.prior_generators import overlap_and_union
+from sbp_tad.models.layers.global_batch import average_over_batch, global_count
+from sbp_tad.models.layers.overlap import overlap_and_union
 from sbp_tad.registry import MODELS
 
 
@@ -57,7 +57,7 @@ def frame_cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tenso
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     shares = targets.to(logits.dtype)
     shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1)
-    return average_over_batch(-(shares * logits.log_softmax(dim=1)).sum(), count_in_batch(valid))
+    return average_over_batch(-(shares * logits.log_softmax(dim=1)).sum(), global_count(valid))
 
 
 def aligned_diou_loss(predicted: Tensor, target: Tensor, eps: float = 1e-8) -> Tensor:

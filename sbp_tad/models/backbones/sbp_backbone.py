@@ -17,7 +17,8 @@ from sbp_tad.models.backbones.clip_features import (cut_context, encode_together
 from sbp_tad.models.backbones.strategies import STRATEGIES, Strategy, StrategyConfig
 from sbp_tad.models.backbones.strategies.memory_bank import BANK_NAME
 from sbp_tad.models.backbones.strategies.stochastic import TOKEN_MODE, given
-from sbp_tad.models.backbones.wrapped_network import build_network, fold_network, freeze_batch_norm
+from sbp_tad.models.backbones.wrapped_network import build_network, fold_network
+from sbp_tad.models.layers.batch_norm import freeze_batch_norm
 from sbp_tad.planning.budget import parse_budget
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SBPConfig, SBPError, TokenSBPConfig, prefer_onednn

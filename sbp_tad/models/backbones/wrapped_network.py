@@ -155,10 +155,3 @@ def fold_network(network: nn.Module) -> int:
     if not find_pairs(network, FOLD_RULES, PLAIN_CONV_TYPES):
         return 0
     return fold_frozen_norm(network, FOLD_RULES, PLAIN_CONV_TYPES)
-
-
-def freeze_batch_norm(module: nn.Module) -> None:
-    """Put every batch normalization below ``module`` into evaluation mode."""
-    for layer in module.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.eval()

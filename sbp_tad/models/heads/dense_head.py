@@ -1,4 +1,4 @@
-"""What heads share that score every place of a pyramid and give it a segment."""
+"""Base of heads that predict class scores and a segment from every prior of a pyramid."""
 from __future__ import annotations
 
 import math
@@ -10,67 +10,68 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from sbp_tad.models.errors import ModelError
-from sbp_tad.models.layers.global_batch import average_over_batch, count_in_batch
+from sbp_tad.models.layers.global_batch import average_over_batch, global_count
 from sbp_tad.models.layers.masked_layers import ConvTower, check_finite
 from sbp_tad.models.task_modules.prior_generators import pyramid_steps
 from sbp_tad.registry import MODELS
 
 
 class DenseHead(BaseModule):
-    """Class scores and a segment at every place of a pyramid.
+    """Class scores and a segment from every prior of a pyramid.
 
-    A place is a point or an anchor; every step of a level has as many. A head
-    says what a place is by :meth:`decode` and :meth:`assign`; loss,
+    A prior is a point or an anchor; all steps have the same number of them. A
+    subclass defines its priors by :meth:`decode` and :meth:`assign`. Loss,
     prediction and the two towers are here.
 
     Args:
-        num_classes: actions, background not counted.
-        in_channels: of every level.
-        feat_channels: of the towers; ``in_channels`` if not given.
+        num_classes: number of actions, background not counted.
+        in_channels: channels of every level.
+        feat_channels: channels of the towers; ``in_channels`` if not given.
         num_convs: convolutions of a tower before its predictor.
         kernel_size: odd.
-        norm: of the towers, see :class:`sbp_tad.models.layers.masked_layers.ConvNorm`.
-        strides: of the levels in level-0 grid units.
-        places_per_step: A.
+        norm: normalization of the towers, see
+            :class:`sbp_tad.models.layers.masked_layers.ConvNorm`.
+        strides: strides of the levels in level-0 grid units.
+        priors_per_step: A.
         class_prior: probability of every class at the start of training.
-        loss_cls: config of the classification loss: (P, C) logits and targets to a sum.
-        loss_reg: config of the regression loss: (P, 2) segments to a sum.
-        score_threshold: predictions of lower or equal score are left out.
-        max_per_level: best predictions kept of each level.
-        init_cfg: of mmengine.
+        loss_cls: config of the classification loss, (P, C) logits and targets to a sum.
+        loss_reg: config of the regression loss, (P, 2) segments to a sum.
+        score_threshold: drop predictions of this score or lower.
+        max_per_level: best predictions to keep per level.
+        init_cfg: weight initialization of mmengine.
     """
 
     def __init__(self, num_classes: int, in_channels: int, feat_channels: int | None,
                  num_convs: int, kernel_size: int, norm: str, strides: Sequence[int],
-                 places_per_step: int, class_prior: float, loss_cls: dict | None,
+                 priors_per_step: int, class_prior: float, loss_cls: dict | None,
                  loss_reg: dict | None, score_threshold: float, max_per_level: int,
                  init_cfg: dict | None) -> None:
         super().__init__(init_cfg)
-        self.num_classes, self.places_per_step = num_classes, places_per_step
+        self.num_classes, self.priors_per_step = num_classes, priors_per_step
         self.strides = tuple(strides)
         self.score_threshold, self.max_per_level = score_threshold, max_per_level
         widths = (in_channels, feat_channels or in_channels)
-        self.cls_tower = ConvTower(*widths, places_per_step * num_classes, num_convs, kernel_size,
+        self.cls_tower = ConvTower(*widths, priors_per_step * num_classes, num_convs, kernel_size,
                                    norm)
-        self.reg_tower = ConvTower(*widths, places_per_step * 2, num_convs, kernel_size, norm)
-        # a rare positive among many places must not drown the first steps
+        self.reg_tower = ConvTower(*widths, priors_per_step * 2, num_convs, kernel_size, norm)
+        # otherwise the many negatives dominate the loss of the first training steps
         nn.init.constant_(self.cls_tower.predictor.bias,
                           -math.log((1 - class_prior) / class_prior))
         self.loss_cls = MODELS.build(loss_cls or dict(type='SigmoidFocalLoss'))
         self.loss_reg = MODELS.build(loss_reg or dict(type='AlignedDIoULoss'))
 
     def decode(self, lengths: Sequence[int], offsets: Tensor) -> Tensor:
-        """Segments (B, P, 2) in level-0 grid units, float32.
+        """Return segments (B, P, 2) in level-0 grid units, float32.
 
         Args:
             lengths: T_l, steps of each level.
-            offsets: (B, P, 2) of all levels.
+            offsets: (B, P, 2) predicted offsets of all levels.
         """
         raise NotImplementedError
 
     def assign(self, lengths: Sequence[int], real: Tensor, segments_grid: Tensor, labels: Tensor
                ) -> tuple[Tensor, Tensor, Tensor]:
-        """Targets of every place for one item of the batch.
+        """Return the targets of every prior for one item of the batch.
 
         Args:
             lengths: T_l, steps of each level.
@@ -79,33 +80,34 @@ class DenseHead(BaseModule):
             labels: (N,) int64.
 
         Returns:
-            Class targets (P, C), segments (P, 2) and which places count, (P,) bool.
+            Class targets (P, C), segments (P, 2), and (P,) bool, True for
+            priors that count in the loss.
         """
         raise NotImplementedError
 
     def forward(self, features: Sequence[Tensor], masks: Sequence[Tensor]
                 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Logits (B, P_l, num_classes) and offsets (B, P_l, 2) of every level.
+        """Return logits (B, P_l, num_classes) and offsets (B, P_l, 2) of every level.
 
         Args:
             features: (B, C, T_l) of every level.
             masks: (B, T_l) bool of every level, True = real.
 
         Raises:
-            ModelError: another number of levels than of strides.
+            ModelError: the number of levels is not that of ``strides``.
         """
         if len(features) != len(self.strides):
             raise ModelError(
-                f'the head is made for {len(self.strides)} levels, the neck gave '
-                f'{len(features)}: give a stride (and what else goes by level) for each')
+                f'strides of the head name {len(self.strides)} levels, the neck gave '
+                f'{len(features)}: give one stride (and one regression range) per level')
         levels = list(zip(features, masks))
         # (B, T_l, A * width) to (B, T_l * A, width)
-        return tuple(tuple(tower(x, mask).unflatten(2, (self.places_per_step, -1)).flatten(1, 2)
+        return tuple(tuple(tower(x, mask).unflatten(2, (self.priors_per_step, -1)).flatten(1, 2)
                            for x, mask in levels) for tower in (self.cls_tower, self.reg_tower))
 
     def loss(self, features: Sequence[Tensor], masks: Sequence[Tensor],
              segments_grid: Sequence[Tensor], labels: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Losses of a batch; padded places have none.
+        """Return the losses of a batch; priors in padding have none.
 
         Args:
             features: (B, C, T_l) of every level.
@@ -114,19 +116,19 @@ class DenseHead(BaseModule):
             labels: (N,) int64 for each item.
 
         Returns:
-            ``loss_cls`` and ``loss_reg``, scalars, finite and with gradients
-            also where the batch has no action at all.
+            ``loss_cls`` and ``loss_reg``, scalars. They are finite and have
+            gradients even if the batch has no action.
         """
         logits, offsets = self(features, masks)
         lengths = [x.shape[2] for x in features]
-        real = torch.cat(self._place_masks(masks), dim=1)  # (B, P)
+        real = torch.cat(self._prior_masks(masks), dim=1)  # (B, P)
         targets = [self.assign(lengths, *item) for item in zip(real, segments_grid, labels)]
         classes, segments, counted = (torch.stack(part) for part in zip(*targets))
         positive = counted & (classes > 0).any(dim=2)  # (B, P)
         normalizer = self.normalize_by(positive)
         predicted = self.decode(lengths, torch.cat(offsets, dim=1))
         strides = pyramid_steps(lengths, self.strides, real.device)[1]
-        unit = strides.repeat_interleave(self.places_per_step)
+        unit = strides.repeat_interleave(self.priors_per_step)
         unit = unit.expand_as(positive)[positive][:, None]
         loss_cls = self.loss_cls(torch.cat(logits, dim=1)[counted], classes[counted])
         loss_reg = self.loss_reg(predicted[positive] / unit, segments[positive] / unit)
@@ -134,12 +136,12 @@ class DenseHead(BaseModule):
                 'loss_reg': average_over_batch(loss_reg, normalizer)}
 
     def normalize_by(self, positive: Tensor) -> Tensor:
-        """What both losses are averaged over: positive places (B, P) of all processes, or 1."""
-        return count_in_batch(positive)
+        """Return the divisor of both losses: positives (B, P) of all processes, at least 1."""
+        return global_count(positive)
 
     @torch.no_grad()
     def predict(self, features: Sequence[Tensor], masks: Sequence[Tensor]) -> list[InstanceData]:
-        """Detections of each batch item, before suppression.
+        """Return the detections of each batch item before suppression.
 
         Args:
             features: (B, C, T_l) of every level.
@@ -147,22 +149,22 @@ class DenseHead(BaseModule):
 
         Returns:
             For each item ``segments_grid`` (K, 2) in level-0 grid units,
-            ``scores`` (K,) and ``labels`` (K,) int64; level by level, in each
-            the best first.
+            ``scores`` (K,) and ``labels`` (K,) int64, level by level, sorted
+            by score within a level.
 
         Raises:
             ModelError: predictions that are not finite.
         """
         logits, offsets = self(features, masks)
         segments = self.decode([x.shape[2] for x in features], torch.cat(offsets, dim=1))
-        num_places = [x.shape[1] for x in logits]
-        batches = zip(logits, segments.split(num_places, dim=1), self._place_masks(masks))
+        num_priors = [x.shape[1] for x in logits]
+        batches = zip(logits, segments.split(num_priors, dim=1), self._prior_masks(masks))
         levels = [list(zip(*level)) for level in batches]  # level -> item -> three tensors
         return [InstanceData.cat([self._best(*level[item]) for level in levels])
                 for item in range(len(segments))]
 
     def _best(self, logits: Tensor, segments: Tensor, mask: Tensor) -> InstanceData:
-        """Best predictions of one level (P_l, C), (P_l, 2), (P_l,) of one item."""
+        """Return the best predictions of one level (P_l, C), (P_l, 2), (P_l,) of one item."""
         scores = logits.float().sigmoid().masked_fill(~mask[:, None], -1.0).flatten()
         check_finite(scores, segments)
         kept = (scores > self.score_threshold).nonzero().squeeze(1)
@@ -170,6 +172,6 @@ class DenseHead(BaseModule):
         return InstanceData(segments_grid=segments[kept // self.num_classes],
                             scores=scores[kept], labels=kept % self.num_classes)
 
-    def _place_masks(self, masks: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """(B, T_l) of steps to (B, P_l) of places, every level."""
-        return tuple(mask.repeat_interleave(self.places_per_step, dim=1) for mask in masks)
+    def _prior_masks(self, masks: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Expand masks (B, T_l) of steps to (B, P_l) of priors, every level."""
+        return tuple(mask.repeat_interleave(self.priors_per_step, dim=1) for mask in masks)

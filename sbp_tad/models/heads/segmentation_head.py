@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from sbp_tad.models.errors import ModelError
-from sbp_tad.models.layers.global_batch import average_over_batch, count_in_batch
+from sbp_tad.models.layers.global_batch import average_over_batch, global_count
 from sbp_tad.models.layers.masked_layers import ConvTower, check_finite
 from sbp_tad.registry import MODELS
 
@@ -67,7 +67,7 @@ class SegmentationHead(BaseModule):
         logits, real = self(features, masks), masks[0]
         targets = torch.stack([label_steps(*item, logits.shape[1], self.num_classes)
                                for item in zip(segments_grid, labels)])  # (B, T, C)
-        num_positive = count_in_batch(targets[real].any(dim=1))
+        num_positive = global_count(targets[real].any(dim=1))
         loss = self.loss_cls(logits[real], targets[real])
         return {'loss_cls': average_over_batch(loss, num_positive)}
 

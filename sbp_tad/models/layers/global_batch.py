@@ -14,7 +14,7 @@ from mmengine.dist import all_reduce, get_rank, get_world_size
 from torch import Tensor
 
 
-def count_in_batch(mask: Tensor) -> Tensor:
+def global_count(mask: Tensor) -> Tensor:
     """True entries of a mask in all processes together, at least 1.
 
     All processes must call it: they wait for each other.
@@ -29,7 +29,7 @@ def average_over_batch(total: Tensor, count: Tensor) -> Tensor:
 
     Args:
         total: sum over the elements of this process.
-        count: elements of the whole batch, as of :func:`count_in_batch`.
+        count: elements of the whole batch, as of :func:`global_count`.
     """
     return total * get_world_size() / count
 

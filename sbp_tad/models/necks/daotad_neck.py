@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from sbp_tad.models.backbones.sbp_backbone import freeze_batch_norm
 from sbp_tad.models.errors import ModelError
+from sbp_tad.models.layers.batch_norm import freeze_batch_norm
 from sbp_tad.models.layers.masked_layers import ConvNorm, ConvNormReLU, MaskedConv1d, check_sequence
 from sbp_tad.registry import MODELS
 

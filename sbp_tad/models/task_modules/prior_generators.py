@@ -1,4 +1,4 @@
-"""Places of a temporal pyramid at which heads predict: points and anchors."""
+"""Priors of a temporal pyramid, from which heads predict segments: points and anchors."""
 from __future__ import annotations
 
 import math
@@ -10,52 +10,54 @@ from torch import Tensor
 
 from sbp_tad.models.errors import ModelError
 
-MAX_GROWTH = math.log(1000 / 16)  # of an anchor, as in Detectron
+MAX_GROWTH = math.log(1000 / 16)  # log of the largest growth of an anchor, as in Detectron
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """P points of all levels, one behind the other, in level-0 grid units.
+    """P points of a pyramid, level by level, in level-0 grid units.
 
     Args:
-        centres: (P,) step ``g`` of a level of stride ``s`` lies at ``(g + 0.5) * s``.
-        strides: (P,) of the point's level.
-        reaches: (P, 2) the shortest and the longest reach, from the point to
-            the farther end of a segment, that the level answers for.
+        centres: (P,) centre of each step, ``(g + 0.5) * s`` for step ``g`` of
+            a level of stride ``s``.
+        strides: (P,) stride of the point's level.
+        regression_ranges: (P, 2) shortest and longest distance to the farther
+            end of a segment that the point's level learns.
     """
 
     centres: Tensor
     strides: Tensor
-    reaches: Tensor
+    regression_ranges: Tensor
 
 
 def pyramid_points(lengths: Sequence[int], strides: Sequence[int],
                    regression_ranges: Sequence[tuple[float, float]],
                    device: torch.device | str | None = None) -> Points:
-    """Points of a pyramid.
+    """Return the points of a pyramid.
 
     Args:
         lengths: T_l, steps of each level.
-        strides: of each level, in level-0 steps.
-        regression_ranges: (shortest, longest) reach of each level in level-0 grid units.
-        device: of the tensors.
+        strides: stride of each level in level-0 steps.
+        regression_ranges: (shortest, longest) distance that each level learns,
+            in level-0 grid units.
+        device: device of the tensors.
 
     Raises:
-        ModelError: not one entry a level in each of the three.
+        ModelError: the three do not have one entry per level.
     """
     if not len(lengths) == len(strides) == len(regression_ranges):
         raise ModelError(
-            f'{len(lengths)} levels need as many strides and regression ranges, got '
+            f'{len(lengths)} levels need as many strides and regression_ranges, got '
             f'{len(strides)} and {len(regression_ranges)}')
     centres, stride = pyramid_steps(lengths, strides, device)
-    reaches = torch.tensor(regression_ranges, dtype=torch.float32, device=device)
+    ranges = torch.tensor(regression_ranges, dtype=torch.float32, device=device)
     repeats = torch.tensor(lengths, device=device)
-    return Points(centres, stride, reaches.repeat_interleave(repeats, dim=0))
+    return Points(centres, stride, ranges.repeat_interleave(repeats, dim=0))
 
 
 def pyramid_steps(lengths: Sequence[int], strides: Sequence[int],
                   device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
-    """Centres (P,) of all steps in level-0 grid units, level by level, and their strides (P,)."""
+    """Return centres (P,) of all steps in level-0 grid units, level by level, and strides (P,)."""
     repeats = torch.tensor(lengths, device=device)
     stride = torch.tensor(strides, dtype=torch.float32, device=device).repeat_interleave(repeats)
     steps = torch.cat([torch.arange(length, device=device) for length in lengths])
@@ -64,13 +66,13 @@ def pyramid_steps(lengths: Sequence[int], strides: Sequence[int],
 
 def pyramid_anchors(lengths: Sequence[int], strides: Sequence[int], scales: Sequence[float],
                     device: torch.device | str | None = None) -> Tensor:
-    """Anchors of a pyramid: A segments of different length around every step.
+    """Return the anchors of a pyramid: A segments of different lengths around every step.
 
     Args:
         lengths: T_l, steps of each level.
-        strides: of each level, in level-0 steps.
-        scales: A lengths, in strides of the level.
-        device: of the tensor.
+        strides: stride of each level in level-0 steps.
+        scales: A lengths in strides of the level.
+        device: device of the tensor.
 
     Returns:
         (P * A, 2) start and end in level-0 grid units, float32: level by
@@ -83,11 +85,11 @@ def pyramid_anchors(lengths: Sequence[int], strides: Sequence[int], scales: Sequ
 
 
 def decode_anchors(anchors: Tensor, offsets: Tensor) -> Tensor:
-    """Segments that offsets make of anchors (Girshick et al., CVPR 2014, in one dimension).
+    """Apply offsets to anchors (R-CNN, Girshick et al., CVPR 2014, in one dimension).
 
-    The first offset moves the centre, in lengths of the anchor; the second
-    is the logarithm of the new length over the old one, limited so that an
-    exponential cannot overflow.
+    The first offset moves the centre, in lengths of the anchor. The second
+    is the logarithm of the new length over the old one; it is limited, so
+    its exponential cannot overflow.
 
     Args:
         anchors: (P, 2) start and end, any one unit.
@@ -101,11 +103,3 @@ def decode_anchors(anchors: Tensor, offsets: Tensor) -> Tensor:
     centre = anchors.mean(dim=1) + shift * length
     half = length / 2 * growth.clamp(max=MAX_GROWTH).exp()
     return torch.stack((centre - half, centre + half), dim=-1)
-
-
-def overlap_and_union(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]
-                      ) -> tuple[Tensor, Tensor]:
-    """Lengths that segments, each given as starts and ends, share and cover; shapes broadcast."""
-    (start, end), (other_start, other_end) = a, b
-    shared = (torch.minimum(end, other_end) - torch.maximum(start, other_start)).clamp(min=0)
-    return shared, (end - start) + (other_end - other_start) - shared

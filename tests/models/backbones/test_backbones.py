@@ -16,7 +16,7 @@ from reference.masked_backprop import masked_gradients
 from torch import nn
 
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
-from sbp_tad.models.backbones.wrapped_network import freeze_batch_norm
+from sbp_tad.models.layers.batch_norm import freeze_batch_norm
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import draw_kept_clips
 from sbp_tad.sbp.frozen_norm import folded_pair

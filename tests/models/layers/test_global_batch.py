@@ -8,7 +8,7 @@ from processes import run_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from sbp_tad.models.layers import global_batch
-from sbp_tad.models.layers.global_batch import DropPath, average_over_batch, count_in_batch
+from sbp_tad.models.layers.global_batch import DropPath, average_over_batch, global_count
 from sbp_tad.registry import MODELS
 from sbp_tad.structures import OnlineDataSample, TADDataSample, Window
 
@@ -115,8 +115,8 @@ def test_gradients_are_those_of_the_whole_batch(mode, head, of_two_processes):
 
 
 def test_one_process_counts_alone():
-    count = count_in_batch(torch.tensor([True, False, True]))
-    assert count == 2 and count_in_batch(torch.zeros(0, dtype=torch.bool)) == 1
+    count = global_count(torch.tensor([True, False, True]))
+    assert count == 2 and global_count(torch.zeros(0, dtype=torch.bool)) == 1
     assert average_over_batch(torch.tensor(5.0), count) == 2.5
 
 

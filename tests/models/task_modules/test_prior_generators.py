@@ -3,15 +3,14 @@ import torch
 
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.task_modules.prior_generators import (MAX_GROWTH, decode_anchors,
-                                                          overlap_and_union, pyramid_anchors,
-                                                          pyramid_points)
+                                                          pyramid_anchors, pyramid_points)
 
 
 def test_points_stand_in_the_middle_of_their_steps():
     points = pyramid_points([4, 2, 1], [1, 2, 4], [(0, 2), (2, 4), (4, 100)])
     assert points.centres.tolist() == [0.5, 1.5, 2.5, 3.5, 1.0, 3.0, 2.0]
     assert points.strides.tolist() == [1, 1, 1, 1, 2, 2, 4]
-    assert points.reaches.tolist() == [[0, 2]] * 4 + [[2, 4]] * 2 + [[4, 100]]
+    assert points.regression_ranges.tolist() == [[0, 2]] * 4 + [[2, 4]] * 2 + [[4, 100]]
     assert points.centres.dtype == torch.float32
 
 
@@ -42,9 +41,3 @@ def test_decoding_is_finite_and_in_full_precision(dtype, expected):
     assert decoded.dtype == expected and decoded.isfinite().all()
     length = decoded[0, 1] - decoded[0, 0]
     torch.testing.assert_close(length.log().item() - 0.6931472, MAX_GROWTH, rtol=1e-5, atol=0)
-
-
-def test_overlap_and_union_broadcast():
-    a, b = torch.tensor([[0., 4.], [6., 8.]]), torch.tensor([[2., 5.]])
-    shared, union = overlap_and_union(a[:, None].unbind(2), b.unbind(1))
-    assert shared.tolist() == [[2], [0]] and union.tolist() == [[5], [5]]
