@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).parents[2]
+OPTION = re.compile(r'(?<![\w`\'"-])--[a-z][a-z0-9-]*')  # in running text
 
 
 class ToolOptions(SphinxDirective):
@@ -38,7 +40,8 @@ def describe(path: Path) -> list[str]:
         return []
     module = load(path)
     command = command_of(path)
-    lines = [f'### `{command}`', '', *inspect.cleandoc(module.__doc__ or '').splitlines(), '']
+    text = OPTION.sub(r'`\g<0>`', inspect.cleandoc(module.__doc__ or ''))
+    lines = [f'### `{command}`', '', *text.splitlines(), '']
     if hasattr(module, 'build_parser'):
         parser = module.build_parser()
         parser.prog = command
@@ -90,7 +93,8 @@ def names(action: argparse.Action) -> str:
         value = value or action.dest.upper()
     spellings = action.option_strings or [value]
     shown = ', '.join(spellings)
-    return cell(f'`{shown} {value}`' if action.option_strings and value else f'`{shown}`')
+    words = f'{shown} {value}' if action.option_strings and value else shown
+    return '`' + words.replace('|', r'\|') + '`'
 
 
 def meaning(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
@@ -104,7 +108,7 @@ def meaning(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
 
 def cell(text: str) -> str:
     """Escape what would end a cell of a Markdown table or read as markup."""
-    text = ' '.join(text.split())
+    text = OPTION.sub(r'`\g<0>`', ' '.join(text.split()))
     return text.replace('|', r'\|').replace('<', r'\<').replace('*', r'\*')
 
 
