@@ -24,7 +24,8 @@ def _child(name: str, *locations: str) -> Registry:
                     locations=list(locations) or [__name__])
 
 
-MODELS = _child('MODELS', 'sbp_tad.models')
+# The second registers the planner of SBPBackbone's keep_ratio='auto'.
+MODELS = _child('MODELS', 'sbp_tad.models', 'sbp_tad.planning.auto_keep_ratio')
 DATASETS = _child('DATASETS', 'sbp_tad.datasets')
 TRANSFORMS = _child('TRANSFORMS', 'sbp_tad.datasets')
 METRICS = _child('METRICS', 'sbp_tad.evaluation.metrics', 'sbp_tad.evaluation.online_metric')

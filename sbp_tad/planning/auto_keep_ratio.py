@@ -8,8 +8,10 @@ from mmengine.dist import all_reduce
 from mmengine.logging import print_log
 from torch import Tensor
 
+from sbp_tad.models.backbones.keep_ratio_planner import (KeepRatioPlanner,
+                                                         register_keep_ratio_planner)
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
-from sbp_tad.planning.budget import format_bytes
+from sbp_tad.planning.budget import format_bytes, parse_budget
 from sbp_tad.planning.clip_cost import StepBytes
 from sbp_tad.planning.errors import PlanningError
 from sbp_tad.planning.fake_tensors import empty_shape, shape_twin
@@ -83,3 +85,6 @@ def backbone_as_shapes(backbone: SBPBackbone, inputs: Tensor) -> VideoModel:
 
     return VideoModel(twin, twin, encode, unit_shape, clips, lambda _: StepBytes(0, 0),
                       amp=autocast_dtype(device) is not None, device=device)
+
+
+register_keep_ratio_planner(KeepRatioPlanner(parse_budget, agree_on_keep_ratio))

@@ -5,6 +5,7 @@ import torch
 from benchmarks.gradient_variance import (ORACLES, ClipGradients, chances_of, clip_gradients,
                                           draw_weights, estimate_error)
 from sbp_tad.models.backbones.clip_features import split_clips
+from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SBPError
 from sbp_tad.sbp.sampling import draw_by_gradient, inclusion_probabilities
@@ -93,6 +94,6 @@ def test_clip_gradients_sum_to_the_full_gradient():
     full = torch.cat([p.grad.flatten() for p in model.backbone.parameters()])
     assert found.products.shape == (6, 6) and len(split_clips(video, 1)) == 6
     torch.testing.assert_close(found.products.sum(), full.square().sum())
-    model.backbone.clip_len = None
+    model.backbone.layout = ClipLayout()
     with pytest.raises(SBPError, match='whose backbone is an SBPBackbone with clip_len'):
         clip_gradients(model, video, [])

@@ -1,13 +1,13 @@
-"""Windows cut into clips, and what a backbone returns for clips made into features in time.
+"""Cutting of windows into clips, and conversion of a backbone's output to features in time.
 
 Backbones return feature maps, vectors, two pathways, or a map with its class
-token. The ranks of the tensors tell which; each form is one function here,
-registered by :func:`feature_form`.
+token. The ranks of the tensors tell these forms apart. Each form is one
+function here, registered by :func:`feature_form`.
 
-To use a backbone that is not in the table, ``tests/backbone_cases.py``:
-wrap it. If :class:`SBPBackbone` refuses its output, register a function for
-the ranks that the message names. Then add a row to the table, which checks
-shape, temporal stride, forward, gradients and state dict.
+To use a backbone that is not in the table ``tests/backbone_cases.py``, wrap
+it. If :class:`SBPBackbone` refuses its output, register a function for the
+ranks that the message names. Then add a row to the table, which checks shape,
+temporal stride, forward, gradients and state dict.
 
 Shapes: n clips of L frames (context included), t feature steps, C channels.
 """
@@ -27,26 +27,26 @@ FEATURE_FORMS: dict[tuple[int, ...], FeatureForm] = {}
 
 
 def split_clips(video: Tensor, clip_len: int, context_frames: int = 0) -> Tensor:
-    """(B, C, T, H, W) into (B * K, C, L, H, W) with K = T / ``clip_len``.
+    """Cut windows (B, C, T, H, W) into clips (B * K, C, L, H, W) with K = T / ``clip_len``.
 
     Args:
         video: frames of B windows.
-        clip_len: frames of a clip.
-        context_frames: on both sides of every clip as many frames of its
-            neighbours go along, L = ``clip_len`` + 2 ``context_frames``; the
-            first and the last frame of the window are repeated beyond its ends.
+        clip_len: frames per clip.
+        context_frames: frames of the neighbouring clips that are added on each
+            side, L = ``clip_len`` + 2 ``context_frames``. At the ends of the
+            window its first and last frames repeat.
 
     Raises:
-        SBPError: T is no multiple of the clip length.
+        SBPError: T is not a multiple of the clip length.
     """
     if video.ndim != 5:
         raise SBPError('SBPBackbone with clip_len takes videos of shape (B, C, T, H, W), got '
                        f'{tuple(video.shape)}; use FormatShape(input_format="NCTHW") with one '
-                       'clip a sample.')
+                       'clip per sample.')
     num_frames = video.shape[2]
     if num_frames == 0 or num_frames % clip_len:
         lower = num_frames // clip_len * clip_len
-        raise SBPError(f'a window of {num_frames} frames is no multiple of clip_len {clip_len}; '
+        raise SBPError(f'a window of {num_frames} frames is not a multiple of clip_len {clip_len}; '
                        f'set num_frames to {lower or clip_len} or {lower + clip_len}.')
     if context_frames:
         first_frames = torch.arange(0, num_frames, clip_len, device=video.device)
@@ -58,10 +58,10 @@ def split_clips(video: Tensor, clip_len: int, context_frames: int = 0) -> Tensor
 
 
 def cut_context(features: Tensor, clip_len: int, context_frames: int) -> Tensor:
-    """The steps of the clips alone, of features (n, C, t) with those of their context.
+    """Cut the steps of the context away from features (n, C, t).
 
     Raises:
-        SBPError: the context is no whole number of steps.
+        SBPError: the context is not a whole number of steps.
     """
     if context_frames == 0:
         return features
@@ -70,14 +70,14 @@ def cut_context(features: Tensor, clip_len: int, context_frames: int) -> Tensor:
     if rest:
         raise SBPError(f'the backbone gives {num_steps} feature steps for a clip of {clip_len} '
                        f'frames with {context_frames} of context on each side, a step every '
-                       f'{num_frames / num_steps:g} frames, so the context is no whole number of '
+                       f'{num_frames / num_steps:g} frames, so the context is not a whole number of '
                        'steps; make context_frames and clip_len multiples of the temporal stride, '
-                       'or leave context_frames out where a clip has a single step.')
+                       'or leave context_frames out where a clip has one step.')
     return features[:, :, first:num_steps - first]
 
 
 def encode_together(encoder: Encoder, groups: Tensor) -> Features:
-    """Features (n, S', ...) of n groups of S items (n, S, ...) that an encoder takes in a row."""
+    """Encode n groups of S items (n, S, ...), all in one batch, to features (n, S', ...)."""
     features = encoder(groups.flatten(0, 1))
     return map_tensors(lambda rows: rows.unflatten(0, (len(groups), -1)), features)
 
@@ -85,7 +85,7 @@ def encode_together(encoder: Encoder, groups: Tensor) -> Features:
 def feature_form(*ranks: int) -> Callable[[FeatureForm], FeatureForm]:
     """Register a function for outputs whose tensors, in order, have these numbers of dimensions.
 
-    It takes these tensors and the number n of clips and gives (n, C, t).
+    The function takes these tensors and the number n of clips, and returns (n, C, t).
     """
     def register(form: FeatureForm) -> FeatureForm:
         FEATURE_FORMS[ranks] = form
@@ -94,7 +94,7 @@ def feature_form(*ranks: int) -> Callable[[FeatureForm], FeatureForm]:
 
 
 def pool_space(features: Features, num_clips: int) -> Tensor:
-    """A backbone's output for ``num_clips`` n clips, averaged over space: (n, C, t).
+    """Average a backbone's output for n clips over space: (n, C, t).
 
     Raises:
         SBPError: no form is registered for such an output.
@@ -107,7 +107,7 @@ def pool_space(features: Features, num_clips: int) -> Tensor:
 
 
 def unknown_output(tensors: list[Tensor]) -> SBPError:
-    """Says what came and what is known."""
+    """Return the error for an output of unknown form."""
     return SBPError('the wrapped backbone must return one feature map (N, C, h, w), '
                     '(N, C, t, h, w) or vector (N, C), a map with its class token, or two '
                     'pathways of one height and width, got '
@@ -118,34 +118,37 @@ def unknown_output(tensors: list[Tensor]) -> SBPError:
 
 @feature_form(5)
 def pool_video_map(video_map: Tensor, num_clips: int) -> Tensor:
-    """3D networks: (n, C, t, h, w)."""
+    """Average the maps (n, C, t, h, w) of 3D networks."""
     return video_map.mean(dim=(3, 4))
 
 
 @feature_form(2)
 def order_vectors(vectors: Tensor, num_clips: int) -> Tensor:
-    """Vectors (n * t, C), one or more a clip."""
+    """Order vectors (n * t, C), one or more per clip, in time."""
     return vectors.unflatten(0, (num_clips, -1)).transpose(1, 2)
 
 
 @feature_form(4)
 def pool_frame_maps(frame_maps: Tensor, num_clips: int) -> Tensor:
-    """2D networks: (n * t, C, h, w)."""
+    """Average the maps (n * t, C, h, w) of 2D networks."""
     return order_vectors(frame_maps.mean(dim=(2, 3)), num_clips)
 
 
 @feature_form(5, 2)
 def drop_class_token(video_map: Tensor, class_token: Tensor, num_clips: int) -> Tensor:
-    """MViT: the map; the class token (n, C) has no place in time."""
+    """Average the map of MViT; its class token (n, C) has no position in time."""
     return pool_video_map(video_map, num_clips)
 
 
 @feature_form(5, 5)
 def join_pathways(slow: Tensor, fast: Tensor, num_clips: int) -> Tensor:
-    """SlowFast: (n, C1, t1, h, w) and (n, C2, t2, h, w) to (n, C1 + C2, t), t the shorter one.
+    """Join the pathways of SlowFast: (n, C1, t1, h, w), (n, C2, t2, h, w) to (n, C1 + C2, t).
 
-    The steps of the longer pathway are averaged. Stages of one network, which
-    differ in height and width, are no pathways.
+    t is the smaller of t1 and t2; the steps of the other pathway are averaged.
+
+    Raises:
+        SBPError: tensors of different height or width, which are stages of one
+            network rather than pathways.
     """
     if slow.shape[3:] != fast.shape[3:]:
         raise unknown_output([slow, fast])

@@ -1,4 +1,4 @@
-"""A small network of single frames, for measurements that train it in a minute."""
+"""A small network for single frames that trains in a minute."""
 from __future__ import annotations
 
 from mmengine.model import BaseModule
@@ -11,15 +11,14 @@ from sbp_tad.registry import MODELS
 class FrameCNN(BaseModule):
     """Four strided convolutions: frames (n, 3, H, W) to maps (n, channels, H / 16, W / 16).
 
-    Group normalization, as SBP wants no statistics of the batch.
+    It uses group normalization, since SBP allows no batch statistics.
 
     Args:
         channels: of the features; the layers before have fewer.
-        keep_places: return every place of the map as a feature of its own, a
-            vector (n, channels * H / 16 * W / 16). A mean over the map, which
-            is what follows else, forgets where in the frame something is, and
-            with it most of what moves between two frames.
-        frozen: leave the weights as they are drawn or loaded.
+        keep_places: return the flattened map, a vector (n, channels * H / 16 *
+            W / 16). Otherwise the map is averaged later, which loses the
+            position of objects in the frame and most of their motion.
+        frozen: do not train the weights.
     """
 
     def __init__(self, channels: int = 64, keep_places: bool = False, frozen: bool = False,
@@ -34,6 +33,6 @@ class FrameCNN(BaseModule):
         self.requires_grad_(not frozen)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Feature maps, or vectors, of frames (n, 3, H, W)."""
+        """Encode frames (n, 3, H, W) to feature maps or vectors."""
         maps = self.layers(frames)
         return maps.flatten(1) if self.keep_places else maps

@@ -1,4 +1,4 @@
-"""Image networks of the in-depth study of SBP, with the blocks that mmaction and torch have.
+"""Image networks of the in-depth study of SBP, built from blocks of mmaction and torch.
 
 Fang et al., "An In-depth Study of Stochastic Backpropagation", NeurIPS 2022.
 """
@@ -20,10 +20,10 @@ from sbp_tad.sbp.handlers import register_rule
 
 @MODELS.register_module()
 class ImageViT(VisionTransformer):
-    """Vision transformer for images (N, 3, H, W): mmaction's for videos, on one frame.
+    """Vision transformer for images (N, 3, H, W): the video transformer of mmaction on one frame.
 
-    Pools the tokens rather than adding a class token: a class token would be
-    the only one that a loss sees in the last block, and SBP would drop it.
+    It averages the tokens and has no class token. A class token would be the
+    only token of the last block that the loss sees, and SBP could drop it.
 
     Args:
         options: see :class:`mmaction.models.VisionTransformer`.
@@ -33,19 +33,19 @@ class ImageViT(VisionTransformer):
         super().__init__(num_frames=1, tubelet_size=1, **options)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) to (N, embed_dims)."""
+        """Encode images (N, 3, H, W) to vectors (N, embed_dims)."""
         return super().forward(x[:, :, None])
 
 
 class TokenImageViT(ImageViT, TokenVideoMAE):
-    """The same, telling its blocks the grid of their tokens."""
+    """ImageViT that passes the grid of the tokens to its blocks."""
 
     plain_type = ImageViT
 
 
 @register_rule(ImageViT)
 def image_vit(model: ImageViT) -> type[nn.Module]:
-    """Every one."""
+    """Return the token-level form of any ImageViT."""
     return TokenImageViT
 
 
@@ -53,14 +53,14 @@ class ChannelsFirstNorm(nn.LayerNorm):
     """Layer normalization over the channels of (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same."""
+        """Normalize (N, C, H, W)."""
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution, then an MLP at every place, beside a shortcut.
+    """Depthwise convolution, then an MLP at every position, with a residual connection.
 
-    ``mlp`` is what SBP covers: a Sequential of LayerNorm, Linear, GELU, Linear.
+    SBP covers ``mlp``: a Sequential of LayerNorm, Linear, GELU, Linear.
     """
 
     def __init__(self, channels: int, drop_path_rate: float, layer_scale: float) -> None:
@@ -73,7 +73,7 @@ class ConvNeXtBlock(nn.Module):
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same."""
+        """Map (N, C, H, W) to the same shape."""
         places = self.depthwise(x).movedim(1, -1)[:, None]  # (N, 1, H, W, C): the grid of SBP
         branch = self.gamma * self.mlp(places)[:, 0]
         return x + self.drop_path(branch.movedim(-1, 1))
@@ -84,10 +84,10 @@ class ConvNeXt(BaseModule):
     """ConvNeXt (Liu et al., "A ConvNet for the 2020s", CVPR 2022) for images (N, 3, H, W).
 
     Args:
-        depths: blocks of each stage.
+        depths: blocks per stage.
         channels: of each stage.
         drop_path_rate: of the last block, growing linearly from 0.
-        layer_scale: first value of the factors on each block's branch.
+        layer_scale: initial scale of each block's branch.
     """
 
     def __init__(self, depths: Sequence[int] = (3, 3, 9, 3),
@@ -107,7 +107,7 @@ class ConvNeXt(BaseModule):
         self.norm = nn.LayerNorm(channels[-1], eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) to (N, C) of the last stage, averaged over places."""
+        """Encode images (N, 3, H, W) to (N, C) of the last stage, averaged over positions."""
         for downsampling, stage in zip(self.downsamplings, self.stages):
             x = stage(downsampling(x))
         return self.norm(x.mean((2, 3)))

@@ -1,9 +1,9 @@
-"""Any mmaction backbone, trained within memory: stochastic backpropagation or a rival of it."""
+"""Wrapper that trains any mmaction backbone in limited memory, by SBP or one of its rivals."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from inspect import signature
 from typing import Any
 
 import torch
@@ -14,123 +14,46 @@ from torch import Tensor
 
 from sbp_tad.models.backbones.clip_features import (cut_context, encode_together, pool_space,
                                                     split_clips)
-from sbp_tad.models.backbones.strategies import STRATEGIES, Strategy, StrategyConfig
+from sbp_tad.models.backbones.clip_layout import ClipLayout
+from sbp_tad.models.backbones.keep_ratio_planner import check_budget, keep_ratio_planner
+from sbp_tad.models.backbones.strategies import StrategyConfig, build_strategy
 from sbp_tad.models.backbones.strategies.memory_bank import BANK_NAME
-from sbp_tad.models.backbones.strategies.stochastic import TOKEN_MODE, given
+from sbp_tad.models.backbones.strategies.modes import TOKEN_MODE
 from sbp_tad.models.backbones.wrapped_network import build_network, fold_network
 from sbp_tad.models.layers.batch_norm import freeze_batch_norm
-from sbp_tad.planning.budget import parse_budget
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SBPConfig, SBPError, TokenSBPConfig, prefer_onednn
 from sbp_tad.sbp.nested_tensors import Encoder, Features, map_tensors
 from sbp_tad.structures import Window
 
-INPUT_FORMATS = ('NCHW', 'NCTHW')
-STOCHASTIC = ('direct', 'deferred', TOKEN_MODE)
-
-
-def build_strategy(mode: str, options: dict[str, Any] | None, **choices: Any) -> Strategy:
-    """The strategy that ``mode`` names.
-
-    Args:
-        mode: a name of :data:`STRATEGIES`.
-        options: of the strategy's class.
-        choices: arguments of SBPBackbone that some strategies have; None is the
-            default there.
-
-    Raises:
-        SBPError: a mode that does not exist, and choices that it does not have.
-    """
-    if mode not in STRATEGIES:
-        raise SBPError(f'mode must be one of {list(STRATEGIES)}, got {mode!r}.')
-    if options is not None and not isinstance(options, dict):
-        raise SBPError(f'options must be a dict, got {options!r}.')
-    kind = STRATEGIES[mode]
-    asked = given(**choices) | (options or {})
-    known = list(signature(kind.__init__).parameters)[1:]
-    unknown = [name for name in asked if name not in known]
-    if unknown:
-        raise SBPError(f"mode {mode!r} does not have {', '.join(unknown)}; it has "
-                       f"{', '.join(known)}. Leave the others out or choose another mode.")
-    return kind(**asked)
-
-
-def check_clips(clip_len: int | None, context_frames: int, input_format: str | None) -> None:
-    """Refuse lengths that are none and input formats that do not exist.
-
-    Raises:
-        SBPError: with what came.
-    """
-    if clip_len is not None and (not isinstance(clip_len, int) or clip_len < 1):
-        raise SBPError(f'clip_len must be a whole number of at least 1, got {clip_len!r}.')
-    if not isinstance(context_frames, int) or context_frames < 0:
-        raise SBPError('context_frames must be a whole number of at least 0, '
-                       f'got {context_frames!r}.')
-    if context_frames and clip_len is None:
-        raise SBPError(f'context_frames={context_frames} are taken from neighbouring clips, which '
-                       'a batch of clips does not have; set clip_len or leave them out.')
-    if input_format not in (None, *INPUT_FORMATS):
-        raise SBPError(f'input_format must be one of {INPUT_FORMATS}, got {input_format!r}.')
-
-
-def check_budget(mode: str, keep_ratio: float | str, memory_budget: str | int | None
-                 ) -> int | None:
-    """Bytes to plan the keep ratio for; None where it is given.
-
-    Raises:
-        SBPError: one of the two without the other, or a mode that is not planned.
-        PlanningError: no amount of memory.
-    """
-    if memory_budget is not None and mode not in STOCHASTIC:
-        raise SBPError(f'memory_budget is planned for the modes {list(STOCHASTIC)}, got {mode!r}; '
-                       'leave memory_budget out and give a keep_ratio.')
-    if (keep_ratio == 'auto') != (memory_budget is not None):
-        raise SBPError("keep_ratio='auto' and memory_budget (such as '8GiB') go together, got "
-                       f'keep_ratio={keep_ratio!r} and memory_budget={memory_budget!r}.')
-    return None if memory_budget is None else parse_budget(memory_budget)
-
-
-def check_num_segments(num_segments: int | None, clip_len: int | None, context_frames: int
-                       ) -> None:
-    """Refuse clips that are not the frames among which a backbone exchanges features.
-
-    Raises:
-        SBPError: with the clip length that fits.
-    """
-    num_frames = None if clip_len is None else clip_len + 2 * context_frames
-    if num_segments is not None and num_frames not in (None, num_segments):
-        raise SBPError(f'the backbone exchanges features among num_segments={num_segments} '
-                       f'frames, but a clip has {num_frames}, context included; set clip_len to '
-                       f'{num_segments - 2 * context_frames} or num_segments to {num_frames}.')
-
 
 @MODELS.register_module()
 class SBPBackbone(BaseModule):
-    """Stochastic backpropagation around any backbone of mmaction, or one of its rivals.
+    """Stochastic backpropagation (SBP) around any backbone of mmaction, or one of its rivals.
 
-    The forward is that of the backbone for every clip. In training only a
-    random part of the clips of each sample is backpropagated; activations of
-    the others are never cached. With ``mode='token'`` it is a random part of
-    the tokens of every clip, in the blocks of a transformer. In evaluation
-    and without grad nothing changes but that clips are encoded
-    ``clips_at_once`` at a time. Other modes are the other ways to fit a
-    backbone into memory, see :mod:`sbp_tad.models.backbones.strategies`.
+    The forward of every clip is exact. In training only a random part of the
+    clips of each sample is backpropagated; the activations of the other clips
+    are never saved. With ``mode='token'`` the random part is taken from the
+    tokens of every clip, in the blocks of a transformer. Evaluation and
+    forwards without gradient encode ``clips_at_once`` clips at a time and are
+    otherwise unchanged. The other modes are other ways to fit a backbone into
+    memory, see :mod:`sbp_tad.models.backbones.strategies`.
 
-    With ``clip_len`` (a detector): a video (B, C, T, H, W) is cut into K clips
-    of ``clip_len`` frames (1 = frame by frame), each encoded on its own and
-    averaged over space: (B, C', T'). Without (a recognizer): the items of the
-    batch are the clips and the output is the backbone's own. Networks that
-    exchange features among ``num_segments`` frames (TSM, TANet) keep these
-    together: with ``clip_len`` they are a clip, without they are ``num_segments``
-    items in a row.
+    A detector sets ``clip_len``: a video (B, C, T, H, W) is cut into K clips of
+    ``clip_len`` frames (1 = frame by frame). Each clip is encoded on its own
+    and averaged over space: (B, C', T'). A recognizer leaves ``clip_len`` out:
+    the items of the batch are the clips, and the output is the backbone's own.
+    Networks that exchange features among ``num_segments`` frames (TSM, TANet)
+    keep these frames together: with ``clip_len`` they are one clip, without it
+    they are ``num_segments`` successive items.
 
-    ``state_dict()`` has the keys of the wrapped backbone, no prefix, so
-    checkpoints of mmaction load as they are and go back as they are.
+    ``state_dict()`` has the keys of the wrapped backbone without a prefix, so
+    checkpoints of mmaction load unchanged, in both directions.
 
-    What is kept depends on (seed, iteration, place in the global batch) only.
-    The iteration is that of the running mmengine Runner, so a resumed run
-    continues exactly. Clip level without ``clip_len`` draws from the batch of
-    one process, so there its place is that of the process.
+    The kept part depends only on (seed, iteration, position in the global
+    batch). The iteration is that of the running mmengine Runner, so a resumed
+    run continues exactly. Clip level without ``clip_len`` draws from the batch
+    of one process, so its position is the rank of that process.
 
     Args:
         backbone: config of the wrapped backbone; ``type`` may also name a
@@ -140,29 +63,28 @@ class SBPBackbone(BaseModule):
             :class:`sbp_tad.sbp.SBPConfig`; None takes the default there.
             ``keep_ratio='auto'`` takes the largest that fits ``memory_budget``,
             planned once, from the shape of the first batch.
-        clip_len: frames of a clip; None for a batch of clips.
+        clip_len: frames per clip; None for a batch of clips.
         input_format: ``'NCTHW'`` hands clips (n, C, L, H, W) to the backbone,
             ``'NCHW'`` frames (n * L, C, H, W). By default ``'NCHW'`` for
             ``clip_len=1`` and networks of images, ``'NCTHW'`` otherwise.
-        context_frames: with ``clip_len``, frames of the neighbouring clips on
-            both sides of a clip that are encoded with it; their features are
-            cut away. A convolution over time sees zeros beyond the frames
-            it is given; here it sees the video. Encoding costs
-            ``1 + 2 context_frames / clip_len`` times as much, in time and
-            memory. A multiple of the temporal stride; beyond the ends of the
-            window the first and last frames are repeated.
-        norm_eval: keep batch normalization frozen at its statistics, which
-            SBP needs; with False, ``keep_ratio`` must be 1.
-        seed: of the sampling; None takes the run's own seed.
-        fold_bn: compute frozen batch normalization within the convolution
-            before it while training, see
-            :func:`sbp_tad.sbp.fold_frozen_norm`: half of a ResNet's memory.
+        context_frames: with ``clip_len``, frames of the neighbouring clips that
+            are encoded with a clip, on each side; their features are cut
+            away. A convolution over time then sees the video beyond the clip
+            instead of zeros. Encoding costs ``1 + 2 context_frames / clip_len``
+            times as much time and memory. Must be a multiple of the temporal
+            stride. At the ends of the window the first and last frames repeat.
+        norm_eval: freeze the statistics of batch normalization, which SBP
+            needs; with False, ``keep_ratio`` must be 1.
+        seed: of the sampling; None takes the seed of the run.
+        fold_bn: in training, compute frozen batch normalization within the
+            convolution before it, see :func:`sbp_tad.sbp.fold_frozen_norm`.
+            It halves the memory of a ResNet.
         mode: the strategy, a name of :data:`sbp_tad.models.backbones.strategies.STRATEGIES`.
             ``'direct'`` and ``'deferred'`` keep clips, see
             :class:`sbp_tad.sbp.SBPConfig`; ``'token'`` keeps tokens, see
-            :class:`sbp_tad.sbp.TokenSBPConfig`. The others are what
-            stochastic backpropagation is compared with.
-        options: of the strategy's class, beside the arguments named here.
+            :class:`sbp_tad.sbp.TokenSBPConfig`. The others are the rivals
+            that SBP is compared with.
+        options: further arguments of the strategy's class.
         token: with ``'token'``, any of ``mask``, ``kv`` and ``shortcut``.
         token_blocks: with ``'token'``, names or regular expressions of the
             covered blocks, see :func:`sbp_tad.sbp.blocks_named`; None: all.
@@ -170,12 +92,13 @@ class SBPBackbone(BaseModule):
             ``['layers.[01]', r'layers.2.blocks.[0-3]']`` of Video Swin-T and
             ``['layers.[01]', r'layers.2.blocks.([0-9]|1[0-3])']`` of Swin-B.
         memory_budget: with ``keep_ratio='auto'``, memory such as ``'8GiB'``
-            of this backbone's weights, gradients, AdamW's states, activations
+            for this backbone's weights, gradients, AdamW's states, activations
             and frames; neck and head come on top.
 
     Raises:
-        SBPError: choices that do not exist or do not go together, a
-            wrapped SBPBackbone, blocks that are not there.
+        SBPError: unknown choices, choices that exclude each other, a wrapped
+            SBPBackbone, or unknown blocks.
+        PlanningError: a memory budget that is no amount of memory.
     """
 
     def __init__(self, backbone: dict, keep_ratio: float | str = 0.25, sampler: str | None = None,
@@ -187,14 +110,12 @@ class SBPBackbone(BaseModule):
                  memory_budget: str | int | None = None, options: dict[str, Any] | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        self.memory_budget = check_budget(mode, keep_ratio, memory_budget)
-        if self.memory_budget is not None:
-            keep_ratio = 1.0  # until the first batch
+        check_budget(mode, keep_ratio, memory_budget)
         self.strategy = build_strategy(
-            mode, options, keep_ratio=keep_ratio, clips_at_once=clips_at_once, sampler=sampler,
-            rescale=rescale, token=token, token_blocks=token_blocks)
-        check_clips(clip_len, context_frames, input_format)
-        self.clip_len, self.context_frames = clip_len, context_frames
+            mode, options, keep_ratio=1.0 if keep_ratio == 'auto' else keep_ratio,
+            clips_at_once=clips_at_once, sampler=sampler, rescale=rescale, token=token,
+            token_blocks=token_blocks)
+        layout = ClipLayout(clip_len, context_frames, input_format)
         self.norm_eval = norm_eval
         self.seed = seed
         self._last_iteration, self._repeat = -1, 0
@@ -202,20 +123,38 @@ class SBPBackbone(BaseModule):
         if isinstance(self.backbone, SBPBackbone):
             raise SBPError('an SBPBackbone wraps an SBPBackbone; wrap the backbone once, and set '
                            'keep_ratio there.')
-        frames = takes_frames or clip_len == 1
-        self.input_format = input_format or ('NCHW' if frames else 'NCTHW')
-        check_num_segments(self.num_segments, clip_len, context_frames)
+        layout.check_num_segments(self.num_segments)
+        default_format = 'NCHW' if takes_frames or clip_len == 1 else 'NCTHW'
+        self.layout = replace(layout, input_format=input_format or default_format)
+        # After the network: building it imports the components, the planner among them.
+        self.memory_budget = None if memory_budget is None else \
+            keep_ratio_planner().parse_budget(memory_budget)
         if fold_bn:
             fold_network(self.backbone)
         prefer_onednn(self.backbone)
-        self.strategy.attach(self)
+        self.strategy.attach(self.backbone, self.layout)
         # Backbones of mmaction freeze stages when put into training mode: do
         # it before an optimizer, DDP or EMA looks at the parameters.
         self.train()
 
     @property
+    def clip_len(self) -> int | None:
+        """Frames per clip; None for a batch of clips."""
+        return self.layout.clip_len
+
+    @property
+    def context_frames(self) -> int:
+        """Frames of the neighbouring clips on both sides of a clip."""
+        return self.layout.context_frames
+
+    @property
+    def input_format(self) -> str:
+        """``'NCTHW'`` where the network takes clips, ``'NCHW'`` where it takes frames."""
+        return self.layout.input_format
+
+    @property
     def config(self) -> SBPConfig | TokenSBPConfig | StrategyConfig:
-        """The strategy's choices."""
+        """Configuration of the strategy."""
         return self.strategy.config
 
     @config.setter
@@ -233,7 +172,7 @@ class SBPBackbone(BaseModule):
         if mode and self.norm_eval:
             freeze_batch_norm(self.backbone)
         if mode:
-            self.strategy.on_train(self)
+            self.strategy.on_train(self.backbone)
         return self
 
     def set_keep_ratio(self, keep_ratio: float) -> None:
@@ -242,18 +181,22 @@ class SBPBackbone(BaseModule):
         self.strategy.set_keep_ratio(keep_ratio)
 
     def forward(self, inputs: Tensor, windows: Sequence[Window] | None = None) -> Features:
-        """Encode a video (B, C, T, H, W) to (B, C', T'), or a batch of clips as it comes.
+        """Encode a video (B, C, T, H, W) to (B, C', T'), or a batch of clips as the network does.
 
         Args:
             inputs: frames.
-            windows: B, which part of which video they are; for strategies that
-                remember videos.
+            windows: B, the part of a video that each sample is; for strategies
+                that store features of videos.
+
+        Raises:
+            SBPError: inputs of another shape, or ``keep_ratio='auto'`` without
+                a planner.
+            PlanningError: no keep ratio fits the memory budget.
         """
         self.strategy.windows = windows
         if self.memory_budget is not None and self.training and torch.is_grad_enabled():
-            from sbp_tad.planning.auto_keep_ratio import \
-                agree_on_keep_ratio  # plans with this class
-            self.set_keep_ratio(agree_on_keep_ratio(self, inputs, self.memory_budget))
+            planner = keep_ratio_planner()
+            self.set_keep_ratio(planner.agree_on_keep_ratio(self, inputs, self.memory_budget))
         if self.clip_len is None:
             return self._encode_batch(inputs)
         clips = split_clips(inputs, self.clip_len, self.context_frames)  # (B * K, C, L, H, W)
@@ -261,7 +204,7 @@ class SBPBackbone(BaseModule):
         return features.unflatten(0, (len(inputs), -1)).transpose(1, 2).flatten(2)
 
     def _encode_batch(self, items: Tensor) -> Features:
-        """The backbone's own output for a batch, whatever the shape of its items."""
+        """Encode a batch of items of any shape to the backbone's own output."""
         together = self.num_segments or 1
         if len(items) % together:
             raise SBPError(f'{type(self.backbone).__name__} takes num_segments={together} frames '
@@ -282,7 +225,7 @@ class SBPBackbone(BaseModule):
         return self.strategy.encode(encoder, clips, self._sampling_keys(batch))
 
     def _encode_clips(self, clips: Tensor) -> Tensor:
-        """(n, C, L, H, W), context included, to features (n, C', t) without."""
+        """Encode clips (n, C, L, H, W) with their context to features (n, C', t) without it."""
         inputs = clips
         if self.input_format == 'NCHW':
             inputs = clips.transpose(1, 2).flatten(0, 1)  # (n * L, C, H, W)
@@ -291,12 +234,19 @@ class SBPBackbone(BaseModule):
 
     @property
     def num_segments(self) -> int | None:
-        """Frames among which the backbone exchanges features; None where it does not say."""
+        """Frames among which the backbone exchanges features; None where it exchanges none."""
         return getattr(self.backbone, 'num_segments', None)
 
     @torch.no_grad()
     def temporal_stride(self, size: int = 224) -> float:
-        """Frames to a feature step, counted on one clip of ``size`` x ``size`` pixels."""
+        """Return the frames per feature step, counted on one clip.
+
+        Args:
+            size: height and width of the clip.
+
+        Raises:
+            SBPError: the backbone has no ``clip_len``.
+        """
         if self.clip_len is None:
             raise SBPError("without clip_len the output is the backbone's own, with no temporal "
                            'stride; set clip_len.')
@@ -308,13 +258,13 @@ class SBPBackbone(BaseModule):
         return self.clip_len / steps
 
     def _sampling_keys(self, batch: int) -> list[tuple[int, ...]]:
-        """One key a sample: (seed, iteration, forwards in it, place in the global batch).
+        """Return a key per sample: (seed, iteration, forward in it, position in the global batch).
 
-        The place interleaves ranks as mmengine's samplers do, so two processes
-        with one sample each keep what one process with both would keep.
+        The position interleaves ranks as mmengine's samplers do, so two
+        processes with one sample each keep what one process with both keeps.
         """
         iteration = MessageHub.get_current_instance().get_info('iter', 0)
-        # Within a backward pass it is checkpointing that repeats the last forward.
+        # A forward within a backward pass is checkpointing, which repeats the last forward.
         repeats = torch._C._current_graph_task_id() != -1
         if iteration != self._last_iteration:
             self._last_iteration, self._repeat = iteration, 0
@@ -325,7 +275,7 @@ class SBPBackbone(BaseModule):
         return [(seed, iteration, self._repeat, sample * world + rank) for sample in range(batch)]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The wrapped backbone's state dict, under its own keys."""
+        """Return the wrapped backbone's state dict, under its own keys."""
         return self.backbone.state_dict(*args, **kwargs)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
@@ -333,6 +283,6 @@ class SBPBackbone(BaseModule):
         for key in [key for key in state_dict if key.startswith(prefix)]:
             if not key.startswith(inner):
                 state_dict[inner + key[len(prefix):]] = state_dict.pop(key)
-        if not hasattr(self.backbone, BANK_NAME):  # features of training: not amiss elsewhere
+        if not hasattr(self.backbone, BANK_NAME):  # features of training, not needed elsewhere
             state_dict.pop(f'{inner}{BANK_NAME}._extra_state', None)
         super()._load_from_state_dict(state_dict, prefix, *args)

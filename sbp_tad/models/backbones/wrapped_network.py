@@ -1,4 +1,4 @@
-"""The network that SBPBackbone wraps: found, built, its frozen batch normalization folded."""
+"""Construction of the network that SBPBackbone wraps, and folding of its batch normalization."""
 from __future__ import annotations
 
 import importlib
@@ -24,15 +24,15 @@ from sbp_tad.sbp.frozen_norm import CONV_TYPES, DEFAULT_RULES, Pair, find_pairs
 from sbp_tad.sbp.nested_tensors import Features
 
 Run = Callable[[nn.Module, Tensor], Features]
-# mmcv's own differ from torch's for empty inputs alone.
+# mmcv's own differ from torch's only for empty inputs.
 PLAIN_CONV_TYPES = (*CONV_TYPES, wrappers.Conv2d, wrappers.Conv3d)
-# The place of the channels in what image networks return, by mmaction's names.
+# Dimension of the channels in the output of image networks, by mmaction's names.
 CHANNEL_DIMS = {'NC': 1, 'NLC': 2, 'NCHW': 1, 'NHWC': 3}
 DEFAULT_LAYOUTS = {2: 'NC', 3: 'NLC', 4: 'NCHW'}
 
 
 class Network(NamedTuple):
-    """A backbone, under whose parameter names checkpoints are kept, and how it is used."""
+    """A backbone, whose parameter names checkpoints use, and the way to call it."""
 
     module: nn.Module
     run: Run
@@ -40,17 +40,17 @@ class Network(NamedTuple):
 
 
 def build_network(config: dict[str, Any]) -> Network:
-    """Build a backbone as mmaction's recognizers do.
+    """Build a backbone by the rules of mmaction's recognizers.
 
     Args:
         config: ``type`` is a name of the registries, or ``timm.NAME``,
             ``torchvision.NAME``, ``mmpretrain.NAME`` or ``mmcls.NAME``; for
             the first two ``feature_shape`` (``'NCHW'``, ``'NHWC'``, ``'NLC'``)
-            says what the network returns where its rank does not tell.
+            names the layout of the output where its rank is ambiguous.
 
     Raises:
-        ModelError: the library is not there.
-        SBPError: a ``feature_shape`` that does not exist.
+        ModelError: the library cannot be imported.
+        SBPError: an unknown ``feature_shape``.
     """
     library, name = split_type(config.get('type', ''))
     if library in IMAGE_LIBRARIES:
@@ -75,7 +75,7 @@ def build_network(config: dict[str, Any]) -> Network:
 
 
 def split_type(kind: Any) -> tuple[str, Any]:
-    """Library of a backbone's ``type`` and what to look for there; a function says its module."""
+    """Split a backbone's ``type``, a string or a function, into its library and the name there."""
     if isinstance(kind, str):
         library, _, name = kind.partition('.')
         return library, name
@@ -86,7 +86,7 @@ def import_library(name: str) -> ModuleType:
     """Import a library that only some backbones need.
 
     Raises:
-        ModelError: with what to install.
+        ModelError: the library is missing; the message says what to install.
     """
     try:
         return importlib.import_module(name)
@@ -98,13 +98,13 @@ def import_library(name: str) -> ModuleType:
 
 
 def build_timm(name: str, options: dict[str, Any]) -> tuple[nn.Module, str]:
-    """A model of timm without its classifier."""
+    """Build a model of timm without its classifier."""
     create_model = import_library('timm').create_model
     return create_model(name, **{**options, 'num_classes': 0}), 'forward_features'
 
 
 def build_torchvision(name: str | Callable, options: dict[str, Any]) -> tuple[nn.Module, str]:
-    """A model of torchvision, given by name or function, without its classifier."""
+    """Build a model of torchvision, given by name or function, without its classifier."""
     models = import_library('torchvision.models')
     network = (name if callable(name) else getattr(models, name))(**options)
     network.classifier, network.fc = nn.Identity(), nn.Identity()
@@ -115,22 +115,22 @@ IMAGE_LIBRARIES = {'timm': build_timm, 'torchvision': build_torchvision}
 
 
 def do_nothing() -> None:
-    """Stands where weights must not be initialized again."""
+    """Take the place of ``init_weights`` where weights must not be initialized again."""
 
 
 def run_plain(network: nn.Module, inputs: Tensor) -> Features:
-    """The network's own output."""
+    """Return the network's own output."""
     return network(inputs)
 
 
 def run_first(network: nn.Module, inputs: Tensor) -> Features:
-    """The only item of the tuple that networks of mmpretrain return."""
+    """Return the only item of the tuple that networks of mmpretrain return."""
     features = network(inputs)
     return features[0] if isinstance(features, tuple) and len(features) == 1 else features
 
 
 def run_image_network(network: nn.Module, frames: Tensor, entry: str, layout: str | None) -> Tensor:
-    """Features (N, C, 1, 1) of frames, averaged over all but channels as mmaction does."""
+    """Encode frames to features (N, C, 1, 1), averaged over all but channels as in mmaction."""
     features = getattr(network, entry)(frames)
     channels = CHANNEL_DIMS[layout or DEFAULT_LAYOUTS[features.ndim]]
     features = features.movedim(channels, 1)  # (N, C, ...)
@@ -138,7 +138,7 @@ def run_image_network(network: nn.Module, frames: Tensor, entry: str, layout: st
 
 
 def compound_pairs(module: nn.Module) -> Iterator[Pair]:
-    """Normalization after a convolution within another module: TSM's shift, (2+1)D."""
+    """Find normalization after a convolution within another module: TSM's shift, (2+1)D."""
     if isinstance(module, Conv2plus1d):
         yield Pair('conv_s', 'bn_s')
     last = {TemporalShift: 'conv.net', Conv2plus1d: 'conv.conv_t'}
@@ -151,7 +151,7 @@ FOLD_RULES = (*DEFAULT_RULES, compound_pairs)
 
 
 def fold_network(network: nn.Module) -> int:
-    """Fold the frozen batch normalization of a network where there is some; how many pairs."""
+    """Fold the frozen batch normalization of a network, if any; return the number of pairs."""
     if not find_pairs(network, FOLD_RULES, PLAIN_CONV_TYPES):
         return 0
     return fold_frozen_norm(network, FOLD_RULES, PLAIN_CONV_TYPES)

@@ -9,7 +9,8 @@ from mmengine.runner.checkpoint import load_state_dict
 from reference.masked_backprop import masked_gradients
 from torch.utils.checkpoint import checkpoint
 
-from sbp_tad.models.backbones.sbp_backbone import SBPBackbone, pool_space, split_clips
+from sbp_tad.models.backbones.clip_features import pool_space, split_clips
+from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SavedMemory, SBPError, draw_kept_clips
 
@@ -288,7 +289,7 @@ def test_stages_are_frozen_before_an_optimizer_looks():
 
 @pytest.mark.parametrize('frames, advice', [(18, '16 or 20'), (3, '4 or 4')])
 def test_window_must_be_whole_clips(frames, advice):
-    with pytest.raises(SBPError, match=f'{frames} frames is no multiple of clip_len 4; set '
+    with pytest.raises(SBPError, match=f'{frames} frames is not a multiple of clip_len 4; set '
                                        f'num_frames to {advice}'):
         split_clips(torch.zeros(1, 3, frames, 8, 8), 4)
 

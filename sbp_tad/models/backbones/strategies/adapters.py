@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import sbp_tad.registry  # noqa: F401, cures what the imports below need
 
@@ -16,12 +16,10 @@ from mmaction.models.backbones import swin, vit_mae
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.models.backbones.strategies.base import Keys, Strategy
 from sbp_tad.sbp import SBPError
 from sbp_tad.sbp.nested_tensors import Encoder, Features, encode_in_chunks
-
-if TYPE_CHECKING:
-    from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 
 
 class TemporalAdapter(nn.Module):
@@ -182,23 +180,23 @@ class AdaptersStrategy(Strategy):
         self.reduction, self.kernel_size, self.blocks = reduction, kernel_size, blocks
         self.across_clips = across_clips
 
-    def attach(self, owner: SBPBackbone) -> None:
+    def attach(self, network: nn.Module, layout: ClipLayout) -> None:
         """Freeze the network and add the adapters.
 
         Raises:
             SBPError: no block takes one, or clips that overlap shall see each other.
         """
-        if self.across_clips and owner.context_frames:
-            raise SBPError(f'context_frames={owner.context_frames} make clips overlap, so their '
+        if self.across_clips and layout.context_frames:
+            raise SBPError(f'context_frames={layout.context_frames} make clips overlap, so their '
                            'steps do not follow each other; leave them out or set '
                            'options=dict(across_clips=False).')
-        self.network = owner.backbone
-        self.is_video = owner.clip_len is not None
+        self.network = network
+        self.is_video = layout.clip_len is not None
         add_adapters(self.network, self.reduction, self.kernel_size, self.blocks)
 
-    def on_train(self, owner: SBPBackbone) -> None:
+    def on_train(self, network: nn.Module) -> None:
         """Frozen parts behave as in evaluation; an adapter does not tell the two apart."""
-        owner.backbone.eval()
+        network.eval()
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
         """Everything in one pass, gradient reaching down to the first adapter."""

@@ -1,4 +1,4 @@
-"""What a strategy is: one way to train a backbone whose activations do not fit into memory.
+"""Base class of the strategies that train a backbone whose activations do not fit into memory.
 
 Shapes: B samples of K clips each, clips (B * K, C, L, H, W), features (B * K, C', t).
 """
@@ -8,31 +8,34 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.sbp import SBPConfig, SBPError
 from sbp_tad.sbp.nested_tensors import Encoder, Features, encode_in_chunks
 from sbp_tad.structures import Window
 
-if TYPE_CHECKING:
-    from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
-
 Keys = Sequence[tuple[int, ...]]
+
+
+def drop_none(**choices: Any) -> dict[str, Any]:
+    """Leave out the choices that are None, so that the defaults of a config apply."""
+    return {name: value for name, value in choices.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class StrategyConfig:
-    """Which strategy, and how much of the work it leaves.
+    """Name of a strategy and the share of the work that it keeps.
 
     Args:
-        mode: its name.
+        mode: name of the strategy.
         keep_ratio: share in (0, 1] of what the strategy thins out; 1 where it
             thins out nothing.
 
     Raises:
-        SBPError: for a ratio outside of these.
+        SBPError: a keep ratio outside (0, 1].
     """
 
     mode: str
@@ -46,21 +49,22 @@ class StrategyConfig:
 
 
 class Strategy:
-    """One way to train a backbone within memory, named by SBPBackbone's ``mode``.
+    """One way to train a backbone in limited memory, named by SBPBackbone's ``mode``.
 
-    A subclass gives ``mode`` and :meth:`encode`; the rest where it needs it.
+    A subclass sets ``mode`` and implements :meth:`encode`; it overrides the
+    other methods where it needs to.
 
     Args:
         keep_ratio: share of what the strategy thins out; ignored where
-            ``has_keep_ratio`` is False, so that the mode is the only word of a
-            config that changes.
+            ``has_keep_ratio`` is False, so that a config changes its strategy
+            by ``mode`` alone.
         clips_at_once: clips in one pass without gradient.
     """
 
     mode: ClassVar[str]
     has_keep_ratio: ClassVar[bool] = True
-    needs_windows: ClassVar[bool] = False  # which part of which video a sample is
-    windows: Sequence[Window] | None = None  # B, of the forward that is going on
+    needs_windows: ClassVar[bool] = False  # the video, and the part of it, of each sample
+    windows: Sequence[Window] | None = None  # B, of the current forward
 
     def __init__(self, keep_ratio: float = 0.25, clips_at_once: int | None = None) -> None:
         self.config = StrategyConfig(self.mode, keep_ratio if self.has_keep_ratio else 1.0)
@@ -77,14 +81,19 @@ class Strategy:
                            f'{keep_ratio!r}; take one that has, such as mode="direct".')
         self.config = replace(self.config, keep_ratio=keep_ratio)
 
-    def attach(self, owner: SBPBackbone) -> None:
-        """Prepare the wrapped network, once it is built and before an optimizer looks."""
+    def attach(self, network: nn.Module, layout: ClipLayout) -> None:
+        """Prepare the network once, before an optimizer, DDP or EMA sees its parameters.
 
-    def on_train(self, owner: SBPBackbone) -> None:
-        """What must hold whenever the network is put into training mode."""
+        Args:
+            network: the wrapped network.
+            layout: of the clips that it encodes.
+        """
+
+    def on_train(self, network: nn.Module) -> None:
+        """Restore what must hold each time the network is put into training mode."""
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
-        """Features of all clips in training, with the backward that the strategy leaves.
+        """Encode all clips in training, with this strategy's backward.
 
         Args:
             encoder: (n, C, L, H, W) to (n, C', t); for a batch of clips or
@@ -95,17 +104,32 @@ class Strategy:
         raise NotImplementedError
 
     def encode_without_grad(self, encoder: Encoder, clips: Tensor, batch: int) -> Features:
-        """The same in evaluation, or where nothing is backpropagated; ``batch`` is B."""
+        """Encode all clips in evaluation, or where nothing is backpropagated.
+
+        Args:
+            encoder, clips: see :meth:`encode`.
+            batch: B.
+        """
         return encode_in_chunks(encoder, clips, self.clips_without_grad)
+
+    def check_videos(self, layout: ClipLayout) -> None:
+        """Check that the clips are those of a video, in their order.
+
+        Raises:
+            SBPError: the network encodes a batch of clips.
+        """
+        if layout.clip_len is None:
+            raise SBPError(f'mode {self.mode!r} needs the clips of a video in their order, which '
+                           'a batch of clips is not; set clip_len, or choose another mode.')
 
 
 class BlockStrategy(Strategy):
-    """A strategy that thins out nothing, of some blocks of the network.
+    """A strategy that treats some blocks of the network, and has no keep ratio.
 
     Args:
         keep_ratio: ignored.
         clips_at_once: clips in one pass without gradient.
-        blocks: regular expressions of names; None is the strategy's own choice.
+        blocks: regular expressions of module names; None is the strategy's own choice.
     """
 
     has_keep_ratio: ClassVar[bool] = False
@@ -114,14 +138,3 @@ class BlockStrategy(Strategy):
                  blocks: Sequence[str] | None = None) -> None:
         super().__init__(keep_ratio, clips_at_once)
         self.blocks = blocks
-
-
-def check_videos(owner: SBPBackbone) -> None:
-    """Refuse clips that are not those of a video, in their order.
-
-    Raises:
-        SBPError: with what to set.
-    """
-    if owner.clip_len is None:
-        raise SBPError(f'mode {owner.mode!r} needs the clips of a video in their order, which a '
-                       'batch of clips is not; set clip_len, or choose another mode.')

@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import sbp_tad.registry  # noqa: F401, cures what the imports below need
 
@@ -14,12 +14,10 @@ from mmaction.models.backbones import resnet, resnet3d, swin, vit_mae
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.models.backbones.strategies.base import BlockStrategy, Keys
 from sbp_tad.sbp import SBPError
 from sbp_tad.sbp.nested_tensors import Encoder, Features
-
-if TYPE_CHECKING:
-    from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 
 # Residual and transformer blocks: what published recipes checkpoint.
 BLOCK_TYPES = (resnet.BasicBlock, resnet.Bottleneck, resnet3d.BasicBlock3d, resnet3d.Bottleneck3d,
@@ -43,16 +41,16 @@ class CheckpointingStrategy(BlockStrategy):
 
     mode: ClassVar[str] = 'checkpointing'
 
-    def attach(self, owner: SBPBackbone) -> None:
+    def attach(self, network: nn.Module, layout: ClipLayout) -> None:
         """Run the blocks under checkpointing from now on.
 
         Raises:
             SBPError: there is no such block.
         """
-        blocks = list(find_blocks(owner.backbone, self.blocks))
+        blocks = list(find_blocks(network, self.blocks))
         if not blocks:
             raise SBPError(
-                f"mode 'checkpointing' found no block in {type(owner.backbone).__name__}"
+                f"mode 'checkpointing' found no block in {type(network).__name__}"
                 + (f' that fits {list(self.blocks)}' if self.blocks else '')
                 + "; name its modules by options=dict(blocks=['layers.*', ...]).")
         for block in blocks:

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.models.backbones.strategies.base import Keys, Strategy
 from sbp_tad.models.backbones.wrapped_network import PLAIN_CONV_TYPES
 from sbp_tad.sbp import SBPError
@@ -21,9 +22,6 @@ from sbp_tad.sbp.frozen_norm import FoldedPair, Geometry, Pair, folded_pair, geo
 from sbp_tad.sbp.nested_tensors import Encoder, Features
 from sbp_tad.sbp.sampling import keep_count
 from sbp_tad.sbp.token_math import linear_backward
-
-if TYPE_CHECKING:
-    from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 
 INDEX_BYTES = torch.int32.itemsize
 
@@ -312,9 +310,9 @@ class DropITStrategy(Strategy):
         self.relu_signs = relu_signs
         self.share = CacheShare()
 
-    def attach(self, owner: SBPBackbone) -> None:
+    def attach(self, network: nn.Module, layout: ClipLayout) -> None:
         """Swap the forward methods of the layers."""
-        drop_caches(owner.backbone, self.share, self.relu_signs)
+        drop_caches(network, self.share, self.relu_signs)
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
         self.share.keep_ratio = self.config.keep_ratio

@@ -1,17 +1,15 @@
 """Early temporal pooling: fewer frames for the backbone, features at every step again."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sbp_tad.models.backbones.strategies.base import Keys, Strategy, check_videos
+from sbp_tad.models.backbones.clip_layout import ClipLayout
+from sbp_tad.models.backbones.strategies.base import Keys, Strategy
 from sbp_tad.sbp import SBPError, keep_count
 from sbp_tad.sbp.nested_tensors import Encoder, encode_in_chunks
-
-if TYPE_CHECKING:
-    from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 
 
 def pool_clips(clips: Tensor, batch: int, num_left: int, pooling: str) -> Tensor:
@@ -68,16 +66,16 @@ class EarlyPoolingStrategy(Strategy):
             raise SBPError(f"pooling must be 'mean' or 'stride', got {pooling!r}.")
         self.pooling = pooling
 
-    def attach(self, owner: SBPBackbone) -> None:
+    def attach(self, network: nn.Module, layout: ClipLayout) -> None:
         """Check that there is a time to pool.
 
         Raises:
             SBPError: clips with context.
         """
-        check_videos(owner)
-        if owner.context_frames:
+        self.check_videos(layout)
+        if layout.context_frames:
             raise SBPError("mode 'early_pooling' pools the frames of a whole window, whose clips "
-                           f'have no context; leave context_frames={owner.context_frames} out.')
+                           f'have no context; leave context_frames={layout.context_frames} out.')
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Tensor:
         """The pooled video, its features spread over all steps."""

@@ -1,17 +1,15 @@
 """Frame dropout: encode some clips of a video, interpolate the features of the others."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sbp_tad.models.backbones.strategies.base import Keys, Strategy, check_videos
+from sbp_tad.models.backbones.clip_layout import ClipLayout
+from sbp_tad.models.backbones.strategies.base import Keys, Strategy
 from sbp_tad.sbp import SBPConfig, draw_kept_clips
 from sbp_tad.sbp.nested_tensors import Encoder
-
-if TYPE_CHECKING:
-    from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 
 
 def interpolate_dropped(features: Tensor, kept: Tensor) -> Tensor:
@@ -71,9 +69,9 @@ class FrameDropoutStrategy(Strategy):
         super().__init__(keep_ratio, clips_at_once)
         self.sampler = SBPConfig(sampler=sampler).sampler
 
-    def attach(self, owner: SBPBackbone) -> None:
+    def attach(self, network: nn.Module, layout: ClipLayout) -> None:
         """Check that there is a time to interpolate in."""
-        check_videos(owner)
+        self.check_videos(layout)
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Tensor:
         """The kept clips; the others lie between them."""

@@ -3,17 +3,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.models.backbones.strategies.base import BlockStrategy, Keys, Strategy
 from sbp_tad.sbp import SBPError
 from sbp_tad.sbp.nested_tensors import Encoder, Features, encode_in_chunks
-
-if TYPE_CHECKING:
-    from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 
 
 class FullStrategy(Strategy):
@@ -44,24 +42,24 @@ class FrozenStrategy(BlockStrategy):
 
     mode: ClassVar[str] = 'frozen'
 
-    def attach(self, owner: SBPBackbone) -> None:
+    def attach(self, network: nn.Module, layout: ClipLayout) -> None:
         """Take the frozen part out of training.
 
         Raises:
             SBPError: a pattern fits nothing.
         """
         self.is_whole = self.blocks is None
-        for parameter in frozen_parameters(owner.backbone, self.blocks):
+        for parameter in frozen_parameters(network, self.blocks):
             parameter.requires_grad_(False)
 
-    def on_train(self, owner: SBPBackbone) -> None:
+    def on_train(self, network: nn.Module) -> None:
         """Frozen modules behave as in evaluation."""
-        for module in owner.backbone.modules():
+        for module in network.modules():
             own = list(module.parameters())
             if own and not any(parameter.requires_grad for parameter in own):
                 module.eval()
         if self.is_whole:
-            owner.backbone.eval()  # layers without parameters too
+            network.eval()  # layers without parameters too
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
         """In one pass what is trained in part; without gradient what is not."""

@@ -6,20 +6,18 @@ steps a clip.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sbp_tad.models.backbones.strategies.base import Keys, Strategy, check_videos
+from sbp_tad.models.backbones.clip_layout import ClipLayout
+from sbp_tad.models.backbones.strategies.base import Keys, Strategy
 from sbp_tad.sbp import SBPConfig, SBPError, check_batch_norm, draw_kept_clips, keep_count
 from sbp_tad.sbp.functions import scale_gradient
 from sbp_tad.sbp.nested_tensors import Encoder, encode_in_chunks
 from sbp_tad.structures import Window
-
-if TYPE_CHECKING:
-    from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 
 BANK_NAME = 'memory_bank'
 DTYPES = {'float32': torch.float32, 'float16': torch.float16}
@@ -161,15 +159,15 @@ class MemoryBankStrategy(Strategy):
                            f'got {dtype!r}.')
         self.bank = FeatureBank(DTYPES[dtype])
 
-    def attach(self, owner: SBPBackbone) -> None:
+    def attach(self, network: nn.Module, layout: ClipLayout) -> None:
         """Put the bank into the network's state dict.
 
         Raises:
             SBPError: a batch of clips has no place in a video.
         """
-        check_videos(owner)
-        self.network, self.clip_len = owner.backbone, owner.clip_len
-        owner.backbone.add_module(BANK_NAME, self.bank)
+        self.check_videos(layout)
+        self.network, self.clip_len = network, layout.clip_len
+        network.add_module(BANK_NAME, self.bank)
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Tensor:
         """Features of all clips, those of the dropped ones from the bank.
@@ -220,12 +218,12 @@ class MemoryBankStrategy(Strategy):
                 'call the backbone with windows=[...].')
         return self.windows
 
-    def fill(self, backbone: SBPBackbone,
+    def fill(self, backbone: Callable[[Tensor], Tensor],
              batches: Iterable[tuple[Tensor, Sequence[Window]]]) -> None:
-        """Encode windows without gradient and store what comes out, as before the training.
+        """Encode windows without gradient and store their features, before the training.
 
         Args:
-            backbone: whose strategy this is.
+            backbone: the SBPBackbone of this strategy, in evaluation mode.
             batches: frames (B, C, T, H, W), preprocessed, and their B windows.
         """
         for inputs, windows in batches:

@@ -5,7 +5,7 @@ Shapes: B samples of T frames, D modules in depth.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import sbp_tad.registry  # noqa: F401, cures what the imports below need
 
@@ -16,14 +16,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from sbp_tad.models.backbones.clip_features import pool_space
+from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.models.backbones.frame_cnn import FrameCNN
 from sbp_tad.models.backbones.strategies.base import Keys, Strategy
 from sbp_tad.sbp import SBPError, check_batch_norm
 from sbp_tad.sbp.deferred import replaced_parameters, same_autocast
 from sbp_tad.sbp.nested_tensors import Encoder, Features, encode_in_chunks
-
-if TYPE_CHECKING:
-    from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 
 SplitRule = Callable[[Any], 'list[nn.Module]']
 SPLIT_RULES: dict[type, SplitRule] = {}
@@ -254,19 +252,19 @@ class SidewaysStrategy(Strategy):
                            f'got {steps_at_once!r}.')
         self.steps_at_once = steps_at_once
 
-    def attach(self, owner: SBPBackbone) -> None:
+    def attach(self, network: nn.Module, layout: ClipLayout) -> None:
         """Check that the network can be split and takes single frames.
 
         Raises:
             SBPError: with what to set.
         """
-        split_network(owner.backbone)
-        if (owner.clip_len, owner.context_frames, owner.input_format) != (1, 0, 'NCHW'):
+        split_network(network)
+        if (layout.clip_len, layout.context_frames, layout.input_format) != (1, 0, 'NCHW'):
             raise SBPError(
                 "mode 'sideways' encodes frame by frame: expected clip_len=1, context_frames=0 and "
-                f"input_format='NCHW', got clip_len={owner.clip_len}, "
-                f'context_frames={owner.context_frames} and input_format={owner.input_format!r}.')
-        self.network = owner.backbone
+                f"input_format='NCHW', got clip_len={layout.clip_len}, "
+                f'context_frames={layout.context_frames} and input_format={layout.input_format!r}.')
+        self.network = network
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
         check_batch_norm(self.network)

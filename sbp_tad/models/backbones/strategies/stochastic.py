@@ -1,31 +1,28 @@
-"""Stochastic backpropagation as a strategy: clips direct or deferred, or tokens."""
+"""Stochastic backpropagation as a strategy: by clips, direct or deferred, or by tokens."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from sbp_tad.models.backbones.strategies.base import Keys, Strategy
+from sbp_tad.models.backbones.clip_layout import ClipLayout
+from sbp_tad.models.backbones.strategies.base import Keys, Strategy, drop_none
+from sbp_tad.models.backbones.strategies.modes import TOKEN_MODE
 from sbp_tad.sbp import (SBPConfig, SBPError, TokenSBPConfig, apply_sbp, blocks_named,
                          encode_stochastically)
 from sbp_tad.sbp.modules import ModelState
 from sbp_tad.sbp.nested_tensors import Encoder, Features
 
-if TYPE_CHECKING:
-    from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
-
-TOKEN_MODE = 'token'
 TOKEN_OPTIONS = ('mask', 'kv', 'shortcut')
 
 
-def given(**choices: Any) -> dict[str, Any]:
-    """The choices that are not None, which stands for the default of a config."""
-    return {name: value for name, value in choices.items() if value is not None}
-
-
 class ClipStrategy(Strategy):
-    """A random part of the clips is backpropagated.
+    """Backpropagate a random part of the clips.
+
+    Cheng et al., "Stochastic Backpropagation: A Memory Efficient Strategy for
+    Training Video Models", CVPR 2022. The
+    forward is exact. Activations of the dropped clips are never saved.
 
     Args:
         keep_ratio, clips_at_once, sampler, rescale: see
@@ -36,39 +33,54 @@ class ClipStrategy(Strategy):
                  sampler: str | None = None, rescale: bool | None = None) -> None:
         self.config = SBPConfig(mode=self.mode, keep_ratio=keep_ratio,
                                 clips_at_once=clips_at_once,
-                                **given(sampler=sampler, rescale=rescale))
+                                **drop_none(sampler=sampler, rescale=rescale))
         self.clips_without_grad = self.config.clips_without_grad
 
-    def attach(self, owner: SBPBackbone) -> None:
-        """Remember whose parameters the gradient is of."""
-        self.network = owner.backbone
+    def attach(self, network: nn.Module, layout: ClipLayout) -> None:
+        """Keep the network, whose parameters receive the gradient."""
+        self.network = network
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
-        """All clips, a random part of each sample's with gradient."""
+        """Encode all clips, a random part of each sample's with gradient."""
         return encode_stochastically(encoder, self.network, clips, len(clips) // len(keys),
                                      self.config, keys)
 
 
 class DirectStrategy(ClipStrategy):
-    """The kept clips are backpropagated as one batch."""
+    """Backpropagate the kept clips as one batch.
+
+    Saves the share ``1 - keep_ratio`` of the activations, and of the time of
+    the backward. The kept clips' activations are held together.
+    """
 
     mode: ClassVar[str] = 'direct'
 
 
 class DeferredStrategy(ClipStrategy):
-    """The kept clips are encoded again once the gradient of the features is known."""
+    """Encode the kept clips a second time, when the gradient of the features is known.
+
+    Holds the activations of a few clips at a time, whatever the keep ratio.
+    Costs one more forward of the kept clips.
+    """
 
     mode: ClassVar[str] = 'deferred'
 
 
 class TokenStrategy(Strategy):
-    """A random part of the tokens of every clip is backpropagated, in blocks of a transformer.
+    """Backpropagate a random part of the tokens of every clip, in blocks of a transformer.
+
+    Fang et al., "An In-depth Study of Stochastic Backpropagation", NeurIPS
+    2022. Saves most of the activations of the dropped tokens and the time of
+    their gradients; the forward is exact.
 
     Args:
         keep_ratio, rescale: see :class:`sbp_tad.sbp.TokenSBPConfig`.
         clips_at_once: clips in one pass without gradient.
         token: any of ``mask``, ``kv`` and ``shortcut`` there.
         token_blocks: names or regular expressions of the covered blocks; None: all.
+
+    Raises:
+        SBPError: ``token`` is no dict of these options.
     """
 
     mode: ClassVar[str] = TOKEN_MODE
@@ -80,17 +92,17 @@ class TokenStrategy(Strategy):
             raise SBPError(f'token must be a dict of any of {list(TOKEN_OPTIONS)}, got {token!r}; '
                            'keep_ratio and rescale stand beside it.')
         super().__init__(keep_ratio, clips_at_once)
-        self.config = TokenSBPConfig(keep_ratio, **(token or {}), **given(rescale=rescale))
+        self.config = TokenSBPConfig(keep_ratio, **(token or {}), **drop_none(rescale=rescale))
         self.token_blocks = token_blocks
 
-    def attach(self, owner: SBPBackbone) -> None:
+    def attach(self, network: nn.Module, layout: ClipLayout) -> None:
         """Swap the blocks for their token-level form."""
         covers = None
         if self.token_blocks is not None:
-            covers = blocks_named(owner.backbone, self.token_blocks)
-        self.state: ModelState = apply_sbp(owner.backbone, self.config, covers).state
+            covers = blocks_named(network, self.token_blocks)
+        self.state: ModelState = apply_sbp(network, self.config, covers).state
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
-        """All clips in one pass, whose blocks keep a part of the tokens."""
+        """Encode all clips in one pass, whose blocks keep a part of the tokens."""
         self.state.config, self.state.keys = self.config, keys
         return encoder(clips)

@@ -1,7 +1,6 @@
 """The bank returns what was stored, and clips that it holds are not encoded."""
 import copy
 import io
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from small_backbones import R3D
 from torch import nn
 
 from sbp_tad.models import SBPBackbone, TemporalDetector
+from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.models.backbones.strategies.memory_bank import (FeatureBank, MemoryBankStrategy, Place,
                                                              place_in_video)
 from sbp_tad.registry import MODELS
@@ -44,7 +44,7 @@ class Frames(nn.Module):
 
 def on_frames(clip_len=4, **choices):
     encoder, strategy = Frames(), MemoryBankStrategy(clips_at_once=2, **choices)
-    strategy.attach(SimpleNamespace(backbone=encoder, clip_len=clip_len, mode=strategy.mode))
+    strategy.attach(encoder, ClipLayout(clip_len))
     return strategy, encoder
 
 

@@ -8,6 +8,7 @@ from small_backbones import R3D, VIT
 
 from sbp_tad.models import SBPBackbone
 from sbp_tad.models.backbones.strategies import STRATEGIES, Strategy
+from sbp_tad.models.backbones.strategies.modes import FIXED_MODES, PLANNED_MODES, STOCHASTIC_MODES
 from sbp_tad.sbp import SBPError
 from sbp_tad.structures import Window
 
@@ -144,3 +145,9 @@ def test_a_strategy_must_encode():
 
     with pytest.raises(NotImplementedError):
         Nothing().encode(None, None, [])
+
+
+def test_modes_that_other_code_names_are_strategies():
+    assert set(PLANNED_MODES) == {*STOCHASTIC_MODES, *FIXED_MODES} <= set(STRATEGIES)
+    assert all(STRATEGIES[mode].has_keep_ratio for mode in STOCHASTIC_MODES)
+    assert not any(STRATEGIES[mode].has_keep_ratio for mode in FIXED_MODES)
