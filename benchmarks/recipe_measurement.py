@@ -19,8 +19,9 @@ from sbp_tad.comparison.step_meter import alternate, time_step
 from sbp_tad.errors import ConfigError
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 from sbp_tad.models.detectors.temporal_detector import TemporalDetector
-from sbp_tad.planning.expected_memory import clip_frames, expect_memory
+from sbp_tad.planning.detector_memory import expect_memory
 from sbp_tad.planning.head_cost import one_action
+from sbp_tad.planning.models_as_shapes import clip_frames
 from sbp_tad.planning.saved_memory import meter_saved_memory
 from sbp_tad.registry import MODELS
 

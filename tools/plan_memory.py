@@ -14,9 +14,10 @@ from mmengine.config import DictAction
 
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.apis.launch import load_config
+from sbp_tad.apis.memory_planning import plan_memory
 from sbp_tad.errors import ConfigError
-from sbp_tad.planning import report as planning
 from sbp_tad.planning.budget import parse_budget
+from sbp_tad.planning.report import plan_to_json, print_plan
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -39,11 +40,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     budget = parse_budget(arguments.budget)
     cfg = load_config(arguments.config, arguments.cfg_options)
-    plan = planning.plan_memory(cfg, budget, arguments.amp)
-    planning.print_plan(plan)
+    plan = plan_memory(cfg, budget, arguments.amp)
+    print_plan(plan)
     if arguments.json:
         try:
-            arguments.json.write_text(json.dumps(planning.plan_to_json(plan), indent=2) + '\n',
+            arguments.json.write_text(json.dumps(plan_to_json(plan), indent=2) + '\n',
                                       encoding='utf-8')
         except OSError as error:
             raise ConfigError(f'cannot write the plan to {arguments.json}: '

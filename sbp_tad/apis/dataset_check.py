@@ -23,8 +23,8 @@ from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.datasets.readers.sources import with_timing
 from sbp_tad.errors import ConfigError, UserError
 from sbp_tad.models.detectors.temporal_detector import TemporalDetector
-from sbp_tad.planning.expected_memory import (ExpectedMemory, clip_frames, expect_memory,
-                                              frames_per_step)
+from sbp_tad.planning.detector_memory import ExpectedMemory, expect_memory
+from sbp_tad.planning.models_as_shapes import clip_frames, frames_per_step
 from sbp_tad.registry import DATASETS, MODELS
 
 Videos = Mapping[str, VideoAnnotation]

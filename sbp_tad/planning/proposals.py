@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
-from sbp_tad.models.backbones.strategies.stochastic import TOKEN_MODE
+from sbp_tad.models.backbones.strategies.modes import FIXED_MODES, TOKEN_MODE
 from sbp_tad.planning.budget import format_bytes
 from sbp_tad.planning.clip_cost import largest_fit
 from sbp_tad.planning.errors import PlanningError
-from sbp_tad.planning.video_model import WITHOUT_RATIO, Setting, StepMemory, VideoModel
+from sbp_tad.planning.video_model import Setting, StepMemory, VideoModel
 from sbp_tad.sbp.config import DEFAULT_CLIPS_WITHOUT_GRAD
 
 KEEP_RATIOS = (1.0, 0.5, 0.25, 0.125)
@@ -33,13 +33,13 @@ def tabulate(video_model: VideoModel, current: Setting,
         ratios = [1.0]
     settings = [replace(current, mode=mode, keep_ratio=ratio)
                 for mode in video_model.modes
-                for ratio in ([1.0] if mode in WITHOUT_RATIO else ratios)]
+                for ratio in ([1.0] if mode in FIXED_MODES else ratios)]
     return [(setting, video_model.predict(setting)) for setting in settings]
 
 
 def keep_ratios_of(video_model: VideoModel, setting: Setting) -> list[float]:
     """Keep ratios that differ, ascending: one for each number of clips, a few for tokens."""
-    if not isinstance(video_model.backbone, SBPBackbone) or setting.mode in WITHOUT_RATIO:
+    if not isinstance(video_model.backbone, SBPBackbone) or setting.mode in FIXED_MODES:
         return [1.0]
     if setting.mode == TOKEN_MODE:
         return sorted({*KEEP_RATIOS, setting.keep_ratio})
@@ -75,7 +75,7 @@ def _candidates(video_model: VideoModel, current: Setting, budget: int
                 ) -> Iterator[tuple[str, Setting]]:
     if fits(video_model, current, budget):
         yield 'as configured', current
-    for mode in (mode for mode in video_model.modes if mode not in WITHOUT_RATIO):
+    for mode in (mode for mode in video_model.modes if mode not in FIXED_MODES):
         setting = _fewer_clips_at_once(video_model, replace(current, mode=mode), budget)
         ratio = largest_keep_ratio(video_model, setting, budget)
         if ratio is not None:

@@ -1,34 +1,27 @@
 """Training memory of a video model, predicted from shapes.
 
-The backbone is encoded as fake tensors (:mod:`sbp_tad.planning.fake_tensors`),
-one clip and two, whose line says what any number takes. Neck and head of a
-detector run for real on random features (:mod:`sbp_tad.planning.head_cost`).
-A recognizer has its head among the fake tensors.
+The backbone runs on fake tensors (:mod:`sbp_tad.planning.fake_tensors`) with
+one clip and with two; a line through both gives any number of clips. Neck and
+head of a detector run for real on random features
+(:mod:`sbp_tad.planning.head_cost`). The head of a recognizer is among the fake
+tensors. :mod:`sbp_tad.planning.models_as_shapes` builds the models.
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
-from sbp_tad.models.backbones.strategies.stochastic import TOKEN_MODE
-from sbp_tad.models.detectors.online_detector import OnlineActionDetector
+from sbp_tad.models.backbones.strategies.modes import FIXED_MODES, TOKEN_MODE
 from sbp_tad.planning.clip_cost import (EncodingCost, StepBytes, deferred_bytes, direct_bytes,
                                         measure_encoding)
-from sbp_tad.planning.errors import PlanningError
-from sbp_tad.planning.expected_memory import check_planned, clip_frames, full_clips
-from sbp_tad.planning.fake_tensors import build_shapes, empty_shape
-from sbp_tad.planning.head_cost import FeatureShape, neck_head_bytes
-from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SBPConfig, keep_count
 from sbp_tad.sbp.nested_tensors import Features
-
-WITHOUT_RATIO = ('full', 'frozen')
 
 
 @dataclass(frozen=True)
@@ -117,7 +110,7 @@ class VideoModel:
         if not isinstance(self.backbone, SBPBackbone):
             return ('direct', )
         mode = self.backbone.mode
-        alone = (mode, ) if mode in (TOKEN_MODE, *WITHOUT_RATIO) else ()
+        alone = (mode, ) if mode in (TOKEN_MODE, *FIXED_MODES) else ()
         return alone if mode in (TOKEN_MODE, 'frozen') else (*alone, 'direct', 'deferred')
 
     def cost(self, keep_ratio: float) -> EncodingCost:
@@ -163,125 +156,25 @@ class VideoModel:
         """Clips are drawn from each window; of clips that come alone, from the batch."""
         if setting.mode == 'frozen' and self.backbone.strategy.is_whole:
             return 0
-        if setting.mode in (TOKEN_MODE, *WITHOUT_RATIO):
+        if setting.mode in (TOKEN_MODE, *FIXED_MODES):
             return setting.batch_size * per_sample
         if getattr(self.backbone, 'clip_len', 1) is None:
             return keep_count(setting.keep_ratio, setting.batch_size * per_sample)
         return setting.batch_size * keep_count(setting.keep_ratio, per_sample)
 
 
-def check_config(config: dict) -> None:
-    """Refuse a mode that is not predicted before anything is built.
-
-    Raises:
-        PlanningError: with what to do instead.
-    """
-    backbone = config['backbone']
-    if str(backbone['type']).rpartition('.')[2] == SBPBackbone.__name__:
-        check_planned(backbone.get('mode', 'direct'))
-
-
-def detector_as_shapes(config: dict, frame_size: tuple[int, int], **options: object) -> VideoModel:
-    """A detector, offline or online, whose backbone has no numbers.
-
-    Args:
-        config: of the model.
-        frame_size: (height, width).
-        options: ``amp`` and ``copies`` of :class:`VideoModel`.
-
-    Raises:
-        PlanningError: the backbone encodes no videos, or in a mode
-            that is not predicted.
-    """
-    check_config(config)
-    detector = MODELS.build({**config, 'backbone': None})
-    detector.backbone = build_shapes(lambda: MODELS.build(config['backbone']))
-    detector.train()
-    unit = clip_frames(detector)
-
-    def encode(num_clips: int) -> Tensor:
-        return detector.backbone(empty_shape((1, 3, num_clips * unit, *frame_size)))
-
-    def clips(num_frames: int) -> tuple[int, int]:
-        memory = 0
-        if isinstance(detector, OnlineActionDetector):
-            memory = detector.head.memory_frames
-            if detector.memory_backprop:
-                return num_frames + memory, 0
-        return -(-num_frames // unit), memory
-
-    shape = _feature_shape(detector, encode, unit)
-    measure = partial(neck_head_bytes, detector, shape=shape, amp=bool(options.get('amp')))
-    fixed = isinstance(detector, OnlineActionDetector)
-    head = head_of_frames(measure, proportional=not getattr(detector, 'num_steps', None))
-    return VideoModel(detector, detector.backbone, encode, (3, unit, *frame_size), clips, head,
-                      None if fixed else unit, **options)
-
-
-def _feature_shape(detector: nn.Module, encode: Callable[[int], Tensor], unit: int
-                   ) -> FeatureShape:
-    """Of one clip.
-
-    Raises:
-        PlanningError: the backbone gives something else than (B, C', T').
-    """
-    with torch.no_grad():
-        features = encode(1)
-    if not isinstance(features, Tensor) or features.ndim != 3:
-        raise PlanningError(
-            'memory is planned for frames (B, 3, T, H, W) that a backbone encodes to (B, C, T), '
-            f'but {type(detector.backbone).__name__} gave '
-            f'{getattr(features, "shape", type(features).__name__)}.')
-    trained = any(parameter.requires_grad for parameter in detector.backbone.parameters())
-    return FeatureShape(features.shape[1], unit, features.shape[2], trained)
-
-
-def head_of_frames(measure: Callable[[int], StepBytes], proportional: bool
-                   ) -> Callable[[int], StepBytes]:
-    """Measured for the frames that are asked for first; others are told from these.
-
-    Windows of another length are only asked for to find the longest that
-    fits, where neck and head are a small part.
-
-    Args:
-        measure: frames of a window to its bytes.
-        proportional: to the frames; else the same for all.
-    """
-    measured: dict[int, StepBytes] = {}
-
-    def head(num_frames: int) -> StepBytes:
-        if not measured:
-            measured[num_frames] = measure(num_frames)
-        (known, held), = measured.items()
-        return held.times(num_frames / known if proportional else 1)
-    return head
-
-
-def recognizer_as_shapes(config: dict, item_shape: tuple[int, ...], num_clips: int = 1,
-                         **options: object) -> VideoModel:
-    """A recognizer of mmaction, none of whose weights has numbers.
-
-    Args:
-        config: of the model.
-        item_shape: (C, L, H, W) of a clip, or (C, H, W) of a frame.
-        num_clips: items of a sample.
-        options: ``amp`` and ``copies`` of :class:`VideoModel`.
-
-    Raises:
-        PlanningError: a backbone in a mode that is not predicted.
-    """
-    check_config(config)
-    model = build_shapes(lambda: MODELS.build(config)).train()
-    together = getattr(model.backbone, 'num_segments', None) or 1
-
-    def encode(num_groups: int) -> Tensor:
-        scores, _ = model.extract_feat(empty_shape((num_groups, together, *item_shape)),
-                                       stage='head')
-        return scores
-
-    return VideoModel(model, model.backbone, encode, (together, *item_shape),
-                      lambda _: (-(-num_clips // together), 0), lambda _: StepBytes(0, 0),
-                      **options)
+@contextmanager
+def full_clips(backbone: SBPBackbone, keep_ratio: float) -> Iterator[None]:
+    """Backpropagate every clip directly within the block; of tokens, the share ``keep_ratio``."""
+    before = backbone.config
+    if backbone.mode != TOKEN_MODE:
+        backbone.config = SBPConfig(keep_ratio=1.0)
+    else:
+        backbone.set_keep_ratio(keep_ratio)
+    try:
+        yield
+    finally:
+        backbone.config = before
 
 
 def configured(video_model: VideoModel, batch_size: int, num_frames: int) -> Setting:

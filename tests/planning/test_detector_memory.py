@@ -6,8 +6,9 @@ import torch
 from mmengine.structures import InstanceData
 
 import sbp_tad.models  # noqa: F401, registers the components
+from sbp_tad.planning.detector_memory import expect_memory
 from sbp_tad.planning.errors import PlanningError
-from sbp_tad.planning.expected_memory import clip_frames, expect_memory, frames_per_step
+from sbp_tad.planning.models_as_shapes import clip_frames, frames_per_step
 from sbp_tad.planning.saved_memory import meter_saved_memory
 from sbp_tad.registry import MODELS
 from sbp_tad.structures import TADDataSample, Window
