@@ -70,9 +70,9 @@ def cut_context(features: Tensor, clip_len: int, context_frames: int) -> Tensor:
     if rest:
         raise SBPError(f'the backbone gives {num_steps} feature steps for a clip of {clip_len} '
                        f'frames with {context_frames} of context on each side, a step every '
-                       f'{num_frames / num_steps:g} frames, so the context is not a whole number of '
-                       'steps; make context_frames and clip_len multiples of the temporal stride, '
-                       'or leave context_frames out where a clip has one step.')
+                       f'{num_frames / num_steps:g} frames, so the context is not a whole number '
+                       'of steps; make context_frames and clip_len multiples of the temporal '
+                       'stride, or leave context_frames out where a clip has one step.')
     return features[:, :, first:num_steps - first]
 
 
