@@ -30,7 +30,7 @@ def draw_features(num_frames, batch=1, seed=0):
     return torch.randn(batch, CHANNELS, num_frames, generator=generator, dtype=torch.float64)
 
 
-def memory_of(features, start, memory_frames, memory_stride):
+def history_of(features, start, memory_frames, memory_stride):
     """Memory (1, C', M) and mask of the window that begins at frame ``start``."""
     index = torch.tensor([start - memory_stride * k for k in range(memory_frames, 0, -1)],
                          dtype=torch.int64)
@@ -41,6 +41,6 @@ def score_video(head, features):
     """(n, 1 + classes) of a video (1, C', n) in windows one after the other."""
     windows = []
     for start in range(0, features.shape[2], head.num_frames):
-        memory, mask = memory_of(features, start, head.memory_frames, head.memory_stride)
-        windows.append(head.predict(memory, mask, features[:, :, start:start + head.num_frames]))
+        history, mask = history_of(features, start, head.memory_frames, head.memory_stride)
+        windows.append(head.predict(history, mask, features[:, :, start:start + head.num_frames]))
     return torch.cat(windows, dim=1)[0]

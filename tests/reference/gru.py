@@ -11,10 +11,10 @@ def gru_step(weights, layer, x, hidden):
     return (1 - update) * torch.tanh(n1 + reset * n2) + update * hidden
 
 
-def gru_logits(weights, num_layers, memory, working):
-    """Logits of the last of ``working``; a missing frame of ``memory`` is None."""
+def gru_logits(weights, num_layers, history, working):
+    """Logits of the last of ``working``; a missing frame of ``history`` is None."""
     hidden = [torch.zeros_like(weights['gru.bias_hh_l0'].chunk(3)[0]) for _ in range(num_layers)]
-    frames = [('memory_projection.0', x) for x in memory if x is not None]
+    frames = [('memory_projection.0', x) for x in history if x is not None]
     frames += [('working_projection.0', x) for x in working]
     for name, x in frames:
         x = (weights[f'{name}.weight'] @ x + weights[f'{name}.bias']).clamp(min=0)

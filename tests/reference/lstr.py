@@ -1,6 +1,6 @@
 """LSTR written the slow way: one frame, one head and one key after the other.
 
-Weights are a dict by name. Missing memory is simply not there, and the score
+Weights are a dict by name. Missing history is simply not there, and the score
 of a frame is computed from the frames up to it alone.
 """
 import math
@@ -37,7 +37,7 @@ def attend(weights, name, num_heads, x, others):
     return linear(weights, f'{name}.out', read)
 
 
-def decode(weights, name, num_heads, num_layers, tokens, memory, causal):
+def decode(weights, name, num_heads, num_layers, tokens, history, causal):
     for layer in [f'{name}.layers.{i}' for i in range(num_layers)]:
         after = []
         for i, x in enumerate(tokens):
@@ -45,7 +45,7 @@ def decode(weights, name, num_heads, num_layers, tokens, memory, causal):
             x = norm(weights, f'{layer}.norms.0',
                      x + attend(weights, f'{layer}.self_attention', num_heads, x, seen))
             x = norm(weights, f'{layer}.norms.1',
-                     x + attend(weights, f'{layer}.memory_attention', num_heads, x, memory))
+                     x + attend(weights, f'{layer}.memory_attention', num_heads, x, history))
             hidden = linear(weights, f'{layer}.mlp.0', x).clamp(min=0)
             after.append(norm(weights, f'{layer}.norms.2',
                               x + linear(weights, f'{layer}.mlp.3', hidden)))
@@ -58,14 +58,14 @@ def embed(weights, name, feature, index):
     return token + position(index, len(token))
 
 
-def lstr_logits(weights, num_heads, stage_layers, decoder_layers, memory, working):
+def lstr_logits(weights, num_heads, stage_layers, decoder_layers, history, working):
     """Logits of the last of ``working``.
 
-    ``memory`` is a list of features, oldest first, None for a missing one;
+    ``history`` is a list of features, oldest first, None for a missing one;
     ``working`` a list of features up to the frame that is scored.
     """
-    tokens = [embed(weights, 'memory_projection', feature, i - len(memory))
-              for i, feature in enumerate(memory) if feature is not None]
+    tokens = [embed(weights, 'memory_projection', feature, i - len(history))
+              for i, feature in enumerate(history) if feature is not None]
     for i, num_layers in enumerate(stage_layers):
         tokens = decode(weights, f'stages.{i}', num_heads, num_layers,
                         list(weights[f'queries.{i}']), tokens, causal=False)

@@ -1,4 +1,4 @@
-"""Frames in, class scores of every frame out, without a look ahead: backbone, memory, head."""
+"""Online action detection: class scores of every frame from it and earlier frames."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from sbp_tad.structures import OnlineDataSample
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Evaluate within the block; every layer then has its own mode back.
+    """Set evaluation mode within the block and restore the mode of every layer after it.
 
-    Modes are put back layer by layer: ``train()`` of a backbone would also
-    freeze stages, and does not return frozen layers to what they were.
+    Modes are restored layer by layer: ``train()`` of a backbone also freezes
+    stages and does not restore layers that were frozen otherwise.
     """
     modes = [(layer, layer.training) for layer in module.modules()]
     module.eval()
@@ -32,22 +32,22 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 @MODELS.register_module()
 class OnlineActionDetector(BaseModel):
-    """Online action detection: what is on in a frame, told from it and what came before.
+    """Classify every frame from it and the frames before it (online action detection).
 
-    The input holds M memory frames, then T working frames. Working frames are
-    encoded end to end; memory frames as in a stream, where their features were
-    kept when they came: in evaluation mode and without gradient, only those
-    that exist.
+    The input holds M history frames, then T working frames. Working frames
+    are encoded end to end. History frames are encoded as in a stream, which
+    keeps their features: in evaluation mode, without gradient, and only the
+    frames that exist.
 
     Args:
-        backbone: config; frames (B, C, T, H, W) to features (B, C', T), one a
-            frame and each of its own frame alone, as ``SBPBackbone`` with
-            ``clip_len=1`` gives. None takes features (B, C', M + T) as input.
+        backbone: config; maps frames (B, C, T, H, W) to features (B, C', T),
+            one per frame and from that frame only, as ``SBPBackbone`` with
+            ``clip_len=1`` does. None takes features (B, C', M + T) as input.
         head: config of an :class:`sbp_tad.models.heads.online_head.OnlineHead`.
-        memory_backprop: encode the memory together with the working frames,
-            with gradient, so that SBP keeps its share of all M + T frames.
-            The published code of SBP does; here it is off by default, as a
-            stream has no gradient to hand back.
+        memory_backprop: encode the history together with the working frames,
+            with gradient, so that SBP draws from all M + T frames. The
+            published code of SBP does so. It is off by default, because a
+            stream cannot backpropagate into frames that have passed.
         data_preprocessor: config, see :class:`TADDataPreprocessor`.
         init_cfg: config of the weight initialization.
     """
@@ -67,11 +67,11 @@ class OnlineActionDetector(BaseModel):
 
         Args:
             inputs: (B, C, M + T, H, W), or features (B, C', M + T) without a
-                backbone, one row for each readable sample; None if there is
-                none.
+                backbone, one row per readable sample; None if no sample is
+                readable.
             data_samples: the samples of the batch, unreadable ones included.
-                None, in mode ``'tensor'``: all memory is real and T is the
-                ``num_frames`` of the head.
+                None, in mode ``'tensor'``, means that all history frames are
+                real and that T is the ``num_frames`` of the head.
             mode: ``'loss'`` (dict of losses), ``'predict'`` (the samples with
                 ``pred_scores``) or ``'tensor'`` (logits (B, T, 1 + classes)).
         """
@@ -85,52 +85,53 @@ class OnlineActionDetector(BaseModel):
 
     def extract(self, inputs: Tensor, data_samples: list[OnlineDataSample] | None
                 ) -> tuple[Tensor, Tensor, Tensor]:
-        """Features of the memory (B, C', M), its mask (B, M), features of the window (B, C', T).
+        """Return history features (B, C', M), their mask (B, M) and window features (B, C', T).
 
         Raises:
-            ModelError: fewer frames than memory, or features that are not one a frame.
+            ModelError: no working frame, or a backbone that gives not one feature per frame.
         """
-        mask = self._memory_masks(inputs, data_samples)
-        num_memory = mask.shape[1]
-        if inputs.shape[2] <= num_memory:
+        mask = self._history_masks(inputs, data_samples)
+        num_history = mask.shape[1]
+        if inputs.shape[2] <= num_history:
             raise ModelError(
-                f'inputs must hold {num_memory} memory frames and then those of the working '
-                f'window, got {inputs.shape[2]} in all')
+                f'inputs must hold {num_history} history frames and then the working frames, '
+                f'got {inputs.shape[2]} in all')
         if self.memory_backprop:
             features = self._encode(inputs)
-            return features[:, :, :num_memory], mask, features[:, :, num_memory:]
-        # Before the memory: a weight cast without gradient under autocast would cut this one's.
-        working = self._encode(inputs[:, :, num_memory:])
-        return self._encode_memory(inputs[:, :, :num_memory], mask, working), mask, working
+            return features[:, :, :num_history], mask, features[:, :, num_history:]
+        # First the window: autocast caches weights that are cast without gradient, and with
+        # the history first the window would reuse them and lose its gradient.
+        working = self._encode(inputs[:, :, num_history:])
+        return self._encode_history(inputs[:, :, :num_history], mask, working), mask, working
 
-    def _memory_masks(self, inputs: Tensor, data_samples: list[OnlineDataSample] | None) -> Tensor:
+    def _history_masks(self, inputs: Tensor, data_samples: list[OnlineDataSample] | None) -> Tensor:
         if data_samples is not None:
             masks = torch.stack([sample.memory_mask for sample in data_samples])
             return masks.to(inputs.device)
-        num_memory = max(0, inputs.shape[2] - self.head.num_frames)
-        return inputs.new_ones(len(inputs), num_memory, dtype=torch.bool)
+        num_history = max(0, inputs.shape[2] - self.head.num_frames)
+        return inputs.new_ones(len(inputs), num_history, dtype=torch.bool)
 
     def _encode(self, frames: Tensor) -> Tensor:
-        """(B, C, n, H, W) to (B, C', n)."""
+        """Encode frames (B, C, n, H, W) to features (B, C', n)."""
         features = self.backbone(frames)
         if features.shape[2] != frames.shape[2]:
             raise ModelError(
-                f'online detection needs one feature a frame, got {features.shape[2]} for '
-                f'{frames.shape[2]} frames: set clip_len=1 and take a backbone of images')
+                f'online detection needs one feature per frame, got {features.shape[2]} for '
+                f'{frames.shape[2]} frames: set clip_len=1 and take an image backbone')
         return features
 
     @torch.no_grad()
-    def _encode_memory(self, frames: Tensor, mask: Tensor, working: Tensor) -> Tensor:
-        """Features of the real ones of frames (B, C, M, H, W); 0 elsewhere: (B, C', M)."""
-        memory = working.new_zeros(*mask.shape, working.shape[1])  # (B, M, C')
+    def _encode_history(self, frames: Tensor, mask: Tensor, working: Tensor) -> Tensor:
+        """Return features (B, C', M) of the real ones of frames (B, C, M, H, W), 0 elsewhere."""
+        history = working.new_zeros(*mask.shape, working.shape[1])  # (B, M, C')
         if mask.any():
             real = frames.transpose(1, 2)[mask].movedim(0, 1)[None]  # (1, C, n, H, W)
             with evaluation_mode(self.backbone):
-                memory[mask] = self._encode(real)[0].T.to(memory.dtype)
-        return memory.transpose(1, 2)
+                history[mask] = self._encode(real)[0].T.to(history.dtype)
+        return history.transpose(1, 2)
 
     def loss(self, inputs: Tensor, data_samples: list[OnlineDataSample]) -> dict[str, Tensor]:
-        """Losses of a training batch."""
+        """Return the losses of a training batch."""
         targets = torch.stack([sample.frame_targets for sample in data_samples])
         valid = torch.stack([sample.frame_valid for sample in data_samples])
         return self.head.loss(*self.extract(inputs, data_samples), targets.to(inputs.device),
@@ -147,16 +148,16 @@ class OnlineActionDetector(BaseModel):
         return data_samples
 
     def init_state(self) -> StreamState:
-        """The state before the first frame of a stream."""
+        """Return the state before the first frame of a stream."""
         return self.head.init_state()
 
     @torch.no_grad()
     def step(self, state: StreamState, frame: Tensor) -> tuple[Tensor, StreamState]:
-        """Scores (1 + classes,) of the next frame of a stream and the state with it.
+        """Return scores (1 + classes,) of the next frame of a stream and the state after it.
 
         Args:
-            state: of the stream so far; it is not changed.
-            frame: (C, H, W) normalized as the data preprocessor does, or the
+            state: state of the stream so far; it is not changed.
+            frame: (C, H, W) normalized as by the data preprocessor, or a
                 feature (C',) without a backbone.
         """
         feature = self._encode(frame[None, :, None])[0, :, 0]  # (C',)

@@ -1,4 +1,4 @@
-"""A recurrent network over memory and working frames: the light head of online detection."""
+"""Recurrent network over history and working frames, a light head of online detection."""
 from __future__ import annotations
 
 import torch
@@ -12,17 +12,18 @@ from sbp_tad.registry import MODELS
 
 @MODELS.register_module()
 class GRUHead(OnlineHead):
-    """Gated recurrent units (Cho et al., EMNLP 2014) that read the memory, then the window.
+    """Gated recurrent units (Cho et al., EMNLP 2014) over the history, then the window.
 
-    The memory's real frames and the working frames pass a projection each and
-    one recurrent network, so that what is remembered is its hidden state.
+    The real frames of the history and the working frames have one projection
+    each. One recurrent network reads both, so its hidden state stands for the
+    history.
 
     Args:
         num_classes, in_channels, num_frames, memory_frames, memory_stride, init_cfg:
             see :class:`OnlineHead`.
-        channels: of the projections and of the hidden state.
-        num_layers: of the recurrent network.
-        dropout: of the projected features and between layers.
+        channels: channels of the projections and of the hidden state.
+        num_layers: layers of the recurrent network.
+        dropout: dropout of the projected features and between layers.
     """
 
     def __init__(self, num_classes: int, in_channels: int, channels: int = 256,
@@ -39,13 +40,13 @@ class GRUHead(OnlineHead):
                           dropout=dropout if num_layers > 1 else 0.0)
         self.classifier = nn.Linear(channels, 1 + num_classes)
 
-    def read_memory(self, memory: Tensor, memory_mask: Tensor) -> Tensor:
-        """Hidden state (layers, B, C) after the real frames; 0 if there are none."""
-        tokens = self.memory_projection(zero_padding(memory, memory_mask).transpose(1, 2))
-        real_first = memory_mask.int().argsort(dim=1, descending=True, stable=True)  # (B, M)
+    def read_history(self, history: Tensor, history_mask: Tensor) -> Tensor:
+        """Return the hidden state (layers, B, C) after the real frames; 0 if there are none."""
+        tokens = self.memory_projection(zero_padding(history, history_mask).transpose(1, 2))
+        real_first = history_mask.int().argsort(dim=1, descending=True, stable=True)  # (B, M)
         tokens = tokens.gather(1, real_first[..., None].expand_as(tokens))  # (B, M, C)
-        num_real = memory_mask.sum(dim=1)
-        with torch.autocast(tokens.device.type, enabled=False):  # rounding would add up
+        num_real = history_mask.sum(dim=1)
+        with torch.autocast(tokens.device.type, enabled=False):  # rounding would accumulate
             packed = pack_padded_sequence(
                 tokens.to(self.gru.weight_hh_l0.dtype), num_real.clamp(min=1).cpu(),
                 batch_first=True, enforce_sorted=False)

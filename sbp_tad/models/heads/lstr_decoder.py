@@ -1,4 +1,4 @@
-"""Transformer decoder that reads a masked memory and may continue where it stopped."""
+"""Transformer decoder over a masked history that can continue from kept keys and values."""
 from __future__ import annotations
 
 import math
@@ -15,10 +15,10 @@ KeysValues = tuple[Tensor, Tensor]  # (B, heads, n, D) each
 
 
 def sinusoidal_encoding(positions: Tensor, channels: int) -> Tensor:
-    """Sines and cosines of whole positions (Vaswani et al., NeurIPS 2017, sec. 3.5).
+    """Encode integer positions as sines and cosines (Vaswani et al., NeurIPS 2017, sec. 3.5).
 
     Args:
-        positions: (n,), negative ones too.
+        positions: (n,) integers, also negative ones.
         channels: C, even.
 
     Returns:
@@ -30,15 +30,15 @@ def sinusoidal_encoding(positions: Tensor, channels: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose keys and values can be kept.
+    """Multi-head attention with separate keys and values, so that a stream can keep them.
 
     Args:
         channels: C, in and out.
-        num_heads: divides C.
-        dropout: of the attention weights.
+        num_heads: number of heads, a divisor of C.
+        dropout: dropout of the attention weights.
 
     Raises:
-        ModelError: channels that cannot be split.
+        ModelError: channels that ``num_heads`` does not divide.
     """
 
     def __init__(self, channels: int, num_heads: int, dropout: float) -> None:
@@ -56,22 +56,22 @@ class Attention(nn.Module):
         return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, n, D)
 
     def keys_values(self, x: Tensor) -> KeysValues:
-        """Of what is attended to, (B, n, C)."""
+        """Return keys and values of the attended tokens (B, n, C)."""
         return self._split(self.key(x)), self._split(self.value(x))
 
     def forward(self, x: Tensor, keys_values: KeysValues, allowed: Tensor | None = None) -> Tensor:
-        """(B, t, C) to the same.
+        """Attend from queries (B, t, C) to keys and values; return (B, t, C).
 
         Args:
-            x: who attends.
-            keys_values: of whom, see :meth:`keys_values`.
-            allowed: (t, n) bool or what broadcasts to (B, heads, t, n); where
-                a row allows nothing, nothing is read: the values count as 0.
+            x: (B, t, C) tokens that attend.
+            keys_values: attended keys and values, see :meth:`keys_values`.
+            allowed: bool, broadcasts to (B, heads, t, n), True = may be
+                attended to. A row without any True reads zeros.
         """
         empty = None if allowed is None else ~allowed.any(dim=-1, keepdim=True)
         found = F.scaled_dot_product_attention(
             self._split(self.query(x)), *keys_values,
-            # an empty softmax is NaN in some versions of torch
+            # the softmax of an empty row is NaN in some versions of torch
             attn_mask=None if empty is None else allowed | empty,
             dropout_p=self.dropout if self.training else 0.0)
         if empty is not None:
@@ -80,14 +80,14 @@ class Attention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, attention to a memory, MLP; each added, then normalized (post-norm).
+    """Self-attention, attention to the history and MLP, each with a post-norm shortcut.
 
     Args:
         channels: C.
-        num_heads: divides C.
-        feedforward_channels: hidden ones of the MLP.
-        dropout: of attention weights, of hidden channels and of every branch.
-        causal: self-attention looks back only.
+        num_heads: number of heads, a divisor of C.
+        feedforward_channels: hidden channels of the MLP.
+        dropout: dropout of attention weights, hidden channels and branches.
+        causal: self-attention sees no later token.
     """
 
     def __init__(self, channels: int, num_heads: int, feedforward_channels: int, dropout: float,
@@ -101,15 +101,15 @@ class DecoderLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, memory: KeysValues, memory_mask: Tensor | None = None,
+    def forward(self, x: Tensor, history: KeysValues, history_mask: Tensor | None = None,
                 past: KeysValues | None = None) -> tuple[Tensor, KeysValues]:
-        """(B, t, C) to the same, and the keys and values of self-attention, past ones first.
+        """Return tokens (B, t, C) and the keys and values of self-attention, past ones first.
 
         Args:
-            x: the tokens after the past ones.
-            memory: keys and values of ``memory_attention``.
-            memory_mask: broadcasts to (B, heads, t, n), True = real.
-            past: keys and values of self-attention of the tokens before.
+            x: (B, t, C) tokens that follow the past ones.
+            history: keys and values of ``memory_attention``.
+            history_mask: broadcasts to (B, heads, t, n), True = real.
+            past: keys and values of self-attention of the earlier tokens.
         """
         present = self.self_attention.keys_values(x)
         if past is not None:
@@ -117,21 +117,23 @@ class DecoderLayer(nn.Module):
         allowed = causal_mask(x.shape[1], present[0].shape[2], x.device) if self.causal else None
         norm1, norm2, norm3 = self.norms
         x = norm1(x + self.dropout(self.self_attention(x, present, allowed)))
-        x = norm2(x + self.dropout(self.memory_attention(x, memory, memory_mask)))
+        x = norm2(x + self.dropout(self.memory_attention(x, history, history_mask)))
         return norm3(x + self.dropout(self.mlp(x))), present
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device) -> Tensor:
-    """(t, n) bool: the last t of n tokens, each allowed itself and those before."""
+    """Return (t, n) bool: each of the last t of n tokens sees itself and earlier tokens."""
     ones = torch.ones(num_queries, num_keys, dtype=torch.bool, device=device)
     return ones.tril(num_keys - num_queries)
 
 
-class MemoryDecoder(nn.Module):
-    """Decoder layers and a last normalization; arguments of :class:`DecoderLayer`.
+class HistoryDecoder(nn.Module):
+    """Decoder layers and a final normalization.
 
     Args:
         num_layers: at least 1.
+        channels, num_heads, feedforward_channels, dropout, causal: see
+            :class:`DecoderLayer`.
     """
 
     def __init__(self, num_layers: int, channels: int, num_heads: int,
@@ -142,23 +144,23 @@ class MemoryDecoder(nn.Module):
             for _ in range(num_layers))
         self.norm = nn.LayerNorm(channels)
 
-    def read(self, memory: Tensor) -> list[KeysValues]:
-        """A memory (B, n, C) as the layers attend to it."""
-        return [layer.memory_attention.keys_values(memory) for layer in self.layers]
+    def read(self, history: Tensor) -> list[KeysValues]:
+        """Return the keys and values of a history (B, n, C) for each layer."""
+        return [layer.memory_attention.keys_values(history) for layer in self.layers]
 
-    def forward(self, x: Tensor, memory: Sequence[KeysValues], memory_mask: Tensor | None = None,
+    def forward(self, x: Tensor, history: Sequence[KeysValues], history_mask: Tensor | None = None,
                 past: Sequence[Optional[KeysValues]] | None = None
                 ) -> tuple[Tensor, list[KeysValues]]:
-        """(B, t, C) to the same, and what to hand on as ``past`` with the next tokens.
+        """Return tokens (B, t, C) and the keys and values to pass as ``past`` next time.
 
         Args:
-            x: the tokens after the past ones.
-            memory: of :meth:`read`.
-            memory_mask: broadcasts to (B, heads, t, n), True = real.
-            past: of the call before; None at the start.
+            x: (B, t, C) tokens that follow the past ones.
+            history: result of :meth:`read`.
+            history_mask: broadcasts to (B, heads, t, n), True = real.
+            past: second result of the previous call; None at the start.
         """
         present = []
-        for layer, of_memory, before in zip(self.layers, memory, past or [None] * len(memory)):
-            x, kept = layer(x, of_memory, memory_mask, before)
+        for layer, of_layer, before in zip(self.layers, history, past or [None] * len(history)):
+            x, kept = layer(x, of_layer, history_mask, before)
             present.append(kept)
         return self.norm(x), present

@@ -1,4 +1,4 @@
-"""Long short-term transformer: a compressed long memory, and a decoder that looks back."""
+"""Long short-term transformer (LSTR): compressed long memory and causal decoder."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sbp_tad.models.errors import ModelError
-from sbp_tad.models.heads.lstr_decoder import KeysValues, MemoryDecoder, sinusoidal_encoding
+from sbp_tad.models.heads.lstr_decoder import HistoryDecoder, KeysValues, sinusoidal_encoding
 from sbp_tad.models.heads.online_head import OnlineHead
 from sbp_tad.models.layers.masked_layers import zero_padding
 from sbp_tad.registry import MODELS
@@ -16,15 +16,15 @@ from sbp_tad.registry import MODELS
 
 @dataclass(frozen=True)
 class LSTRContext:
-    """What the decoder has read.
+    """State of the decoder in a working window.
 
     Args:
-        memory: keys and values of the compressed memory, a pair a layer.
-        past: those of the working frames so far; None before the first.
-        num_past: how many these are.
+        long_memory: keys and values of the compressed history, one pair per layer.
+        past: keys and values of the working frames so far; None before the first.
+        num_past: number of working frames so far.
     """
 
-    memory: list[KeysValues]
+    long_memory: list[KeysValues]
     past: list[KeysValues] | None = None
     num_past: int = 0
 
@@ -33,34 +33,37 @@ class LSTRContext:
 class LSTRHead(OnlineHead):
     """LSTR (Xu et al., "Long Short-Term Transformer for Online Action Detection", NeurIPS 2021).
 
-    The encoder compresses the long memory in two stages: learned queries
-    attend to each other and to the memory frames, then as many more to what
-    the first have found. The decoder runs over the working frames with causal
-    self-attention and attends to the compressed memory. All layers are
-    post-norm with ReLU, and every stack ends with a normalization. Memory and
-    working frames have projections of their own.
+    The encoder compresses the history (the long memory of the paper) in two
+    stages. Learned queries attend to each other and to the history frames;
+    the queries of the second stage attend to the output of the first. The
+    decoder reads the working frames with causal self-attention and attends to
+    the compressed history. All layers are post-norm with ReLU, and every
+    stack ends with a normalization. History and working frames have separate
+    projections.
 
     The defaults are the published settings for THUMOS'14, as in the authors'
     code (``configs/THUMOS/LSTR/lstr_long_512_work_8_kinetics_1x.yaml``; SBP's
-    ``configs/thumos/sbp_e2e_lstr_128_32.yaml`` shortens the memory from 512 s
-    to 128 s). Unlike there, positions count from the first working frame, the
-    memory's are negative: how much of the memory is missing then changes
-    nothing else. An empty memory, for which the authors show the first frame
-    again, is read as nothing.
+    ``configs/thumos/sbp_e2e_lstr_128_32.yaml`` shortens the history from 512 s
+    to 128 s). Two details differ. Positions count from the first working
+    frame and are negative in the history, so missing history frames shift no
+    position. An empty history contributes nothing, where the authors repeat
+    the first frame.
 
     Args:
         num_classes, in_channels, num_frames, memory_frames, memory_stride, init_cfg:
             see :class:`OnlineHead`.
-        channels: of every layer; even.
-        num_heads: of every attention; divides ``channels``.
-        feedforward_channels: of every MLP.
-        dropout: of attention weights, hidden channels, branches and encoded positions.
-        num_queries: learned queries of each stage of the encoder.
-        num_encoder_layers: of each stage.
-        num_decoder_layers: over the working frames.
+        channels: channels of every layer; even.
+        num_heads: heads of every attention; a divisor of ``channels``.
+        feedforward_channels: hidden channels of every MLP.
+        dropout: dropout of attention weights, hidden channels, branches and
+            encoded positions.
+        num_queries: learned queries of each encoder stage.
+        num_encoder_layers: layers of each encoder stage.
+        num_decoder_layers: layers of the decoder.
 
     Raises:
-        ModelError: stages that do not pair, channels that cannot be split.
+        ModelError: ``num_queries`` and ``num_encoder_layers`` of different
+            lengths, or channels that the heads do not divide.
     """
 
     def __init__(self, num_classes: int, in_channels: int, channels: int = 1024,
@@ -81,9 +84,9 @@ class LSTRHead(OnlineHead):
         self.position_dropout = nn.Dropout(dropout)
         self.queries = nn.ParameterList(nn.Parameter(torch.randn(number, channels))
                                         for number in num_queries)
-        self.stages = nn.ModuleList(MemoryDecoder(number, **layer)
+        self.stages = nn.ModuleList(HistoryDecoder(number, **layer)
                                     for number in num_encoder_layers)
-        self.decoder = MemoryDecoder(num_decoder_layers, causal=True, **layer)
+        self.decoder = HistoryDecoder(num_decoder_layers, causal=True, **layer)
         self.classifier = nn.Linear(channels, 1 + num_classes)
 
     def _add_positions(self, tokens: Tensor, first: int) -> Tensor:
@@ -91,32 +94,32 @@ class LSTRHead(OnlineHead):
         encoding = sinusoidal_encoding(positions, tokens.shape[2]).to(tokens.dtype)
         return self.position_dropout(tokens + encoding)
 
-    def read_memory(self, memory: Tensor, memory_mask: Tensor) -> LSTRContext:
-        """Compress the memory; see :meth:`OnlineHead.read_memory`."""
-        memory = zero_padding(memory, memory_mask).transpose(1, 2)  # (B, M, C')
-        tokens = self._add_positions(self.memory_projection(memory), -memory.shape[1])
-        allowed = memory_mask[:, None, None]  # (B, 1, 1, M)
+    def read_history(self, history: Tensor, history_mask: Tensor) -> LSTRContext:
+        """Compress the history; see :meth:`OnlineHead.read_history`."""
+        history = zero_padding(history, history_mask).transpose(1, 2)  # (B, M, C')
+        tokens = self._add_positions(self.memory_projection(history), -history.shape[1])
+        allowed = history_mask[:, None, None]  # (B, 1, 1, M)
         for queries, stage in zip(self.queries, self.stages):
-            asked = queries.expand(len(memory), -1, -1)  # (B, n, C)
-            tokens, _ = stage(asked, stage.read(tokens), allowed)
-            allowed = None  # compressed, there is no padding any more
+            batch_queries = queries.expand(len(history), -1, -1)  # (B, n, C)
+            tokens, _ = stage(batch_queries, stage.read(tokens), allowed)
+            allowed = None  # the compressed history has no padding
         return LSTRContext(self.decoder.read(tokens))
 
     def read_frames(self, frames: Tensor, context: LSTRContext) -> tuple[Tensor, LSTRContext]:
         """Score the next frames; see :meth:`OnlineHead.read_frames`."""
         tokens = self.working_projection(frames.transpose(1, 2))  # (B, t, C)
         tokens = self._add_positions(tokens, context.num_past)
-        tokens, past = self.decoder(tokens, context.memory, past=context.past)
-        return self.classifier(tokens), LSTRContext(context.memory, past,
+        tokens, past = self.decoder(tokens, context.long_memory, past=context.past)
+        return self.classifier(tokens), LSTRContext(context.long_memory, past,
                                                     context.num_past + frames.shape[2])
 
 
 def check_stages(num_queries: Sequence[int], num_encoder_layers: Sequence[int],
                  num_decoder_layers: int) -> None:
-    """Refuse an encoder without stages, stages that do not pair and stacks without layers.
+    """Refuse an encoder without stages, stages without a partner and stacks without layers.
 
     Raises:
-        ModelError: with what came.
+        ModelError: one of these.
     """
     stages = (*num_queries, *num_encoder_layers)
     if len(num_queries) != len(num_encoder_layers) or not stages or \

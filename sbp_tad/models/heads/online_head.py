@@ -1,4 +1,4 @@
-"""What heads of online action detection share: their seat, loss and streaming."""
+"""Base of the heads of online action detection: loss, prediction and streaming."""
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
@@ -18,42 +18,45 @@ from sbp_tad.models.losses import frame_cross_entropy
 
 @dataclass(frozen=True)
 class StreamState:
-    """What a head keeps of a stream; its size does not grow with the stream.
+    """State of a head in a stream; its size is bounded however long the stream is.
 
     Args:
-        num_seen: frames of the stream so far.
-        history: (n, C') features of frames that may come to be memory, oldest first.
-        context: what the head has read of its memory and its working window.
+        num_seen: number of frames so far.
+        kept_features: (n, C') features that a later window may read as its
+            history, oldest first.
+        context: state of the head after its history and the frames of the
+            current working window.
     """
 
     num_seen: int
-    history: Tensor
+    kept_features: Tensor
     context: Any = None
 
 
 class OnlineHead(BaseModule, metaclass=ABCMeta):
-    """Class scores of every frame of a working window, from it and its memory.
+    """Class scores of every frame of a working window, from the window and its history.
 
-    A head reads the memory, then the working frames one after another; what
-    it has read is a ``context``. Offline a window is read in one go, in a
-    stream frame by frame, both by the same two methods, which a head defines:
-    :meth:`read_memory` and :meth:`read_frames`.
+    A head reads the history, then the working frames in order. Its state
+    after that is called ``context``. A subclass defines two methods,
+    :meth:`read_history` and :meth:`read_frames`. Testing reads a window at
+    once and a stream reads it frame by frame, both by these two methods.
 
-    A window that begins at frame ``s`` has the memory frames ``s -
-    memory_stride * k``, k = M...1; those before the video's start are masked.
-    In a stream windows of ``num_frames`` follow each other from the first
-    frame on, as they do in testing: the scores are the same.
+    A window that begins at frame ``s`` has the history frames ``s -
+    memory_stride * k``, k = M...1; those before the start of the video are
+    masked. In a stream, windows of ``num_frames`` follow each other from the
+    first frame on, as in testing, so the scores are the same.
 
     Args:
-        num_classes: actions, background not counted: scores have 1 + num_classes columns.
-        in_channels: of the features.
-        num_frames: frames of a working window in a stream.
-        memory_frames: M, frames of memory in a stream.
-        memory_stride: frames from one of the memory to the next.
-        init_cfg: of mmengine.
+        num_classes: number of actions; scores have 1 + num_classes columns,
+            column 0 background.
+        in_channels: channels of the features.
+        num_frames: T, frames of a working window in a stream.
+        memory_frames: M, frames of history (the long memory of LSTR).
+        memory_stride: distance of two history frames, in frames.
+        init_cfg: weight initialization of mmengine.
 
     Raises:
-        ModelError: a length that is none.
+        ModelError: a length that cannot work.
     """
 
     def __init__(self, num_classes: int, in_channels: int, num_frames: int = 32,
@@ -62,120 +65,123 @@ class OnlineHead(BaseModule, metaclass=ABCMeta):
         super().__init__(init_cfg)
         if min(num_frames, memory_stride) < 1 or memory_frames < 0:
             raise ModelError(
-                'a head needs num_frames and memory_stride of at least 1 and memory_frames of at '
-                f'least 0, got {num_frames}, {memory_stride} and {memory_frames}')
+                'an online head needs num_frames and memory_stride of at least 1 and memory_frames '
+                f'of at least 0, got {num_frames}, {memory_stride} and {memory_frames}')
         self.num_classes, self.in_channels = num_classes, in_channels
         self.num_frames = num_frames
         self.memory_frames, self.memory_stride = memory_frames, memory_stride
 
     @abstractmethod
-    def read_memory(self, memory: Tensor, memory_mask: Tensor) -> Any:
-        """The context before the first working frame.
+    def read_history(self, history: Tensor, history_mask: Tensor) -> Any:
+        """Return the context before the first working frame.
 
         Args:
-            memory: (B, C', M), M at least 1, oldest first.
-            memory_mask: (B, M) bool, True = real; what stands elsewhere counts for nothing.
+            history: (B, C', M) features, M at least 1, oldest first.
+            history_mask: (B, M) bool, True = real; values elsewhere are ignored.
         """
 
     @abstractmethod
     def read_frames(self, frames: Tensor, context: Any) -> tuple[Tensor, Any]:
-        """Logits (B, t, 1 + classes) of the next frames (B, C', t) and the context behind them."""
+        """Return logits (B, t, 1 + classes) of the next frames (B, C', t) and the new context."""
 
-    def forward(self, memory: Tensor, memory_mask: Tensor, working: Tensor) -> Tensor:
-        """Logits (B, T, 1 + classes); a frame's depend on the memory and on frames up to it.
+    def forward(self, history: Tensor, history_mask: Tensor, working: Tensor) -> Tensor:
+        """Return logits (B, T, 1 + classes) from the history and the frames up to each frame.
 
         Args:
-            memory: (B, C', M) features, oldest first; M may be 0.
-            memory_mask: (B, M) bool, True = real; all may be False.
+            history: (B, C', M) features, oldest first; M may be 0.
+            history_mask: (B, M) bool, True = real; all may be False.
             working: (B, C', T) features.
         """
-        check_sequence(memory, memory_mask, self.in_channels)
+        check_sequence(history, history_mask, self.in_channels)
         check_sequence(working, torch.ones_like(working[:, 0]), self.in_channels)
-        logits, _ = self.read_frames(working, self._open_window(memory, memory_mask))
+        logits, _ = self.read_frames(working, self._open_window(history, history_mask))
         return logits
 
-    def _open_window(self, memory: Tensor, memory_mask: Tensor) -> Any:
-        if memory.shape[2] == 0:  # no frame is one that is missing
-            memory, memory_mask = F.pad(memory, (1, 0)), F.pad(memory_mask, (1, 0), value=False)
-        return self.read_memory(memory, memory_mask)
+    def _open_window(self, history: Tensor, history_mask: Tensor) -> Any:
+        if history.shape[2] == 0:  # read_history needs a frame: one that is masked
+            history, history_mask = F.pad(history, (1, 0)), F.pad(history_mask, (1, 0), value=False)
+        return self.read_history(history, history_mask)
 
-    def loss(self, memory: Tensor, memory_mask: Tensor, working: Tensor, targets: Tensor,
+    def loss(self, history: Tensor, history_mask: Tensor, working: Tensor, targets: Tensor,
              valid: Tensor) -> dict[str, Tensor]:
-        """:func:`frame_cross_entropy` of the working frames.
+        """Return the :func:`frame_cross_entropy` of the working frames.
 
         Args:
-            memory, memory_mask, working: see :meth:`forward`.
+            history, history_mask, working: see :meth:`forward`.
             targets: (B, T, 1 + classes) multi-hot, column 0 background.
             valid: (B, T) bool, False for ambiguous frames and those past the end.
         """
-        logits = self(memory, memory_mask, working)
+        logits = self(history, history_mask, working)
         if targets.shape != logits.shape:
             raise ModelError(
                 f'frame_targets must have shape {tuple(logits.shape)}, background and '
                 f'num_classes={self.num_classes} actions for every frame, got '
-                f'{tuple(targets.shape)}: set num_classes to those of the dataset')
+                f"{tuple(targets.shape)}: set num_classes to the dataset's number of classes")
         return {'loss_cls': frame_cross_entropy(logits, targets, valid)}
 
     @torch.no_grad()
-    def predict(self, memory: Tensor, memory_mask: Tensor, working: Tensor) -> Tensor:
-        """Scores (B, T, 1 + classes), a distribution a frame; arguments of :meth:`forward`."""
-        return to_scores(self(memory, memory_mask, working))
+    def predict(self, history: Tensor, history_mask: Tensor, working: Tensor) -> Tensor:
+        """Return scores (B, T, 1 + classes), one distribution per frame; see :meth:`forward`."""
+        return to_scores(self(history, history_mask, working))
 
     def init_state(self) -> StreamState:
-        """The state before the first frame of a stream."""
+        """Return the state before the first frame of a stream."""
         parameter = next(self.parameters())
         return StreamState(0, parameter.new_zeros(0, self.in_channels))
 
     @torch.no_grad()
     def step(self, state: StreamState, feature: Tensor) -> tuple[Tensor, StreamState]:
-        """Scores of the next frame of a stream, equal to :meth:`predict`'s to rounding.
+        """Return the scores of the next frame of a stream.
+
+        They equal those of :meth:`predict` to rounding.
 
         Args:
-            state: of the stream so far; it is not changed.
-            feature: (C',) of the next frame.
+            state: state of the stream so far; it is not changed.
+            feature: (C',) feature of the next frame.
 
         Returns:
-            Scores (1 + classes,) and the state with this frame in it.
+            Scores (1 + classes,) and the state after this frame.
 
         Raises:
-            ModelError: a head in training mode, a feature of another shape.
+            ModelError: a head in training mode, or a feature of another shape.
         """
         if self.training:
             raise ModelError('a stream is scored in evaluation mode, as dropout would '
                              'change the scores: call eval() first')
         if feature.shape != (self.in_channels, ):
-            raise ModelError(f'step takes the feature of one frame, ({self.in_channels},)'
-                             f', got {tuple(feature.shape)}')
+            raise ModelError(f'step takes the feature of one frame, ({self.in_channels},), '
+                             f'got {tuple(feature.shape)}')
         context = state.context
         if state.num_seen % self.num_frames == 0:
-            context = self._open_window(*self._recall(state.history))
+            context = self._open_window(*self._recall(state.kept_features))
         logits, context = self.read_frames(feature[None, :, None], context)
-        history = self._remember(state, feature)
-        return to_scores(logits)[0, 0], StreamState(state.num_seen + 1, history, context)
+        kept = self._keep(state, feature)
+        return to_scores(logits)[0, 0], StreamState(state.num_seen + 1, kept, context)
 
     @property
     def _keep_stride(self) -> int:
-        """Every how many frames one may come to be memory, as windows tile the stream."""
+        """Distance in frames of features that may become history, as windows tile the stream."""
         return gcd(self.memory_stride, self.num_frames)
 
-    def _remember(self, state: StreamState, feature: Tensor) -> Tensor:
+    def _keep(self, state: StreamState, feature: Tensor) -> Tensor:
+        """Return the features to keep after this frame."""
         if state.num_seen % self._keep_stride:
-            return state.history
+            return state.kept_features
         limit = self.memory_frames * self.memory_stride // self._keep_stride
-        history = torch.cat((state.history, feature[None]))
-        return history[max(0, len(history) - limit):]
+        kept = torch.cat((state.kept_features, feature[None]))
+        return kept[max(0, len(kept) - limit):]
 
-    def _recall(self, history: Tensor) -> tuple[Tensor, Tensor]:
-        """Memory (1, C', M) and mask (1, M) of a window that begins now."""
+    def _recall(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the history (1, C', M) and its mask (1, M) of a window that begins now."""
         stride = self.memory_stride // self._keep_stride
-        found = history.flip(0)[stride - 1::stride][:self.memory_frames].flip(0)  # (m, C')
+        found = kept.flip(0)[stride - 1::stride][:self.memory_frames].flip(0)  # (m, C')
         missing = self.memory_frames - len(found)
-        mask = torch.arange(self.memory_frames, device=history.device) >= missing
+        mask = torch.arange(self.memory_frames, device=kept.device) >= missing
         return F.pad(found.T, (missing, 0))[None], mask[None]
 
 
 def to_scores(logits: Tensor) -> Tensor:
-    """Logits to distributions over the classes, float32 at least.
+    """Turn logits into distributions over the classes, float32 or wider.
 
     Raises:
         ModelError: an infinite value or NaN.

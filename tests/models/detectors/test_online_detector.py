@@ -1,11 +1,11 @@
-"""The online detector: causal from the pixels on, a memory without gradient, a window with SBP."""
+"""The online detector: causal from the pixels on, a history without gradient, a window with SBP."""
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
-from online_cases import memory_of
+from online_cases import history_of
 from processes import run_processes
 from reference.masked_backprop import masked_gradients
 from torch.nn.parallel import DistributedDataParallel
@@ -59,8 +59,8 @@ def score_video(model, video):
     """(n, 1 + classes) of frames (1, 3, n, H, W), window after window, from the pixels on."""
     scores = []
     for start in range(0, video.shape[2], FRAMES):
-        memory, mask = memory_of(video, start, MEMORY, STRIDE)
-        inputs = torch.cat((memory, video[:, :, start:start + FRAMES]), dim=2)
+        history, mask = history_of(video, start, MEMORY, STRIDE)
+        inputs = torch.cat((history, video[:, :, start:start + FRAMES]), dim=2)
         found, = model(inputs, [make_sample(mask[0].tolist())], mode='predict')
         scores.append(found.pred_scores)
     return torch.cat(scores)
@@ -111,15 +111,15 @@ def test_gradients_equal_the_slow_reference(head, keep_ratio, num_kept):
         return rows.unflatten(0, (2, steps)).transpose(1, 2)
 
     encoder, masks = Encoder(), torch.stack([sample.memory_mask for sample in samples])
-    memory, working = (part.transpose(1, 2).flatten(0, 1)
-                       for part in (inputs[:, :, :MEMORY], inputs[:, :, MEMORY:]))
+    history, working = (part.transpose(1, 2).flatten(0, 1)
+                        for part in (inputs[:, :, :MEMORY], inputs[:, :, MEMORY:]))
     with torch.no_grad():
-        memory = fold(encoder(memory), MEMORY)
+        history = fold(encoder(history), MEMORY)
 
     def loss_of(features):
         targets, valid = (torch.stack([getattr(sample, name) for sample in samples])
                           for name in ('frame_targets', 'frame_valid'))
-        return frame_cross_entropy(model.head(memory, masks, fold(features, FRAMES)), targets,
+        return frame_cross_entropy(model.head(history, masks, fold(features, FRAMES)), targets,
                                    valid)
 
     _, expected = masked_gradients(encoder, loss_of, working, kept, FRAMES / num_kept)
@@ -135,14 +135,14 @@ def test_memory_is_without_gradient_unless_asked_for():
     features = {}
     for backprop in (False, True):
         model = build(memory_backprop=backprop, keep_ratio=1)
-        memory, _, working = model.extract(inputs, samples)
-        assert memory.requires_grad == backprop and working.requires_grad
-        features[backprop] = memory.detach()
+        history, _, working = model.extract(inputs, samples)
+        assert history.requires_grad == backprop and working.requires_grad
+        features[backprop] = history.detach()
     torch.testing.assert_close(features[False], features[True], rtol=1e-4, atol=1e-5)
 
 
 def test_memory_frames_hold_no_activations():
-    """What is saved for backward does not grow with the memory, but with memory_backprop."""
+    """What is saved for backward does not grow with the history, but with memory_backprop."""
     inputs, held = draw_frames(), {}
     for backprop in (False, True):
         model = build(memory_backprop=backprop, keep_ratio=1)
@@ -162,7 +162,7 @@ def test_memory_frames_are_encoded_a_few_at_a_time(monkeypatch):
         lambda module, args, output: sizes.append(len(args[0])))
     working = torch.zeros(2, 64, FRAMES)
     mask = torch.tensor([[True, True, True], [False, True, True]])
-    model._encode_memory(draw_frames(MEMORY), mask, working)
+    model._encode_history(draw_frames(MEMORY), mask, working)
     assert sizes == [2, 2, 1]  # of the five that exist
 
 
@@ -180,14 +180,14 @@ def test_stochastic_depth_rests_for_the_memory():
     mask, working = torch.ones(2, MEMORY, dtype=torch.bool), torch.zeros(2, 64, FRAMES)
     modes = [layer.training for layer in model.modules()]
     before = torch.get_rng_state()
-    memory = model._encode_memory(inputs[:, :, :MEMORY], mask, working)
+    history = model._encode_history(inputs[:, :, :MEMORY], mask, working)
     assert torch.equal(before, torch.get_rng_state())
     assert modes == [layer.training for layer in model.modules()] and any(modes)
     with torch.no_grad():
         plain = model.backbone(inputs[:, :, :MEMORY])
         expected = model.eval().backbone(inputs[:, :, :MEMORY])
     assert not torch.allclose(plain, expected)
-    torch.testing.assert_close(memory, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(history, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_window_drops_and_keeps_what_it_would_without_a_memory():
@@ -239,7 +239,7 @@ def test_every_parameter_gets_a_gradient(head, mask):
 
 
 def rank_gradients(model, rank):
-    """Of two steps on this process's own window, the second without any memory."""
+    """Of two steps on this process's own window, the second without any history."""
     found, window = [], draw_frames()[rank:rank + 1].double()
     for mask in ((True, ) * MEMORY, (False, ) * MEMORY):
         model.zero_grad()
@@ -267,7 +267,7 @@ def test_ddp_averages_the_gradients_of_both_processes():
 
 @pytest.mark.parametrize('memory_backprop', [False, True])
 def test_bfloat16_autocast_keeps_the_gradient_of_the_window(memory_backprop):
-    """A weight cast for the memory, without gradient, must not stand in for the window's."""
+    """A weight cast for the history, without gradient, must not stand in for the window's."""
     gradients = []
     for enabled in (False, True):
         model = build(memory_backprop=memory_backprop)
@@ -303,7 +303,7 @@ def test_features_can_be_the_input():
 def test_without_samples_the_window_is_that_of_the_head():
     model, inputs = build().eval(), draw_frames()
     assert torch.equal(model(inputs), model(inputs, [make_sample(), make_sample()]))
-    assert model(inputs[:, :, :2]).shape == (2, 2, 1 + CLASSES)  # no memory at all
+    assert model(inputs[:, :, :2]).shape == (2, 2, 1 + CLASSES)  # no history at all
 
 
 def test_state_dict_has_the_keys_of_backbone_and_head():
@@ -317,10 +317,10 @@ def test_state_dict_has_the_keys_of_backbone_and_head():
 
 def test_inputs_that_do_not_fit():
     model = build()
-    with pytest.raises(ModelError, match='hold 3 memory frames and then .* got 3 in all'):
+    with pytest.raises(ModelError, match='hold 3 history frames and then .* got 3 in all'):
         model(draw_frames(MEMORY), [make_sample(), make_sample()], mode='loss')
     model.backbone = torch.nn.AvgPool3d((2, 1, 1))
-    with pytest.raises(ModelError, match='one feature a frame, got 2 for 5 .*clip_len=1'):
+    with pytest.raises(ModelError, match='one feature per frame, got 2 for 5 .*clip_len=1'):
         model(draw_frames(), [make_sample(), make_sample()], mode='loss')
     with pytest.raises(ValueError, match="mode must be 'loss', 'predict' or 'tensor', got 'train'"):
         model(None, None, mode='train')

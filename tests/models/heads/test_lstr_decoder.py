@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from reference.lstr import attend, position
 
 from sbp_tad.models.errors import ModelError
-from sbp_tad.models.heads.lstr_decoder import (Attention, MemoryDecoder, causal_mask,
+from sbp_tad.models.heads.lstr_decoder import (Attention, HistoryDecoder, causal_mask,
                                                sinusoidal_encoding)
 
 
 def decoder(**options):
     torch.manual_seed(0)
-    return MemoryDecoder(2, 8, 2, 12, 0.0, **options).double().eval()
+    return HistoryDecoder(2, 8, 2, 12, 0.0, **options).double().eval()
 
 
 def tokens(length, batch=2):
@@ -42,21 +42,21 @@ def test_attention_reads_what_is_allowed_only(mask):
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_going_on_equals_going_at_once(lengths):
-    model, x, memory = decoder(causal=True), tokens(sum(lengths)), tokens(3)
-    at_once, _ = model(x, model.read(memory))
+    model, x, history = decoder(causal=True), tokens(sum(lengths)), tokens(3)
+    at_once, _ = model(x, model.read(history))
     past, parts = None, []
     for part in x.split(lengths, dim=1):
-        out, past = model(part, model.read(memory), past=past)
+        out, past = model(part, model.read(history), past=past)
         parts.append(out)
     torch.testing.assert_close(torch.cat(parts, dim=1), at_once)
 
 
 def test_without_causality_the_first_token_sees_the_last():
-    x, memory = tokens(4), tokens(3)
+    x, history = tokens(4), tokens(3)
     changed = torch.cat((x[:, :3], x[:, 3:] + 1), dim=1)
     for causal in (False, True):
         model = decoder(causal=causal)
-        before, after = (model(one, model.read(memory))[0][:, :3] for one in (x, changed))
+        before, after = (model(one, model.read(history))[0][:, :3] for one in (x, changed))
         assert torch.equal(before, after) == causal
 
 
@@ -65,11 +65,11 @@ def test_causal_mask_of_the_last_tokens():
 
 
 def test_dropout_acts_in_training_alone():
-    model, x = MemoryDecoder(1, 8, 2, 12, 0.5), tokens(3).float()
-    memory = model.read(x)
-    assert not torch.equal(model(x, memory)[0], model(x, memory)[0])
+    model, x = HistoryDecoder(1, 8, 2, 12, 0.5), tokens(3).float()
+    history = model.read(x)
+    assert not torch.equal(model(x, history)[0], model(x, history)[0])
     model.eval()
-    assert torch.equal(model(x, memory)[0], model(x, memory)[0])
+    assert torch.equal(model(x, history)[0], model(x, history)[0])
 
 
 def test_channels_must_split_into_heads():

@@ -19,11 +19,11 @@ CONFIG = Path(__file__).parents[3] / 'configs/_base_/models/lstr.py'
 def test_logits_equal_the_reference(missing, num_frames, stages):
     settings_of_stages = dict(num_queries=(2, 3)[:stages], num_encoder_layers=(1, 2)[:stages])
     head = build_head('lstr', **settings_of_stages)
-    memory, working = draw_features(3), draw_features(num_frames, seed=1)
+    history, working = draw_features(3), draw_features(num_frames, seed=1)
     mask = torch.arange(3)[None] >= missing
-    found = head(memory, mask, working)[0]
+    found = head(history, mask, working)[0]
     weights = {name: value.detach() for name, value in head.state_dict().items()}
-    kept = [feature if real else None for feature, real in zip(memory[0].T, mask[0])]
+    kept = [feature if real else None for feature, real in zip(history[0].T, mask[0])]
     for i, row in enumerate(found):
         expected = lstr_logits(weights, 2, (1, 2)[:stages], 2, kept, list(working[0].T[:i + 1]))
         torch.testing.assert_close(row, expected, rtol=1e-5, atol=1e-6)

@@ -19,7 +19,7 @@ few = settings(deadline=None, max_examples=25)
 @few
 @given(changed=st.integers(0, 17))
 def test_changing_a_frame_changes_no_earlier_score(case, changed):
-    """Whether it lies in a window or, for later windows, in the memory."""
+    """Whether it lies in a window or, for later windows, in the history."""
     head, features = build_head(case), draw_features(18)
     before = score_video(head, features)
     features[:, :, changed] += 1
@@ -31,8 +31,8 @@ def test_changing_a_frame_changes_no_earlier_score(case, changed):
 @every_head
 def test_memory_matters_to_every_frame(case):
     head, features = build_head(case), draw_features(4)
-    memory, mask = draw_features(3, seed=1), torch.ones(1, 3, dtype=torch.bool)
-    moved = head(memory + 1, mask, features) - head(memory, mask, features)
+    history, mask = draw_features(3, seed=1), torch.ones(1, 3, dtype=torch.bool)
+    moved = head(history + 1, mask, features) - head(history, mask, features)
     assert (moved.abs().amax(dim=2) > 1e-9).all()
 
 
@@ -67,7 +67,7 @@ def test_a_stream_holds_a_bounded_state(case):
         _, state = head.step(state, feature)
         held.append(bytes_of(state))
     assert max(held[:16]) == max(held[48:]) > 0
-    assert len(state.history) <= head.memory_frames * head.memory_stride
+    assert len(state.kept_features) <= head.memory_frames * head.memory_stride
 
 
 @every_head
@@ -88,10 +88,10 @@ def test_a_step_leaves_the_state_before_as_it_was(case):
 def test_missing_memory_is_as_if_it_were_not_there(case, missing):
     """Any number of the oldest; what stands there, NaN too, reaches no score and no gradient."""
     head, working = build_head(case), draw_features(4, seed=1)
-    memory, mask = draw_features(4), torch.arange(4)[None] >= missing
-    expected = head(memory[:, :, missing:], mask[:, missing:], working)
-    memory[:, :, :missing] = float('nan')
-    found = head(memory, mask, working)
+    history, mask = draw_features(4), torch.arange(4)[None] >= missing
+    expected = head(history[:, :, missing:], mask[:, missing:], working)
+    history[:, :, :missing] = float('nan')
+    found = head(history, mask, working)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
     found.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
@@ -99,15 +99,15 @@ def test_missing_memory_is_as_if_it_were_not_there(case, missing):
 
 @every_head
 def test_items_of_a_batch_do_not_meet(case):
-    head, working, memory = build_head(case), draw_features(4, 3), draw_features(3, 3, seed=1)
+    head, working, history = build_head(case), draw_features(4, 3), draw_features(3, 3, seed=1)
     mask = torch.tensor([[True] * 3, [False, False, True], [False] * 3])
-    together = head(memory, mask, working)
-    alone = [head(memory[i:i + 1], mask[i:i + 1], working[i:i + 1]) for i in range(3)]
+    together = head(history, mask, working)
+    alone = [head(history[i:i + 1], mask[i:i + 1], working[i:i + 1]) for i in range(3)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-9, atol=1e-12)
 
 
 def batch_of(dtype=torch.float32):
-    """What a loss takes for two windows, one without any memory."""
+    """What a loss takes for two windows, one without any history."""
     targets = torch.eye(1 + CLASSES)[torch.randint(1 + CLASSES, (2, 4))]
     mask = torch.tensor([[False, True, True], [False] * 3])
     return (draw_features(3, 2).to(dtype), mask, draw_features(4, 2, seed=1).to(dtype), targets,
@@ -169,15 +169,15 @@ def test_steps_refuse_training_mode_and_other_shapes():
 
 
 def test_shapes_that_do_not_fit():
-    head, (memory, mask, working, targets, valid) = build_head('gru'), batch_of(torch.float64)
+    head, (history, mask, working, targets, valid) = build_head('gru'), batch_of(torch.float64)
     with pytest.raises(ModelError, match=r'\(B, in_channels=6, T\), got \(2, 4, 3\)'):
-        head(memory[:, :4], mask, working)
+        head(history[:, :4], mask, working)
     with pytest.raises(ModelError, match=r'\(B, in_channels=6, T\), got \(2, 4, 4\)'):
-        head(memory, mask, working[:, :4])
+        head(history, mask, working[:, :4])
     with pytest.raises(ModelError, match=r'masks of features \(2, 6, 3\) must have'):
-        head(memory, mask[:, 1:], working)
+        head(history, mask[:, 1:], working)
     with pytest.raises(ModelError, match=r'shape \(2, 4, 4\).*num_classes=3.*\(2, 4, 3\)'):
-        head.loss(memory, mask, working, targets[..., 1:], valid)
+        head.loss(history, mask, working, targets[..., 1:], valid)
 
 
 @pytest.mark.parametrize('options, came', [
