@@ -13,10 +13,10 @@ def merge_videos(windows: Mapping[str, Sequence[VideoColumns]], class_names: Seq
     """Merge the windows of every video and name its classes.
 
     Args:
-        windows: predictions of each video's windows, in order of time.
+        windows: predictions of the windows of each video, in order of time.
         class_names: name of each label.
-        rules: see :func:`sbp_tad.segments.merging.merge_windows`.
-        fusion: scores of a video-level classifier, applied to the merged detections.
+        rules: suppression and limits, see :func:`sbp_tad.segments.merging.merge_windows`.
+        fusion: scores of a video-level classifier, fused after merging; None for none.
     """
     videos = {video_id: merge_windows(found, rules) for video_id, found in sorted(windows.items())}
     return Detections.from_videos(videos if fusion is None else fusion.apply(videos), class_names)

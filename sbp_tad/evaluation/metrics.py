@@ -1,4 +1,4 @@
-"""mAP during training and testing: collect window predictions, merge, evaluate."""
+"""Metric of a Runner: collect window predictions, merge them, compute the mAP."""
 from __future__ import annotations
 
 import logging
@@ -27,17 +27,17 @@ UNREADABLE_RULES = ('raise', 'report')
 
 @dataclass(frozen=True)
 class WindowResult:
-    """What one test window contributes."""
+    """Predictions of one test window, and the error if it could not be read."""
 
     video_id: str
     start_frame: float
     predictions: VideoColumns
     error: str | None
-    rules: PostProcessing | None  # of the detector; None if it gives none
+    rules: PostProcessing | None  # of the detector; None if it states none
 
 
 def window_columns(found: Any) -> VideoColumns:
-    """The predictions of a window (``InstanceData``, or a dict of its tensors) as arrays."""
+    """Return the predictions of a window (``InstanceData`` or a dict of tensors) as arrays."""
     segments, scores = (found[name].cpu().double().numpy()
                         for name in ('segments_seconds', 'scores'))
     return segments, scores, found['labels'].cpu().numpy()
@@ -45,36 +45,38 @@ def window_columns(found: Any) -> VideoColumns:
 
 @METRICS.register_module()
 class TADMetric(BaseMetric):
-    """THUMOS-style mAP of a detector's window predictions.
+    """THUMOS-style mAP of the window predictions of a detector.
 
-    Reads the ground truth that the test dataset names in its ``metainfo``
+    The ground truth is what the test dataset names in its ``metainfo``
     (``ann_file``, ``subsets``, ``ignored_labels``, ``excluded_videos``,
-    ``out_of_range``), so a config states it once. A window counts once however often a sampler
-    repeats it.
+    ``out_of_range``), so a config states it once. A window counts once, even
+    if a sampler repeats it.
+
+    The result holds ``tad/average_mAP`` (for ``save_best``) and one entry
+    per threshold such as ``tad/mAP@0.30``, as fractions.
 
     Args:
-        tiou_thresholds: mAP is reported at each, and their mean; None takes
-            the ``tiou_thresholds`` that the test dataset declares, or 0.3 to
-            0.7 in steps of 0.1 where it declares none.
-        post_processing: options of :class:`PostProcessing` that replace the
-            detector's (``model.test_cfg``) one by one; those left out stay the
-            detector's. None changes none.
+        tiou_thresholds: tIoU thresholds of the mAP, which is also averaged
+            over them. None takes the ``tiou_thresholds`` of the test dataset,
+            or 0.3 to 0.7 in steps of 0.1 if it declares none.
+        post_processing: options of :class:`PostProcessing` that override the
+            detector's ``model.test_cfg`` one by one. Options left out, or
+            None, keep those of the detector.
         evaluation: further options of :class:`EvaluationOptions`.
-        out_file: where the detections are written (ActivityNet form, ``.json``
-            or ``.json.gz``); None writes none.
-        raw_file: where the predictions of all windows before suppression are
-            written (``.npz``), for ``tools/tune_nms.py``; None writes none.
-        score_fusion: options of :class:`ScoreFusion` but for the class names
-            (``path``, ``method``, ``top_k``): scores of a video-level
-            classifier for the detections; None for none.
-        unreadable: ``'raise'`` ends with an error that lists the videos that
-            could not be read, after the detections of the others are written;
-            ``'report'`` logs the list and scores what is there, with the
-            actions of those videos counted as missed.
-        collect_device: see mmengine.
+        out_file: file for the detections (ActivityNet format, ``.json`` or
+            ``.json.gz``); None writes no file.
+        raw_file: file for the predictions of all windows before suppression
+            (``.npz``), for ``tools/tune_nms.py``; None writes no file.
+        score_fusion: ``path``, ``method`` and ``top_k`` of
+            :class:`ScoreFusion`: fuse the scores of a video-level classifier;
+            None fuses nothing.
+        unreadable: ``'raise'`` ends with an error that lists the unreadable
+            videos, after the detections of the others are written.
+            ``'report'`` logs the list and counts their actions as missed.
+        collect_device: device of the collected results, see mmengine.
 
-    The result holds ``tad/average_mAP`` (use it for ``save_best``) and
-    ``tad/mAP@0.30`` and so on, as fractions.
+    Raises:
+        EvaluationError: an unknown ``post_processing`` option or ``unreadable`` rule.
     """
 
     default_prefix = 'tad'
@@ -108,10 +110,10 @@ class TADMetric(BaseMetric):
         return override_rules(detector_rules or PostProcessing(), self.post_processing)
 
     def compute_metrics(self, results: list[WindowResult]) -> dict[str, float]:
-        """Merge windows to videos, write the detections, score them.
+        """Merge the windows of each video, write the detections and score them.
 
         Raises:
-            EvaluationError: see ``unreadable``.
+            EvaluationError: unreadable videos, see ``unreadable``.
         """
         windows = self.windows(results)
         rules = self.rules_with(_shared_rules(results))
@@ -133,7 +135,7 @@ class TADMetric(BaseMetric):
         return {**scores, 'average_mAP': self.result.average_mean_average_precision}
 
     def windows(self, results: Sequence[WindowResult]) -> dict[str, list[VideoColumns]]:
-        """Predictions of the windows of every video in order of time, each window once."""
+        """Return the predictions of the windows of every video, by time and each window once."""
         windows: dict[str, dict[float, VideoColumns]] = {}
         for result in results:
             windows.setdefault(result.video_id, {})[result.start_frame] = result.predictions
@@ -186,15 +188,16 @@ def _shared_rules(results: Sequence[WindowResult]) -> PostProcessing | None:
 
 def report_unreadable(errors: Mapping[str, str], rule: str, out_file: str | None,
                       consequence: str) -> None:
-    """Raise or log, by one of ``UNREADABLE_RULES``, that test videos could not be read.
+    """Raise or log that test videos could not be read.
 
     Args:
-        errors: the sentence of each such video.
-        out_file: where the results of the others were written, None for nowhere.
-        consequence: what the score makes of these videos.
+        errors: error message of each unreadable video.
+        rule: one of ``UNREADABLE_RULES``.
+        out_file: file with the results of the other videos; None if not written.
+        consequence: effect of these videos on the score, for the message.
 
     Raises:
-        EvaluationError: the rule is ``'raise'`` and there is one.
+        EvaluationError: ``rule`` is ``'raise'`` and ``errors`` is not empty.
     """
     if not errors:
         return
@@ -203,16 +206,16 @@ def report_unreadable(errors: Mapping[str, str], rule: str, out_file: str | None
     if rule == 'raise':
         written = '' if out_file is None else f'The results of the others are in {out_file}. '
         raise EvaluationError(
-            f"{summary}{written}Mend the files, or set unreadable='report' in the metric to "
+            f"{summary}{written}Repair the files, or set unreadable='report' in the metric to "
             f'score without them ({consequence}).')
     print_log(f'{summary}Then {consequence}.', 'current', logging.WARNING)
 
 
 def check_unreadable_rule(rule: str) -> str:
-    """The rule, if it is one of ``UNREADABLE_RULES``.
+    """Return the rule if it is one of ``UNREADABLE_RULES``.
 
     Raises:
-        EvaluationError: it is not.
+        EvaluationError: an unknown rule.
     """
     if rule not in UNREADABLE_RULES:
         raise EvaluationError(f'unreadable must be one of {UNREADABLE_RULES}, got {rule!r}.')

@@ -1,10 +1,11 @@
-"""Predictions of every test window before suppression, and the file that holds them.
+"""File of the predictions of every test window before suppression.
 
 The file is an ``.npz`` without pickled objects: ``segments_seconds`` (N, 2),
-``scores`` (N,) and ``labels`` (N,) of all windows, one after the other;
-``window_lengths`` (W,), the predictions of each; ``window_videos`` (W,), its
-place in ``video_names`` (V,); ``class_names`` (C,); and ``settings``, a JSON
-text that says how the test went on from there.
+``scores`` (N,) and ``labels`` (N,) of all windows, concatenated;
+``window_lengths`` (W,), number of predictions of each window;
+``window_videos`` (W,), index of its video in ``video_names`` (V,);
+``class_names`` (C,); and ``settings``, a JSON text with the post-processing
+and evaluation options of the test.
 """
 from __future__ import annotations
 
@@ -26,14 +27,14 @@ _ARRAYS = dict(segments_seconds='f', scores='f', labels='iu', window_lengths='iu
 
 @dataclass(frozen=True, eq=False)
 class RawPredictions:
-    """What a detector said of each window, and how a test scored it.
+    """Predictions of a detector for each window, and the settings of the test.
 
     Args:
         windows: predictions of the windows of each video, in order of time.
-        class_names: by label.
-        rules: the post-processing of the test.
-        options: the rules of its score.
-        subsets: the subsets it tested on.
+        class_names: name of each label.
+        rules: post-processing of the test.
+        options: evaluation options of the test.
+        subsets: subsets of the annotation that were tested.
     """
 
     windows: dict[str, list[VideoColumns]]
@@ -44,7 +45,7 @@ class RawPredictions:
 
 
 def write_raw_predictions(path: str | Path, raw: RawPredictions) -> None:
-    """Write what :func:`read_raw_predictions` reads, in as few bits as hold each number.
+    """Write a file for :func:`read_raw_predictions`, in the narrowest exact types.
 
     Raises:
         EvaluationError: the file cannot be written.
@@ -66,10 +67,10 @@ def write_raw_predictions(path: str | Path, raw: RawPredictions) -> None:
 
 
 def read_raw_predictions(path: str | Path) -> RawPredictions:
-    """Read a file of raw predictions; pickled objects in it are never loaded.
+    """Read a file of raw predictions; pickled objects are never loaded.
 
     Raises:
-        EvaluationError: the file is missing or is not of the form above.
+        EvaluationError: the file is missing or has another format.
     """
     arrays = read_arrays(path, tuple(_ARRAYS), (), 'raw predictions', EvaluationError)
     for name, kinds in _ARRAYS.items():
@@ -80,8 +81,8 @@ def read_raw_predictions(path: str | Path) -> RawPredictions:
     if arrays['segments_seconds'].shape != (total, 2) or arrays['labels'].shape != (total, ) \
             or lengths.sum() != total or lengths.shape != videos.shape:
         raise EvaluationError(
-            f'{path}: {total} scores need as many segments_seconds and labels, and window_lengths '
-            'that sum to it; write the file again.')
+            f'{path}: segments_seconds and labels must have as many rows as scores ({total}), and '
+            'window_lengths must sum to it. Write the file again with tools/test.py --raw-dump.')
     names = arrays['video_names'].tolist()
     windows: dict[str, list[VideoColumns]] = {name: [] for name in names}
     columns = (arrays['segments_seconds'].astype(np.float64), arrays['scores'].astype(np.float64),
@@ -99,11 +100,11 @@ def _settings(text: str, path: str | Path
         return (PostProcessing(**content['post_processing']),
                 EvaluationOptions(**content['evaluation']), tuple(content['subsets']))
     except (ValueError, KeyError, TypeError) as error:
-        raise EvaluationError(f'{path}: the settings of the test are not those of this '
-                              f'version: {error}. Test again.') from error
+        raise EvaluationError(f'{path}: the settings are not those of this version: {error}. '
+                              'Write the file again with tools/test.py --raw-dump.') from error
 
 
 def _narrow(values: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
-    """The values in the narrower type if it holds each of them exactly."""
+    """Return the values in the narrower type if it holds each of them exactly."""
     narrow = values.astype(dtype)
     return narrow if np.array_equal(narrow, values) else values

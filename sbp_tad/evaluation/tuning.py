@@ -1,4 +1,4 @@
-"""Post-processing swept over raw predictions: many settings, no model."""
+"""Sweep of post-processing settings over raw predictions, without the model."""
 from __future__ import annotations
 
 import itertools
@@ -27,20 +27,20 @@ from sbp_tad.segments.overlap import SegmentError
 
 @dataclass(frozen=True, eq=False)
 class TunedSetting:
-    """One setting and what it scores."""
+    """One setting and its evaluation."""
 
     rules: PostProcessing
     result: EvaluationResult
 
     def to_json(self) -> dict[str, Any]:
-        """Setting, mAP at each threshold and average, as fractions."""
+        """Return the setting, the mAP at each threshold and their average, as fractions."""
         full = self.result.to_json()
         return dict(post_processing=asdict(self.rules), mAP=full['mAP'],
                     average_mAP=full['average_mAP'])
 
 
 def parse_grid(words: Sequence[str]) -> dict[str, list[Any]]:
-    """``['method=gaussian,hard', 'sigma=0.3,0.5']`` to the values of each option.
+    """Parse ``['method=gaussian,hard', 'sigma=0.3,0.5']`` into the values of each option.
 
     Raises:
         EvaluationError: a word that is not ``option=value,value``.
@@ -50,8 +50,8 @@ def parse_grid(words: Sequence[str]) -> dict[str, list[Any]]:
     for word in words:
         name, equals, values = word.partition('=')
         if name not in known or not equals or not values:
-            raise EvaluationError('the grid takes words like sigma=0.3,0.5 with an option of the '
-                                  f'post-processing ({", ".join(known)}), got {word!r}.')
+            raise EvaluationError('--grid takes words like sigma=0.3,0.5 with a post-processing '
+                                  f'option ({", ".join(known)}), got {word!r}.')
         grid[name] = [_value(text) for text in values.split(',')]
     return grid
 
@@ -76,28 +76,28 @@ def grid_settings(base: PostProcessing, grid: Mapping[str, Sequence[Any]]) -> li
 def sweep(raw: RawPredictions, annotations: Mapping[str, VideoAnnotation],
           settings: Sequence[PostProcessing], options: EvaluationOptions,
           fusion: ScoreFusion | None = None, processes: int = 1) -> Iterator[TunedSetting]:
-    """Score each setting, in the order given, as a test with it would.
+    """Score each setting, in the given order, as a test with this setting does.
 
     Args:
         raw: predictions of every window.
-        annotations: of the subsets that are scored.
-        settings: what to try.
-        options: the rules of the score.
-        fusion: scores of a video-level classifier, applied after each.
-        processes: at work side by side.
+        annotations: annotated videos of the scored subsets.
+        settings: settings to score.
+        options: evaluation options.
+        fusion: scores of a video-level classifier, fused after merging.
+        processes: number of parallel processes.
     """
     score = partial(_score, raw, annotations, options, fusion)
     if processes == 1:
         yield from map(score, settings)
         return
-    # Not forked: threads of the libraries that are loaded would not survive it.
+    # spawn: threads of loaded libraries do not survive a fork
     with ProcessPoolExecutor(processes, get_context('spawn'), _keep, (score, )) as pool:
         yield from pool.map(_score_kept, settings)
 
 
 def print_settings(found: Sequence[TunedSetting], varied: Sequence[str],
                    file: TextIO | None = None) -> None:
-    """A table of the varied options and mAP (%), in the order given."""
+    """Print a table of the varied options and the mAP (%), in the given order."""
     table = Table(title='Post-processing by average mAP (%)', title_justify='left')
     thresholds = found[0].result.options.tiou_thresholds
     for name in varied:
@@ -110,7 +110,7 @@ def print_settings(found: Sequence[TunedSetting], varied: Sequence[str],
         table.add_row(*('-' if name in idle else str(getattr(one.rules, name)) for name in varied),
                       *(f'{100 * value:.2f}' for value in row))
     console = Console(file=file or sys.stdout)
-    if not console.is_terminal:  # a file or a pipe has no width: never wrap or cut
+    if not console.is_terminal:  # a file has no width: never wrap or cut lines
         console.width = max(80, Console(width=10_000).measure(table).maximum)
     console.print(table)
 
@@ -122,7 +122,7 @@ def _score(raw: RawPredictions, annotations: Mapping[str, VideoAnnotation],
     return TunedSetting(rules, evaluate_detections(annotations, detections, options))
 
 
-_kept: list[partial] = []  # of a worker process, so that the predictions are sent once
+_kept: list[partial] = []  # one per worker process, so that predictions are sent once
 
 
 def _keep(score: partial) -> None:
@@ -142,13 +142,13 @@ def _value(text: str) -> Any:
 
 
 def _effect(rules: PostProcessing) -> PostProcessing:
-    """The same with defaults where an option does nothing."""
+    """Return the rules with defaults for options without effect."""
     default = PostProcessing()
     return replace(rules, **{name: getattr(default, name) for name in idle_options(rules)})
 
 
 def idle_options(rules: PostProcessing) -> set[str]:
-    """Options that do nothing beside the others: sigma of hard NMS, for one."""
+    """Return options without effect next to the others, such as sigma of hard NMS."""
     idle = set()
     if rules.method != 'gaussian':
         idle.add('sigma')

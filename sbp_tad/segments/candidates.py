@@ -1,47 +1,54 @@
-"""The loop of class-wise suppression: one pick a class and step, in rows that shrink."""
+"""Loop of class-wise suppression: each step picks one detection per class."""
 from __future__ import annotations
 
 from typing import Callable
 
 import numpy as np
 
-# rescores in place, given the overlaps of the same shape
+# rescores in place; takes scores and their overlaps, of the same shape
 Decay = Callable[[np.ndarray, np.ndarray], None]
 
 _GONE = 0.0  # the score of a picked, suppressed or padded entry
 _STEPS_BETWEEN_CLEANUPS = 16
-_CROWDED_SHARE = 0.2  # of entries that meet a pick, from which on gathering them costs more
+_CROWDED_SHARE = 0.2  # share of entries near a pick above which gathering them is slower
 
 
 class Candidates:
-    """Remaining detections, one row a class, so that a step serves all classes.
+    """Remaining detections, one row per class, so that one step serves all classes.
 
-    Rows keep the order of the input: ``argmax`` then takes the first of
-    equals. Few entries meet the pick of their row, as a rule; a step looks for
-    these by their ticks, a coarse time in few bytes, and computes on no others.
+    Rows keep the order of the input, so ``argmax`` takes the first of equal
+    scores. Usually few entries overlap the pick of their row. A step finds
+    them by their ticks (coarse times of two bytes) and computes on no others.
+
+    Args:
+        segments: (N, 2) start and end, any one unit.
+        scores: (N,).
+        index: (classes, width) indices into the input, one row per class.
+        real: (classes, width) bool, False in padding.
     """
 
     def __init__(self, segments: np.ndarray, scores: np.ndarray, index: np.ndarray,
                  real: np.ndarray) -> None:
         self.index = index  # (classes, width) into the input
         self.score = np.where(real, scores[index], _GONE)
-        # no real length is as short, so two empty segments overlap by 0 / tiny = 0
+        # two empty segments then overlap by 0 / tiny = 0; no real length is as short
         length = np.maximum(segments[:, 1] - segments[:, 0], np.finfo(float).tiny)
         columns = np.stack([*segments.T, length])
-        # taken, not indexed: that keeps the rows contiguous
+        # take, unlike indexing, keeps the rows contiguous
         self.segment = columns.take(index, axis=1)  # start, end and length (3, classes, width)
         self.tick = _ticks(segments).take(index, axis=1)  # start and end (2, classes, width)
         self._is_crowded = False
 
     def suppress(self, decay: Decay, min_score: float, limit: int
                  ) -> tuple[np.ndarray, np.ndarray]:
-        """Pick until nothing above ``min_score`` or no better than ``limit`` picks is left.
+        """Pick until no score above ``min_score`` is left, or ``limit`` picks beat all others.
 
-        Returns indices (K,) int64 into the input and scores (K,) of the picks.
+        Returns:
+            Indices (K,) int64 into the input and scores (K,) of the picks.
         """
         picks = []
         while True:
-            first = np.arange(len(self.score)) * self.score.shape[1]  # flat place of each row
+            first = np.arange(len(self.score)) * self.score.shape[1]  # flat index of each row
             steps = [self._pick(first, decay) for _ in range(_STEPS_BETWEEN_CLEANUPS)]
             picks.append([np.concatenate(column) for column in zip(*steps)])
             self._clean_up(min_score)
@@ -52,7 +59,7 @@ class Candidates:
                 return index[found], value[found]
 
     def _pick(self, first: np.ndarray, decay: Decay) -> tuple[np.ndarray, np.ndarray]:
-        """Take the best of every row and rescore what overlaps it."""
+        """Pick the best of every row and rescore the entries that overlap it."""
         best = first + self.score.argmax(axis=1)
         index, value = self.index.take(best), self.score.take(best)
         flat = self.score.reshape(-1)
@@ -65,11 +72,11 @@ class Candidates:
 
     def _rescore(self, decay: Decay, score: np.ndarray, near: np.ndarray | slice,
                  overlap: np.ndarray, picks: np.ndarray) -> None:
-        """Rescore in place the entries at the flat places ``near``."""
+        """Rescore in place the entries at the flat indices ``near``."""
         decay(score, overlap)
 
     def _overlap(self, best: np.ndarray) -> tuple[np.ndarray | slice, np.ndarray]:
-        """Flat places that hold all entries that meet the pick of their row; their overlap."""
+        """Return flat indices of all entries near the pick of their row, and their tIoU with it."""
         segment = self.segment.reshape(3, -1)
         pick, near = segment.take(best, axis=1), slice(None)
         if self._is_crowded:
@@ -86,7 +93,7 @@ class Candidates:
         return near, shared.reshape(-1)
 
     def _neighbours(self, best: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Flat place and row of every entry that may meet the pick of its row."""
+        """Return flat index and row of every entry that may overlap the pick of its row."""
         start, end = self.tick.reshape(2, -1).take(best, axis=1)[..., None]
         meets = self.tick[0] <= end
         meets &= self.tick[1] >= start
@@ -94,7 +101,7 @@ class Candidates:
         return near, near // meets.shape[1]
 
     def _clean_up(self, min_score: float) -> None:
-        """Drop finished rows and, once it pays, the entries that are gone."""
+        """Drop finished rows and, when many are gone, suppressed entries."""
         alive = (self.score > 0) & (self.score >= min_score)
         counts = np.count_nonzero(alive, axis=1)
         width = counts.max(initial=0)
@@ -111,11 +118,16 @@ class Candidates:
 
 
 class Clusters(Candidates):
-    """Candidates that remember which pick took their score."""
+    """Candidates that record which pick suppressed them.
+
+    Args:
+        owner: (N,) filled in place with the index of the suppressing pick.
+        candidates: arguments of :class:`Candidates`.
+    """
 
     def __init__(self, owner: np.ndarray, *candidates: np.ndarray) -> None:
         super().__init__(*candidates)
-        self.owner = owner  # (N,) of the input: index of the pick, left as it was for others
+        self.owner = owner
 
     def _rescore(self, decay: Decay, score: np.ndarray, near: np.ndarray | slice,
                  overlap: np.ndarray, picks: np.ndarray) -> None:
@@ -127,7 +139,7 @@ class Clusters(Candidates):
 
 
 def _ticks(segments: np.ndarray) -> np.ndarray:
-    """Starts and ends (2, N) in 65,536ths of the span of all: in order, if not told apart."""
+    """Return starts and ends (2, N) in 65,536ths of the whole span; the order is kept."""
     lowest = segments.min(initial=np.inf)
     span = max(segments.max(initial=-np.inf) - lowest, np.finfo(float).tiny)
     return ((segments.T - lowest) / span * np.iinfo(np.uint16).max).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""Temporal overlap, and the check that arrays describe detections."""
+"""Temporal IoU, and checks of arrays that describe detections."""
 from __future__ import annotations
 
 import numpy as np
@@ -11,7 +11,7 @@ class SegmentError(UserError, ValueError):
 
 
 def temporal_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Temporal intersection over union of every pair of segments.
+    """Return the temporal intersection over union of every pair of segments.
 
     Args:
         a: (N, 2) start and end, any one unit.
@@ -27,7 +27,7 @@ def temporal_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def temporal_iou_of_pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Temporal IoU of the segments at the same place of two arrays (P, 2), (P,) float64.
+    """Return the temporal IoU (P,) float64 of row i of ``a`` with row i of ``b``, both (P, 2).
 
     Shapes (..., 2) broadcast. A segment without positive length overlaps nothing.
     """
@@ -38,7 +38,11 @@ def temporal_iou_of_pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def as_segments(segments: np.ndarray) -> np.ndarray:
-    """As (N, 2) float64; an empty list counts as (0, 2)."""
+    """Return segments as (N, 2) float64; an empty list becomes (0, 2).
+
+    Raises:
+        SegmentError: another shape.
+    """
     segments = np.asarray(segments, dtype=np.float64)
     if segments.size == 0:
         return segments.reshape(0, 2)
@@ -50,18 +54,18 @@ def as_segments(segments: np.ndarray) -> np.ndarray:
 
 def checked_detections(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray
                        ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Detections as (N, 2) float64, (N,) float64 and (N,) integers.
+    """Return detections as (N, 2) float64, (N,) float64 and (N,) integers.
 
     Raises:
-        SegmentError: shapes that do not fit, numbers that are not finite, an
-            end before its start or a negative score.
+        SegmentError: shapes that do not match, numbers that are not finite,
+            an end before its start or a negative score.
     """
     segments = as_segments(segments)
     scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     if scores.shape != (len(segments),) or labels.shape != scores.shape:
         raise SegmentError(
-            f'{len(segments)} segments need as many scores and labels in one dimension, '
-            f'got scores of shape {scores.shape} and labels of shape {labels.shape}')
+            f'scores and labels of {len(segments)} segments must have shape '
+            f'({len(segments)},), got scores {scores.shape} and labels {labels.shape}')
     if labels.size and not np.issubdtype(labels.dtype, np.integer):
         raise SegmentError(f'labels must be integers, got {labels.dtype}')
     _refuse(~np.isfinite(segments).all(axis=1), 'a start or an end that is not finite', segments)

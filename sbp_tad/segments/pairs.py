@@ -1,11 +1,11 @@
-"""Pairs of a row and each entry of its own run: a ragged double loop over arrays."""
+"""Ragged double loop over arrays: pairs of a row and each entry of its range."""
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
 
-_PAIRS_AT_ONCE = 1 << 20  # bounds the transient memory
+_PAIRS_AT_ONCE = 1 << 20  # limits the transient memory
 
 
 def pairs_in_chunks(first: np.ndarray, count: np.ndarray
@@ -17,8 +17,8 @@ def pairs_in_chunks(first: np.ndarray, count: np.ndarray
         count: (N,) int64, not negative.
 
     Yields:
-        Rows (P,) int64, ascending, and entries (P,) int64, a chunk at a time;
-        all pairs of a row lie in one chunk. At least one chunk, maybe empty.
+        Rows (P,) int64, ascending, and entries (P,) int64, chunk by chunk. All
+        pairs of a row lie in one chunk. At least one chunk, which may be empty.
     """
     rows = np.flatnonzero(count)
     chunk = np.cumsum(count[rows]) // _PAIRS_AT_ONCE

@@ -18,28 +18,28 @@ def soft_nms(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray, *,
              iou_threshold: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     """Class-wise soft non-maximum suppression (Bodla et al., ICCV 2017).
 
-    Again and again the best remaining detection of a class is picked, and
-    every other one of that class, overlapping it by ``o``, is rescored:
-    ``gaussian`` multiplies by ``exp(-o ** 2 / sigma)``; ``linear`` by
-    ``1 - o`` where ``o >= iou_threshold``; ``hard`` drops it where
-    ``o >= iou_threshold``. Equal scores are picked in the order of the input.
+    Repeatedly pick the best remaining detection of a class and rescore every
+    other detection of the class by its tIoU ``o`` with the pick. ``gaussian``
+    multiplies the score by ``exp(-o ** 2 / sigma)``, ``linear`` by ``1 - o``
+    if ``o >= iou_threshold``, and ``hard`` drops the detection if ``o >=
+    iou_threshold``. Equal scores are picked in the order of the input.
 
     Args:
         segments: (N, 2) start and end, any one unit.
         scores: (N,) not negative.
-        labels: (N,) integers; classes never touch each other.
-        sigma: width of the Gaussian; larger suppresses less.
-        min_score: detections below it, before or after rescoring, are lost.
-        max_segments: the best of all classes that are returned; ``None`` for all.
+        labels: (N,) integers; detections suppress only those of their class.
+        sigma: width of the Gaussian; a larger one suppresses less.
+        min_score: drop detections below it, before and after rescoring.
+        max_segments: number of detections to return over all classes; ``None`` for all.
         method: ``'gaussian'``, ``'linear'`` or ``'hard'``.
-        iou_threshold: see above; not used by ``gaussian``.
+        iou_threshold: see above; unused by ``gaussian``.
 
     Returns:
         Indices (K,) int64 into the input and their new scores (K,) float64,
         best first.
 
     Raises:
-        SegmentError: shapes that do not fit, numbers that are not finite,
+        SegmentError: shapes that do not match, numbers that are not finite,
             an end before its start, a negative score or an unknown method.
     """
     return _pick_all(Candidates, _decay_rule(method, sigma, iou_threshold),
@@ -52,24 +52,24 @@ def non_maximum_weighted(segments: np.ndarray, scores: np.ndarray, labels: np.nd
                          ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Class-wise non-maximum weighting, NMW (Zhou et al., CAD, ICCVW 2017; DaoTAD).
 
-    Picks as hard NMS does, but a pick and what it suppresses become one
-    segment: their mean, weighted by score times temporal IoU with the pick.
-    The score is that of the pick.
+    Picks are those of hard NMS. Each pick becomes the mean of itself and the
+    detections that it suppresses, weighted by score times tIoU with the pick.
+    It keeps its own score.
 
     Args:
         segments: (N, 2) start and end, any one unit.
         scores: (N,) not negative.
-        labels: (N,) integers; classes never touch each other.
-        iou_threshold: a detection that overlaps the pick by it or more joins it.
-        min_score: detections below it are lost.
-        max_segments: the best of all classes that are returned; ``None`` for all.
+        labels: (N,) integers; detections suppress only those of their class.
+        iou_threshold: lowest tIoU with the pick of a suppressed detection.
+        min_score: drop detections below it.
+        max_segments: number of detections to return over all classes; ``None`` for all.
 
     Returns:
         Indices (K,) int64 of the picks in the input, their scores (K,)
         float64, best first, and the mean segments (K, 2) float64.
 
     Raises:
-        SegmentError: shapes that do not fit, numbers that are not finite,
+        SegmentError: shapes that do not match, numbers that are not finite,
             an end before its start or a negative score.
     """
     segments, scores, labels = checked_detections(segments, scores, labels)
@@ -83,7 +83,7 @@ def non_maximum_weighted(segments: np.ndarray, scores: np.ndarray, labels: np.nd
 def _pick_all(candidates: Callable[..., Candidates], decay: Decay,
               detections: tuple[np.ndarray, np.ndarray, np.ndarray], min_score: float,
               max_segments: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Index and score (K,) of the picks of all classes, best first."""
+    """Return index and score (K,) of the picks of all classes, best first."""
     segments, scores, labels = detections
     limit = len(scores) if max_segments is None else max_segments
     alive = np.flatnonzero((scores >= min_score) & (scores > 0))
@@ -97,12 +97,12 @@ def _pick_all(candidates: Callable[..., Candidates], decay: Decay,
 
 def _weighted_means(segments: np.ndarray, scores: np.ndarray, picks: np.ndarray,
                     owner: np.ndarray) -> np.ndarray:
-    """Mean (K, 2) of each pick and of what it owns, by score times temporal IoU with the pick."""
-    place = np.full(len(scores) + 1, -1)  # the last one is that of an owner -1
+    """Return the weighted mean (K, 2) of each pick and the detections that it suppressed."""
+    place = np.full(len(scores) + 1, -1)  # the last entry stands for the owner -1
     place[picks] = np.arange(len(picks))
     member = np.flatnonzero(place[owner] >= 0)
     weight = scores[member] * temporal_iou_of_pairs(segments[member], segments[owner[member]])
-    # a pick stands for itself in full, also without a length
+    # a pick has full weight, even if its length is 0
     cluster = np.concatenate([place[owner[member]], np.arange(len(picks))])
     weight, member = np.concatenate([weight, scores[picks]]), np.concatenate([member, picks])
     total, *sums = (np.bincount(cluster, column, minlength=len(picks)) for column in (
@@ -124,17 +124,18 @@ def _decay_rule(method: str, sigma: float, iou_threshold: float) -> Decay:
 
     rules = dict(zip(METHODS, (gaussian, linear, hard)))
     if method not in rules:
-        raise SegmentError(f'unknown soft-NMS method {method!r}: choose one of {METHODS}')
+        raise SegmentError(f'unknown soft-NMS method {method!r}, choose one of {METHODS}')
     if method == 'gaussian' and not sigma > 0:
         raise SegmentError(f'sigma of Gaussian soft-NMS must be positive, got {sigma}')
     return rules[method]
 
 
 def _class_tables(labels: np.ndarray) -> list[np.ndarray]:
-    """Positions of each class as rows padded with -1, one table for classes of like size.
+    """Return the positions of each class as rows padded with -1, in tables of similar size.
 
-    Within a table no class has more than twice the entries of another, so
-    padding never costs more than the entries themselves. At least one table, if without rows.
+    In a table no class has more than twice the entries of another, so padding
+    takes at most as much memory as the entries. At least one table, which may
+    have no rows.
     """
     order = np.argsort(labels, kind='stable')
     _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)

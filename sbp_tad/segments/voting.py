@@ -1,4 +1,4 @@
-"""Score voting: detections that were suppressed still move those that were kept."""
+"""Score voting: suppressed detections refine the boundaries of the kept ones."""
 from __future__ import annotations
 
 import numpy as np
@@ -7,26 +7,26 @@ from sbp_tad.segments.overlap import SegmentError, checked_detections, temporal_
 from sbp_tad.segments.pairs import pairs_in_chunks
 
 VOTE_WEIGHTS = ('score', 'score_iou')
-_SLACK = 1e-6  # of the span of all segments; what it lets in too much is looked at again
+_SLACK = 1e-6  # share of the whole span; candidates that it adds are checked again
 
 
 def vote_segments(picks: np.ndarray, pick_labels: np.ndarray, segments: np.ndarray,
                   scores: np.ndarray, labels: np.ndarray, *, iou_threshold: float = 0.75,
                   weight: str = 'score_iou') -> np.ndarray:
-    """Refine what suppression kept by what it suppressed (Gidaris and Komodakis, ICCV 2015).
+    """Refine kept segments by the suppressed ones (Gidaris and Komodakis, ICCV 2015).
 
-    Each pick becomes the weighted mean of all detections of its class that
-    overlap it by ``iou_threshold`` or more. The weight is their score before
-    any rescoring (eq. 3 there; OpenTAD), or that score times the temporal IoU
-    (ActionFormer's code). A pick without such a detection stays.
+    Each pick becomes the weighted mean of all detections of its class with a
+    tIoU of at least ``iou_threshold``. The weight is their score before
+    rescoring (eq. 3 of the paper; OpenTAD), or that score times the tIoU
+    (ActionFormer's code). A pick without such a detection is not changed.
 
     Args:
-        picks: (K, 2) start and end, any one unit.
+        picks: (K, 2) kept segments, start and end in any one unit.
         pick_labels: (K,) integers.
         segments: (N, 2) detections before suppression, in the unit of ``picks``.
         scores: (N,) not negative.
         labels: (N,) integers.
-        iou_threshold: in (0, 1].
+        iou_threshold: lowest tIoU, in (0, 1].
         weight: ``'score'`` or ``'score_iou'``.
 
     Returns:
@@ -34,7 +34,7 @@ def vote_segments(picks: np.ndarray, pick_labels: np.ndarray, segments: np.ndarr
 
     Raises:
         SegmentError: arrays that do not describe detections, a threshold
-            outside (0, 1] or an unknown weight.
+            outside (0, 1], or an unknown weight.
     """
     if not 0 < iou_threshold <= 1:
         raise SegmentError(f'iou_threshold of voting must lie in (0, 1], got {iou_threshold}')
@@ -62,14 +62,14 @@ def vote_segments(picks: np.ndarray, pick_labels: np.ndarray, segments: np.ndarr
 
 def _neighbours(picks: np.ndarray, pick_labels: np.ndarray, segments: np.ndarray,
                 labels: np.ndarray, iou_threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """First and last + 1 of the entries, sorted by class and start, that may reach the overlap.
+    """Return the range of entries (sorted by class and start) that may reach the tIoU of each pick.
 
-    A segment that overlaps one of length L by t starts at most L (1 - t)
-    behind its start, and L (1 - t) / t before it.
+    A segment with tIoU t to one of length L starts at most L (1 - t) after
+    its start and at most L (1 - t) / t before it.
     """
     lowest = min(picks.min(), segments.min())
     span = max(picks.max(), segments.max()) - lowest
-    width = 4 * span + 1.0  # classes lie side by side on one axis, too far apart to meet
+    width = 4 * span + 1.0  # classes lie on one axis, too far apart to overlap
     names = np.unique(np.concatenate([labels, pick_labels]))
     axis = segments[:, 0] - lowest + width * np.searchsorted(names, labels)
     place = picks[:, 0] - lowest + width * np.searchsorted(names, pick_labels)

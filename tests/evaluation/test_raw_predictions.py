@@ -57,10 +57,10 @@ def rewrite(path, **changes):
 
 
 @pytest.mark.parametrize('changes, message', [
-    (dict(scores=np.ones(3)), '3 scores need as many segments_seconds'),
-    (dict(window_lengths=np.array([7])), 'window_lengths that sum to it'),
+    (dict(scores=np.ones(3)), 'segments_seconds and labels must have as many rows as scores .3.'),
+    (dict(window_lengths=np.array([7])), 'window_lengths must sum to it'),
     (dict(labels=np.ones(4)), 'labels cannot be of type float64'),
-    (dict(settings=np.array('{}')), 'settings of the test are not those of this version'),
+    (dict(settings=np.array('{}')), 'the settings are not those of this version'),
     (dict(settings=np.array(json.dumps(dict(post_processing=dict(method='x'), evaluation={},
                                             subsets=[])))), 'method must be one of'),
     (dict(video_names=np.array([None])), 'pickled objects are not loaded')])

@@ -169,10 +169,10 @@ def test_nothing_is_weighted_to_nothing():
     (dict(segments=[[0, 1], [np.inf, 3]]), 'not finite'),
     (dict(segments=[[0, 1], [3, 2]]), r'end before its start; the first is number 1: \[3. 2.\]'),
     (dict(segments=[[0, 1, 2], [3, 2, 2]]), r'shape \(N, 2\).*got \(2, 3\)'),
-    (dict(segments=[[0, 1]]), '1 segments need as many scores and labels'),
-    (dict(labels=[0]), r'labels of shape \(1,\)'),
+    (dict(segments=[[0, 1]]), 'scores and labels of 1 segments must have shape'),
+    (dict(labels=[0]), r'labels \(1,\)'),
     (dict(labels=[0.0, 1.0]), 'labels must be integers, got float64'),
-    (dict(method='softest'), "unknown soft-NMS method 'softest': choose one of"),
+    (dict(method='softest'), "unknown soft-NMS method 'softest', choose one of"),
     (dict(sigma=0.0), 'sigma of Gaussian soft-NMS must be positive, got 0.0'),
 ])
 def test_bad_input_is_refused_in_words(change, message):
