@@ -14,6 +14,12 @@ warnings.simplefilter('ignore')
 
 import sbp_tad  # noqa: E402
 
+# Pages of modules that were renamed or removed since the last build.
+for page in (DOCS / 'reference/api').glob('*.rst'):
+    module = DOCS.parent.joinpath(*page.stem.split('.'))
+    if not module.is_dir() and not module.with_suffix('.py').is_file():
+        page.unlink()
+
 project = 'sbp_tad'
 author = 'The sbp_tad authors'
 release = version = sbp_tad.__version__

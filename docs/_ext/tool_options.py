@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import inspect
+import os
 import re
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ class ToolOptions(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the sections as parsed reStructuredText."""
         lines = []
+        os.environ['COLUMNS'] = '100'  # the width of usages, whatever the terminal
         for path in sorted((ROOT / self.arguments[0]).glob('*.py')):
             self.env.note_dependency(str(path))
             lines += describe(path)
@@ -65,36 +67,36 @@ def load(path: Path):
 
 
 def option_lines(parser: argparse.ArgumentParser) -> list[str]:
-    """Return the usage and one table of options per argument group."""
-    usage = parser.format_usage().removeprefix('usage: ').rstrip()
-    lines = ['```text', *usage.splitlines(), '```', '']
+    """Return the usage and one table of options per group, arguments before options."""
+    indent = ' ' * len('usage: ')
+    usage = parser.format_usage().removeprefix('usage: ').rstrip().splitlines()
+    lines = ['```text', *(line.removeprefix(indent) for line in usage), '```', '']
+    tables: dict[str, list[str]] = {}
     for group in parser._action_groups:
-        actions = [action for action in group._group_actions
-                   if action.help != argparse.SUPPRESS and action.dest != 'help']
-        if not actions:
-            continue
-        if group.title not in ('options', 'positional arguments'):
-            lines += [f'**{group.title}**', '']
-        lines += ['| option | meaning |', '|---|---|']
-        lines += [f'| {names(action)} | {meaning(parser, action)} |' for action in actions]
-        lines += ['']
+        title = '' if group.title in ('options', 'positional arguments') else group.title
+        tables.setdefault(title, []).extend(
+            f'| {names(parser, action)} | {meaning(parser, action)} |'
+            for action in group._group_actions
+            if action.help != argparse.SUPPRESS and action.dest != 'help')
+    for title, rows in tables.items():
+        if rows:
+            lines += [f'**{title}**', ''] if title else []
+            lines += ['| option | meaning |', '|---|---|', *rows, '']
     return lines
 
 
-def names(action: argparse.Action) -> str:
-    """Return the spellings of an option with the name of its value."""
-    value = ''
-    if action.nargs != 0 and not isinstance(action, argparse.BooleanOptionalAction):
-        value = action.metavar if isinstance(action.metavar, str) else None
-        if value is None and isinstance(action.metavar, tuple):
-            value = ' '.join(action.metavar)
-        if value is None and action.choices is not None:
-            value = '{' + ','.join(map(str, action.choices)) + '}'
-        value = value or action.dest.upper()
-    spellings = action.option_strings or [value]
-    shown = ', '.join(spellings)
-    words = f'{shown} {value}' if action.option_strings and value else shown
-    return '`' + words.replace('|', r'\|') + '`'
+def names(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    """Return the spellings of an option with its values, as code."""
+    formatter = parser._get_formatter()
+    if not action.option_strings:
+        return code(formatter._format_args(action, action.metavar or action.dest))
+    value = formatter._format_args(action, action.dest.upper()) if action.nargs != 0 else ''
+    return code(f"{', '.join(action.option_strings)} {value}".strip())
+
+
+def code(text: str) -> str:
+    """Return text as code in a cell of a Markdown table."""
+    return '`' + ' '.join(text.split()).replace('|', r'\|') + '`'
 
 
 def meaning(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
