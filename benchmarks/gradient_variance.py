@@ -1,9 +1,9 @@
-"""How far the gradient of SBP strays from the full one, sampler by sampler.
+"""Variance of the gradient of SBP around the full gradient, for each sampler.
 
-The parameter gradient is a sum over the clips, ``g = sum_i g_i``, and SBP
-estimates it by ``sum_i w_i g_i`` with weight 1 / probability for kept clips and
-0 for the others. With the inner products ``G_ij = <g_i, g_j>`` the squared error
-of a draw is ``(w - 1)^T G (w - 1)``: thousands of draws cost one backward pass a
+The parameter gradient is a sum over the clips, ``g = sum_i g_i``. SBP estimates
+it by ``sum_i w_i g_i`` with weight 1 / probability for kept clips and 0 for the
+others. With the inner products ``G_ij = <g_i, g_j>`` the squared error of a draw
+is ``(w - 1)^T G (w - 1)``, so that thousands of draws cost one backward pass per
 clip.
 """
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sbp_tad.sbp.sampling import (draw_kept_clips, gradient_spread, inclusion_pr
                                   keep_count, sample_systematic, seeded_generator)
 from sbp_tad.structures import TADDataSample
 
-# Chances by the true gradients of the parameters, which no sampler can know: what
-# the same draw would reach if features told everything.
+# Probabilities from the true gradients of the parameters, which no sampler can know: the limit
+# of guided sampling if features determined the gradients.
 ORACLES: dict[str, Callable[[Tensor, int], Tensor]] = {
     'oracle_norm': lambda products, _: products.diagonal().sqrt(),
     'oracle_spread': gradient_spread,
@@ -33,12 +33,12 @@ ORACLES: dict[str, Callable[[Tensor, int], Tensor]] = {
 
 @dataclass(frozen=True, eq=False)
 class ClipGradients:
-    """What the clips of one window give to the gradient of the backbone.
+    """Inner products of the gradients of the clips of one window.
 
     Args:
-        products: (K, K) float64, inner products of their parameter gradients.
-        of_features: (K, K), the same of the loss gradients of their features,
-            which is all that guided sampling sees.
+        products: (K, K) float64, of the parameter gradients of the backbone.
+        of_features: (K, K), of the gradients of the loss by their features,
+            the only ones that guided sampling sees.
     """
 
     products: Tensor
@@ -47,12 +47,12 @@ class ClipGradients:
 
 @dataclass(frozen=True)
 class EstimateError:
-    """Of one sampler on one window, relative to the full gradient's squared norm.
+    """Error of one sampler on one window, relative to the squared norm of the full gradient.
 
     Args:
         variance: mean squared error of an estimate.
         bias: squared error of the mean of all draws.
-        noise: what ``bias`` is on average where there is no bias:
+        noise: expected value of ``bias`` for an unbiased sampler, the sampling error:
             variance / draws.
     """
 
@@ -62,7 +62,7 @@ class EstimateError:
 
 
 class _GivenFeatures(nn.Module):
-    """Stands for a backbone and returns what was computed before."""
+    """Stands in for a backbone and returns features that were computed before."""
 
     def __init__(self, features: Tensor) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class _GivenFeatures(nn.Module):
 
 @contextmanager
 def given_features(model: TemporalDetector, features: Tensor) -> Iterator[None]:
-    """Let the detector go on from ``features`` (B, C', T')."""
+    """Replace the backbone of the detector by its features (B, C', T')."""
     backbone = model.backbone
     model.backbone = _GivenFeatures(features)
     try:
@@ -85,14 +85,15 @@ def given_features(model: TemporalDetector, features: Tensor) -> Iterator[None]:
 
 def clip_gradients(model: TemporalDetector, inputs: Tensor, samples: list[TADDataSample]
                    ) -> ClipGradients:
-    """Gradients of each clip of one window (1, C, T, H, W) in the training loss.
+    """Compute the gradients of the training loss by each clip of one window (1, C, T, H, W).
 
     Raises:
-        SBPError: the backbone takes no clips.
+        SBPError: the backbone encodes no clips.
     """
     backbone = model.backbone
     if getattr(backbone, 'clip_len', None) is None:
-        raise SBPError('expected a detector whose backbone is an SBPBackbone with clip_len.')
+        raise SBPError('model.backbone must be an SBPBackbone with clip_len; choose the config of '
+                       'such a detector.')
     clips = split_clips(inputs, backbone.clip_len, backbone.context_frames)  # (K, C, L, H, W)
     with torch.no_grad():
         features = torch.cat([backbone._encode_clips(clip) for clip in clips.split(1)])
@@ -111,8 +112,8 @@ def clip_gradients(model: TemporalDetector, inputs: Tensor, samples: list[TADDat
     return ClipGradients((matrix @ matrix.T).cpu(), feature_products([from_head], 1, len(rows))[0])
 
 
-def chances_of(gradients: ClipGradients, num_kept: int, sampler: str) -> Tensor:
-    """Inclusion probabilities (K,) of a systematic draw: guided sampling's, or an oracle's."""
+def draw_probabilities(gradients: ClipGradients, num_kept: int, sampler: str) -> Tensor:
+    """Return the inclusion probabilities (K,) of guided sampling or an oracle."""
     if sampler == GRADIENT_SAMPLER:
         return inclusion_probabilities(gradient_spread(gradients.of_features, num_kept), num_kept)
     return inclusion_probabilities(ORACLES[sampler](gradients.products, num_kept), num_kept)
@@ -120,22 +121,22 @@ def chances_of(gradients: ClipGradients, num_kept: int, sampler: str) -> Tensor:
 
 def draw_weights(gradients: ClipGradients, keep_ratio: float, sampler: str,
                  keys: Sequence[Sequence[int]]) -> Tensor:
-    """Weights of the clips' gradients, one draw a key: (draws, K) float64, 0 = dropped."""
+    """Return the weights of the clips, one draw per key: (draws, K) float64, 0 = dropped."""
     num_clips = len(gradients.products)
     num_kept = keep_count(keep_ratio, num_clips)
     if sampler == GRADIENT_SAMPLER or sampler in ORACLES:
-        chances = chances_of(gradients, num_kept, sampler)
+        probabilities = draw_probabilities(gradients, num_kept, sampler)
         kept = torch.zeros(len(keys), num_clips, dtype=torch.bool)
         for row, key in zip(kept, keys):
-            row[sample_systematic(chances, seeded_generator(*key))] = True
-        return kept / chances
+            row[sample_systematic(probabilities, seeded_generator(*key))] = True
+        return kept / probabilities
     kept = draw_kept_clips(num_clips, keep_ratio, sampler, keys)
     return kept.double() * (num_clips / num_kept)
 
 
 def estimate_error(gradients: ClipGradients, keep_ratio: float, sampler: str, *,
                    draws: int = 1000, seed: int = 0) -> EstimateError:
-    """Variance and bias of a sampler's gradient, over ``draws`` draws."""
+    """Estimate variance and bias of a sampler's gradient from ``draws`` draws."""
     weights = draw_weights(gradients, keep_ratio, sampler,
                            [(seed, draw) for draw in range(draws)])
     errors = weights - 1  # (draws, K)

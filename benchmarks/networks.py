@@ -1,4 +1,4 @@
-"""The networks of the benchmark: backbones of mmaction, each way of training one.
+"""Networks of the benchmark of SBP: backbones of mmaction and ways of training them.
 
 A network is an SBPBackbone over a window of frames, a small temporal head and
 a loss. A new backbone is one entry of :data:`BENCHMARK_MODELS`.
@@ -19,15 +19,15 @@ from sbp_tad.sbp import TokenSBPConfig, apply_sbp
 
 @dataclass(frozen=True)
 class BenchmarkModel:
-    """A backbone to measure.
+    """Backbone to measure.
 
     Args:
         backbone: its config.
         channels: of its features.
         clip_len: frames of a clip, L.
-        frames: T where none is asked for.
-        has_checkpointing: takes ``with_cp``, checkpointing of every block.
-        has_tokens: is a transformer, for token-wise SBP.
+        frames: default of T.
+        has_checkpointing: it takes ``with_cp``, checkpointing of every block.
+        has_tokens: it is a transformer, for token-level SBP.
     """
 
     backbone: dict[str, Any]
@@ -67,15 +67,14 @@ BENCHMARK_MODELS: dict[str, BenchmarkModel] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A way of training the backbone; costs are to be had for (r, f, b).
-
-    r is the keep ratio, f and b the seconds of the full forward and backward.
+    """Way of training the backbone.
 
     Args:
-        ideal: seconds of a step that did nothing but what the method asks for.
-        share: of the backward that is kept where no keep ratio applies.
-        mode: of SBPBackbone, None where whole clips are not dropped.
-        saves_share: saves that share of the bytes at best.
+        ideal: seconds of a step without overhead, from the keep ratio r and the seconds f and b
+            of the full forward and backward.
+        share: kept share of the backward where no keep ratio applies.
+        mode: of SBPBackbone, None where no whole clips are dropped.
+        saves_share: the saved bytes are at least this share of those of full backpropagation.
     """
 
     ideal: Callable[[float, float, float], float]
@@ -84,12 +83,12 @@ class Variant:
     saves_share: bool = True
 
     def saved_bound(self, keep_ratio: float) -> float | None:
-        """Least share of the saved bytes, None where the ratio does not tell it."""
+        """Return the least share of the saved bytes, None where the ratio does not determine it."""
         return keep_ratio if self.saves_share else None
 
 
 def one_forward(r: float, f: float, b: float) -> float:
-    """One forward of everything, the kept share of the backward."""
+    """Return the seconds of one full forward and the kept share of the backward."""
     return f + r * b
 
 
@@ -105,7 +104,7 @@ VARIANTS: dict[str, Variant] = {
 
 @dataclass(frozen=True)
 class BenchmarkCase:
-    """One network and the input to measure it with; crosses processes.
+    """One network and its input; it is sent to the process that measures it.
 
     Args:
         model: the backbone.
@@ -114,8 +113,8 @@ class BenchmarkCase:
         frames, size, batch: of the input (B, 3, T, S, S).
         sampler, fold_bn, clips_at_once: of SBPBackbone; None takes its
             default.
-        mask, kv, shortcut: of token-wise SBP; None takes its default.
-        device, amp, threads, repeats: how to measure.
+        mask, kv, shortcut: of token-level SBP; None takes its default.
+        device, amp, threads, repeats: settings of the measurement.
     """
 
     model: BenchmarkModel
@@ -149,17 +148,17 @@ class BenchmarkNetwork(nn.Module):
             nn.Conv1d(width, num_classes, 3, padding=1))
 
     def forward(self, video: Tensor) -> Tensor:
-        """The loss of a window (B, 3, T, S, S), a scalar."""
+        """Return the loss of a window (B, 3, T, S, S), a scalar."""
         scores = self.head(self.backbone(video))  # (B, num_classes, T')
         return scores.float().square().mean()
 
 
 def build_network(case: BenchmarkCase) -> BenchmarkNetwork:
-    """The network of a case in training mode, on the default device.
+    """Build the network of a case in training mode, on the default device.
 
     Raises:
-        BenchmarkError: the variant does not exist for the model or the frames.
-        SBPError: the choices of SBP exclude each other.
+        BenchmarkError: the model or the number of frames does not allow the variant.
+        SBPError: the options of SBP exclude each other.
     """
     check_case(case)
     config = dict(case.model.backbone)
@@ -168,7 +167,7 @@ def build_network(case: BenchmarkCase) -> BenchmarkNetwork:
     is_sbp, mode = case.variant.startswith('sbp'), VARIANTS[case.variant].mode
     clipwise = dict(keep_ratio=case.keep_ratio, mode=mode,
                     **_chosen(case, 'sampler', 'clips_at_once')) if mode else dict(keep_ratio=1.0)
-    # Said by mmaction's Video Swin whenever it is built.
+    # mmaction's Video Swin warns so whenever it is built.
     warnings.filterwarnings('ignore', 'torch.meshgrid: in an upcoming release')
     backbone = SBPBackbone(config, clip_len=case.model.clip_len, seed=0,
                            fold_bn=is_sbp and case.fold_bn, **clipwise)
@@ -180,26 +179,26 @@ def build_network(case: BenchmarkCase) -> BenchmarkNetwork:
 
 
 def _chosen(case: BenchmarkCase, *names: str) -> dict[str, Any]:
-    """Those of the options that are not left to their default."""
+    """Return the options that are set, without those left to their default."""
     return {name: getattr(case, name) for name in names if getattr(case, name) is not None}
 
 
 def check_case(case: BenchmarkCase) -> None:
-    """Refuse what a model lacks.
+    """Check that the model and the number of frames allow the variant.
 
     Raises:
-        BenchmarkError: with what to choose instead.
+        BenchmarkError: they do not.
     """
     name, clip_len = case.model.backbone['type'], case.model.clip_len
     if case.frames < 1 or case.frames % clip_len:
-        raise BenchmarkError(f'{case.frames} frames are no positive multiple of the {clip_len} '
-                             f'frames of a clip of {name}; choose --frames {2 * clip_len}.')
+        raise BenchmarkError(f'--frames must be a positive multiple of {clip_len}, the frames of a '
+                             f'clip of {name}, got {case.frames}; choose --frames {2 * clip_len}.')
     if VARIANTS[case.variant].mode and case.frames == clip_len:
-        raise BenchmarkError(f'{case.variant} drops whole clips, but {case.frames} frames are '
-                             f'a single clip of {name}; choose --frames {4 * clip_len}.')
+        raise BenchmarkError(f'{case.variant} drops whole clips, but --frames {case.frames} is a '
+                             f'single clip of {name}; choose --frames {4 * clip_len}.')
     if case.variant == 'sbp-token' and not case.model.has_tokens:
-        raise BenchmarkError(f'sbp-token drops tokens of a transformer, which {name} is not; '
+        raise BenchmarkError(f'sbp-token drops tokens of a transformer, but {name} is none; '
                              'choose sbp-direct or sbp-deferred.')
     if case.variant == 'checkpoint' and not case.model.has_checkpointing:
         raise BenchmarkError(f'{name} of mmaction has no checkpointing of its blocks (with_cp); '
-                             'leave checkpoint out.')
+                             'remove checkpoint from --variant.')

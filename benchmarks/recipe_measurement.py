@@ -1,10 +1,11 @@
-"""What a training step of a recipe costs, beside full backpropagation of the same network."""
+"""Cost of a training step of a recipe, beside full backpropagation of the same network."""
 from __future__ import annotations
 
 import copy
 import platform
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import torch
@@ -15,14 +16,15 @@ from torch.nn import functional as F
 
 from sbp_tad.apis.dataset_check import first_loader, frame_size
 from sbp_tad.apis.launch import config_faults
-from sbp_tad.comparison.step_meter import alternate, time_step
+from sbp_tad.comparison.models import without_pretrained
+from sbp_tad.comparison.step_meter import (StepMeter, forward_bytes, step_ratios,
+                                           take_turns_with_full)
 from sbp_tad.errors import ConfigError
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 from sbp_tad.models.detectors.temporal_detector import TemporalDetector
 from sbp_tad.planning.detector_memory import expect_memory
 from sbp_tad.planning.head_cost import one_action
 from sbp_tad.planning.models_as_shapes import clip_frames
-from sbp_tad.planning.saved_memory import meter_saved_memory
 from sbp_tad.registry import MODELS
 
 KEEP_RATIOS = (1.0, 0.5, 0.25, 0.125)
@@ -31,12 +33,12 @@ TOKEN_OPTIONS = ('mode', 'token', 'token_blocks')
 
 @dataclass(frozen=True)
 class RecipeSettings:
-    """How a recipe is measured.
+    """Settings of the measurement of a recipe.
 
     Args:
-        clips: of the window that is timed, or clips or images of a recognizer's batch.
+        clips: clips of the timed window, or clips or images of a recognizer's batch.
         size: height and width of the frames; None: as the pipeline gives them.
-        repeats: timed steps of each kind; 0 times none.
+        repeats: timed steps of each kind; 0 measures no time.
     """
 
     clips: int = 4
@@ -45,25 +47,26 @@ class RecipeSettings:
 
     def __post_init__(self) -> None:
         if self.clips < 1 or self.repeats < 0 or (self.size is not None and self.size < 1):
-            raise ConfigError('a recipe is measured with at least 1 clip, 0 repeats and 1 pixel, '
-                              f'got clips={self.clips}, repeats={self.repeats}, size={self.size}.')
+            raise ConfigError('--clips and --size must be at least 1, --repeats at least 0, got '
+                              f'clips={self.clips}, size={self.size}, repeats={self.repeats}.')
 
 
 @dataclass(frozen=True)
 class RecipeMeasurement:
-    """A recipe's training step in float32, one window, clip or image.
+    """Figures of a recipe's training step in float32, for one window, clip or image.
 
     Args:
         keep_ratio: of the config; None for a backbone without SBP.
-        saved_shape: (C, T, H, W), (C, H, W) or features (C, T), whose bytes are told.
+        saved_shape: input of ``saved_bytes``: (C, T, H, W), (C, H, W) or features (C, T).
         saved_bytes: keep ratio -> bytes saved for backward, neck and head included.
-        full_saved_bytes: of a recognizer without SBP, whose blocks are then not the leaner ones
-            that choose tokens; None for a detector, whose clips are the same at keep ratio 1.
+        full_saved_bytes: of a recognizer without SBP, because token-level SBP replaces blocks by
+            ones that save less even at keep ratio 1; None for a detector, whose clips save the
+            same at keep ratio 1.
         time_shape: of the timed batch, batch first; None: not timed.
-        time_ratio: median over pairs of steps, forward and backward, the recipe's to the one of
-            full backpropagation with nothing frozen.
-        step_ratios: of each pair.
-        device: name of it.
+        time_ratio: median of ``step_ratios``.
+        step_ratios: for each pair of steps, the time of the recipe divided by that of full
+            backpropagation with nothing frozen.
+        device: its name.
     """
 
     keep_ratio: float | None
@@ -83,7 +86,7 @@ def measure_recipe(cfg: Config, settings: RecipeSettings) -> RecipeMeasurement:
         ConfigError: neither an offline detector nor a recognizer, or no frames to measure.
         PlanningError: the backbone encodes no videos.
     """
-    # mmaction leaves it to torch which form of checkpointing is the default.
+    # mmaction leaves the form of checkpointing to torch's default.
     warnings.filterwarnings('ignore', 'torch.utils.checkpoint: the use_reentrant')
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')):
@@ -95,7 +98,7 @@ def measure_recipe(cfg: Config, settings: RecipeSettings) -> RecipeMeasurement:
         else:
             saved = _recognizer_bytes(model, shape)
             full_saved = _saved_bytes(full, (1, *shape))
-        ratios = step_ratios(model, full, time_shape, settings.repeats)
+        ratios = time_ratios(model, full, time_shape, settings.repeats)
     backbone = model.backbone
     keep_ratio = backbone.config.keep_ratio if isinstance(backbone, SBPBackbone) else None
     return RecipeMeasurement(
@@ -104,7 +107,7 @@ def measure_recipe(cfg: Config, settings: RecipeSettings) -> RecipeMeasurement:
 
 
 def build(model: Config) -> nn.Module:
-    """A model in training mode, without the weights of its config.
+    """Build a model in training mode, without the weights of its config.
 
     Raises:
         ConfigError: neither an offline detector nor a recognizer.
@@ -113,25 +116,13 @@ def build(model: Config) -> nn.Module:
     with config_faults():
         built = MODELS.build(model).train()
     if not isinstance(built, TemporalDetector) and not hasattr(built, 'extract_feat'):
-        raise ConfigError('a recipe is measured for a TemporalDetector or a recognizer of '
-                          f'mmaction, the model is a {type(built).__name__}.')
+        raise ConfigError('only a TemporalDetector or a recognizer of mmaction can be measured, '
+                          f'but model is a {type(built).__name__}.')
     return built
 
 
-def without_pretrained(model: Config) -> Config:
-    """A copy of a model's config that downloads nothing."""
-    model = copy.deepcopy(model)
-    backbone = model.get('backbone') or {}
-    for part in (backbone, backbone.get('backbone') or {}):
-        if part.get('pretrained'):
-            part.update(pretrained=None)
-            if part.get('type') == 'SwinTransformer3D':
-                part.update(pretrained2d=False)
-    return model
-
-
 def full_twin(model: Config) -> Config:
-    """A copy of a model's config that is backpropagated in full: no SBP, nothing frozen."""
+    """Return a copy of a model's config without SBP and without frozen stages."""
     model = copy.deepcopy(model)
     backbone = model.get('backbone') or {}
     if 'keep_ratio' in backbone:
@@ -144,7 +135,7 @@ def full_twin(model: Config) -> Config:
 
 
 def input_shape(cfg: Config, model: nn.Module, size: int | None) -> tuple[int, ...]:
-    """Of the window, clip or image that a recipe trains on, at another ``size`` if given."""
+    """Return the shape of the window, clip or image of a recipe, at ``size`` if given."""
     _, dataset = first_loader(cfg)
     if isinstance(model.backbone, nn.Identity):
         return cfg.model.neck.in_channels, dataset['num_frames']
@@ -158,7 +149,7 @@ def input_shape(cfg: Config, model: nn.Module, size: int | None) -> tuple[int, .
 
 
 def timed_shape(model: nn.Module, shape: tuple[int, ...], clips: int) -> tuple[int, ...]:
-    """A window of so many clips, or a batch of so many of a recognizer's clips or images."""
+    """Return the shape of a window of ``clips`` clips, or of a recognizer's batch of that size."""
     if not isinstance(model, TemporalDetector):
         return clips, *shape
     if isinstance(model.backbone, nn.Identity):
@@ -184,30 +175,27 @@ def _recognizer_bytes(model: nn.Module, shape: tuple[int, ...]) -> dict[float, i
 
 
 def _saved_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
-    with meter_saved_memory(model) as meter:
-        training_loss(model, torch.randn(shape))
-    return meter.bytes
+    return forward_bytes(model, lambda: training_loss(model, torch.randn(shape)))
 
 
 def training_loss(model: nn.Module, inputs: Tensor) -> Tensor:
-    """A detector's losses for one action a window, a recognizer's cross entropy for class 0."""
+    """Return a detector's loss for one action per window, or a recognizer's for class 0."""
     if isinstance(model, TemporalDetector):
         samples = [one_action(inputs.shape[2]) for _ in inputs]
         return model.parse_losses(model.loss(inputs, samples))[0]
-    scores, _ = model.extract_feat(inputs[:, None], stage='head')  # one clip or image a sample
+    scores, _ = model.extract_feat(inputs[:, None], stage='head')  # one clip or image per sample
     return F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.int64))
 
 
-def step_ratios(model: nn.Module, full: nn.Module, shape: tuple[int, ...], repeats: int
+def time_ratios(model: nn.Module, full: nn.Module, shape: tuple[int, ...], repeats: int
                 ) -> list[float]:
-    """CPU time of steps of ``model`` to that of ``full``, in turns."""
+    """Return the CPU time of steps of ``model`` divided by that of ``full``, taken in turns."""
     if not repeats:
         return []
     inputs = torch.randn(shape)
     for network in (model, full):
-        if getattr(network, 'num_steps', None):  # as many for a frame as the recipe has
+        if getattr(network, 'num_steps', None):  # one step per frame, as in the recipe
             network.num_steps = shape[2]
-    steps, full_steps = alternate(
-        lambda: time_step(model, lambda: training_loss(model, inputs), inputs.device),
-        lambda: time_step(full, lambda: training_loss(full, inputs), inputs.device), repeats)
-    return [step.step / full_step.step for step, full_step in zip(steps, full_steps)]
+    meters = [StepMeter(network, [partial(training_loss, network, inputs)])
+              for network in (model, full)]
+    return step_ratios(*take_turns_with_full(*meters, repeats))

@@ -1,208 +1,89 @@
-"""Measure stochastic backpropagation against full backpropagation, each case in a process."""
+"""Measure memory and time of the forms of SBP beside full backpropagation.
+
+Each variant runs in a fresh process. Its timed steps take turns with steps of full
+backpropagation, so that the ratios are correct on a busy machine too.
+"""
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
-from statistics import median
-from typing import Any
+import argparse
+from pathlib import Path
 
-import torch
+from rich.console import Console
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.networks import BENCHMARK_MODELS, VARIANTS, BenchmarkCase, build_network, check_case
-from sbp_tad.comparison.step_meter import Measurement, StepSeconds, measure
+from benchmarks.form_measurement import BenchmarkSettings, run_benchmark
+from benchmarks.form_report import draw_results, print_results
+from benchmarks.networks import BENCHMARK_MODELS, VARIANTS
+from benchmarks.output import write_json
+from sbp_tad.apis.command_line import run_main
 
 
-@dataclass(frozen=True)
-class BenchmarkSettings:
-    """What to measure; checks the words and numbers.
-
-    Args:
-        model: a name in ``BENCHMARK_MODELS``.
-        variants: names in ``VARIANTS``; empty takes all that exist for the model.
-        keep_ratios: each of them for each SBP variant.
-        frames: T; None takes the usual one of the model.
-        options: other fields of :class:`BenchmarkCase`.
-
-    Raises:
-        BenchmarkError: a name or number outside of these.
-    """
-
-    model: str
-    variants: Sequence[str]
-    keep_ratios: Sequence[float]
-    frames: int | None
-    options: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        _check_names('model', [self.model], BENCHMARK_MODELS)
-        _check_names('variant', self.variants, VARIANTS)
-        for name in ('size', 'batch', 'threads', 'repeats', 'clips_at_once'):
-            value = self.options.get(name)
-            if value is not None and value < 1:
-                raise BenchmarkError(f'--{name.replace("_", "-")} must be at least 1, '
-                                     f'got {value}.')
-        _check_device(self.options.get('device', 'cpu'))
-
-    def cases(self) -> list[BenchmarkCase]:
-        """One case a variant and ratio; ``full``, ``frozen``, ``checkpoint`` know no ratio.
-
-        Raises:
-            BenchmarkError, SBPError: a case that cannot be, before any is measured.
-        """
-        cases = [self._case(variant, ratio) for variant in self.variants or VARIANTS
-                 for ratio in self._ratios(variant)]
-        if not self.variants:
-            cases = [case for case in cases if _exists(case)]
-        for case in cases:
-            build_network(case)
-        return cases
-
-    def _ratios(self, variant: str) -> Sequence[float]:
-        share = VARIANTS[variant].share
-        return self.keep_ratios if share is None else [share]
-
-    def _case(self, variant: str, ratio: float) -> BenchmarkCase:
-        model = BENCHMARK_MODELS[self.model]
-        frames = model.frames if self.frames is None else self.frames
-        return BenchmarkCase(model, variant, ratio, frames, **self.options)
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--model', default='tsn_r50', metavar='NAME',
+                        help=f'{", ".join(BENCHMARK_MODELS)} (default: %(default)s)')
+    parser.add_argument('--frames', type=int, metavar='T',
+                        help='frames of a window (default: that of the model)')
+    parser.add_argument('--size', type=int, default=112, metavar='S',
+                        help='height and width in pixels (default: %(default)s)')
+    parser.add_argument('--batch', type=int, default=1, metavar='B',
+                        help='windows per batch (default: %(default)s)')
+    parser.add_argument('--variant', nargs='+', default=[], metavar='NAME',
+                        help=f'{", ".join(VARIANTS)} (default: all that the model has)')
+    parser.add_argument('--keep-ratio', nargs='+', type=float, default=[0.25], metavar='R',
+                        help='measure every SBP variant with each of them; the other variants are '
+                             'measured once, their keep ratio is the share of the backward that '
+                             'they keep (default: 0.25)')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
+    parser.add_argument('--amp', action='store_true', help='autocast to bfloat16')
+    parser.add_argument('--threads', type=int, default=1, metavar='N',
+                        help='threads of PyTorch on the CPU (default: %(default)s)')
+    parser.add_argument('--repeats', type=int, default=5, metavar='N',
+                        help='timed steps, of which the median is taken (default: %(default)s)')
+    parser.add_argument('--json', type=Path, metavar='FILE',
+                        help='write the results, one object per variant and ratio')
+    parser.add_argument('--plot', type=Path, metavar='FILE.png',
+                        help='plot memory and time over the keep ratio')
+    group = parser.add_argument_group('SBP variants')
+    group.add_argument('--sampler', metavar='NAME', help='sampler of the kept clips')
+    group.add_argument('--no-fold-bn', action='store_false', dest='fold_bn',
+                       help='do not fold frozen batch normalization')
+    group.add_argument('--clips-at-once', type=int, metavar='N', help='clips encoded in one pass')
+    for name, meaning in (('mask', 'layout of the kept tokens'),
+                          ('kv', 'gradient of keys and values: full or kept'),
+                          ('shortcut', 'gradient of the residual connections: full or dropped')):
+        group.add_argument(f'--{name}', metavar='NAME', help=f'sbp-token: {meaning}')
+    return parser
 
 
-@dataclass(frozen=True)
-class BenchmarkResult:
-    """A case beside full backpropagation; seconds are medians, ratios are to full.
-
-    ``forward_seconds``, ``backward_seconds``, ``step_seconds`` are CPU time on
-    the CPU and wall time on CUDA; ``full_*_seconds`` are of the full steps that
-    alternated with these. ``time_bound`` is the least that the method could
-    take by the measured full forward and backward, ``saved_bound`` the least
-    that it could save (None where that does not follow from the ratio).
-    """
-
-    model: str
-    variant: str
-    keep_ratio: float
-    saved_bytes: int
-    saved_ratio: float
-    saved_bound: float | None
-    peak_bytes: int
-    peak_ratio: float
-    forward_seconds: float
-    backward_seconds: float
-    step_seconds: float
-    wall_seconds: float
-    full_forward_seconds: float
-    full_backward_seconds: float
-    full_step_seconds: float
-    time_ratio: float
-    time_bound: float
-    wall_ratio: float
-    step_ratios: list[float]
-    settings: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields, the settings among them."""
-        fields = asdict(self)
-        return fields | fields.pop('settings')
+def check_outputs(*paths: Path | None) -> None:
+    """Check that the output folders exist, before minutes of measuring."""
+    for path in paths:
+        if path and not path.absolute().parent.is_dir():
+            raise BenchmarkError(f'Cannot write {path}: the folder {path.parent} does not exist; '
+                                 'create it first.')
 
 
-def run_benchmark(settings: BenchmarkSettings,
-                  run: Callable[[BenchmarkCase], Measurement] | None = None,
-                  report: Callable[[BenchmarkCase], None] = lambda case: None
-                  ) -> list[BenchmarkResult]:
-    """Measure every case, and full backpropagation with it.
-
-    Args:
-        settings: what to measure.
-        run: measures a case; by default in a process of its own.
-        report: called before each case.
-
-    Raises:
-        BenchmarkError, SBPError: a case cannot be or did not fit in memory.
-    """
-    run = run or run_in_process
-    cases = settings.cases()
-    full_case = settings._case('full', 1.0)
-    report(full_case)
-    full = run(full_case)
-    results = []
-    for case in cases:
-        if case.variant != 'full':
-            report(case)
-        measured = full if case.variant == 'full' else run(case)
-        results.append(compare(settings.model, case, measured, full))
-    return results
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print, and write the files that are asked for."""
+    arguments = build_parser().parse_args(argv)
+    check_outputs(arguments.json, arguments.plot)
+    names = ('size', 'batch', 'device', 'amp', 'threads', 'repeats', 'sampler', 'fold_bn',
+             'clips_at_once', 'mask', 'kv', 'shortcut')
+    settings = BenchmarkSettings(arguments.model, arguments.variant, arguments.keep_ratio,
+                                 arguments.frames,
+                                 {name: getattr(arguments, name) for name in names})
+    with Console(stderr=True).status('') as status:
+        results = run_benchmark(settings, report=lambda case: status.update(
+            f'{arguments.model}: {case.variant}, keep ratio {case.keep_ratio:g}'))
+    print_results(results)
+    if arguments.json:
+        write_json(arguments.json, [result.to_json() for result in results])
+    if arguments.plot:
+        draw_results(arguments.plot, results)
+    return 0
 
 
-def run_in_process(case: BenchmarkCase) -> Measurement:
-    """Measure in a new process, so that no case finds memory that another has used.
-
-    Raises:
-        BenchmarkError: the process ran out of memory.
-    """
-    context = multiprocessing.get_context('spawn')
-    try:
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            return pool.submit(measure, case).result()
-    except (BrokenProcessPool, torch.cuda.OutOfMemoryError) as error:
-        raise BenchmarkError(
-            f'the process of {case.variant} (keep ratio {case.keep_ratio:g}) ran out of memory or '
-            'was killed; choose fewer --frames, a smaller --size or --batch.') from error
-
-
-def compare(model: str, case: BenchmarkCase, measured: Measurement, full: Measurement
-            ) -> BenchmarkResult:
-    """Medians and ratios of a case; ``full`` is the case of full backpropagation."""
-    variant = VARIANTS[case.variant]
-    own, beside = _median(measured.steps), _median(measured.full)
-    settings = asdict(case)
-    for name in ('model', 'variant', 'keep_ratio'):
-        del settings[name]
-    return BenchmarkResult(
-        model, case.variant, case.keep_ratio,
-        saved_bytes=measured.saved_bytes,
-        saved_ratio=measured.saved_bytes / full.saved_bytes,
-        saved_bound=variant.saved_bound(case.keep_ratio),
-        peak_bytes=measured.peak_bytes,
-        peak_ratio=measured.peak_bytes / full.peak_bytes,
-        forward_seconds=own.forward, backward_seconds=own.backward, step_seconds=own.step,
-        wall_seconds=own.wall,
-        full_forward_seconds=beside.forward, full_backward_seconds=beside.backward,
-        full_step_seconds=beside.step,
-        time_ratio=own.step / beside.step,
-        time_bound=variant.ideal(case.keep_ratio, beside.forward, beside.backward) / beside.step,
-        wall_ratio=own.wall / beside.wall,
-        step_ratios=[a.step / b.step for a, b in zip(measured.steps, measured.full)],
-        settings=settings)
-
-
-def _median(steps: list[StepSeconds]) -> StepSeconds:
-    return StepSeconds(median(step.forward for step in steps),
-                       median(step.backward for step in steps),
-                       median(step.wall for step in steps))
-
-
-def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise BenchmarkError(f'no {kind} is called {name!r}; choose from '
-                                 f'{", ".join(known)}.')
-
-
-def _check_device(device: str) -> None:
-    kind = device.partition(':')[0]
-    if kind not in ('cpu', 'cuda'):
-        raise BenchmarkError(f'--device must be cpu or cuda, got {device!r}.')
-    if kind == 'cuda' and not torch.cuda.is_available():
-        raise BenchmarkError('--device cuda: PyTorch finds no CUDA device; choose --device cpu.')
-
-
-def _exists(case: BenchmarkCase) -> bool:
-    try:
-        check_case(case)
-    except BenchmarkError:
-        return False
-    return True
+if __name__ == '__main__':
+    run_main(main)

@@ -18,7 +18,7 @@ from sbp_tad.comparison.errors import RunFailedError, RunHeldError
 from sbp_tad.comparison.measurement import update_measurement
 from sbp_tad.comparison.report import in_order, print_table, write_report
 from sbp_tad.comparison.runs import StrategyRun, plan_runs, read_json
-from sbp_tad.comparison.specs import WORDS, StrategyChoice, parse_strategies
+from sbp_tad.comparison.specs import SPECS, ComparedStrategy, parse_strategies
 from sbp_tad.comparison.summary import read_results, shorten, summarize
 from sbp_tad.comparison.training import check_runs, finish_run
 from sbp_tad.provenance import add_provenance
@@ -31,7 +31,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='of a detector whose backbone is an SBPBackbone')
     parser.add_argument('--strategies', nargs='+', default=[], metavar='[NAME=]WORD[:NUMBER]',
-                        help=f'of {", ".join(WORDS)}; behind the colon the keep ratio, the frozen '
+                        help=f'of {", ".join(SPECS)}; behind the colon the keep ratio, the frozen '
                              'stages or the parts of a batch')
     parser.add_argument('--seeds', type=int, default=3, metavar='N',
                         help='runs of each strategy, with the seeds 0 to N - 1 '
@@ -99,7 +99,7 @@ def train_all(runs: list[StrategyRun], say: Callable[[str], None]) -> tuple[int,
 
 
 def measure(work_dir: Path, arguments: argparse.Namespace, cfg: Config,
-            choices: list[StrategyChoice], say: Callable[[str], None]) -> bool:
+            choices: list[ComparedStrategy], say: Callable[[str], None]) -> bool:
     """Measure the steps that are not measured; False if one cannot be."""
     say('Measuring a step of each strategy, in turns')
     try:

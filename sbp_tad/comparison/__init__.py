@@ -1,0 +1,1 @@
+"""Comparison of strategies that train a backbone within a memory budget."""

@@ -1,4 +1,4 @@
-"""The errors of this package that a caller can catch."""
+"""Errors of this package that a caller can catch."""
 from __future__ import annotations
 
 from sbp_tad.errors import ConfigError
@@ -9,7 +9,7 @@ class ComparisonError(ConfigError):
 
 
 class RunHeldError(ComparisonError):
-    """A run that another process holds."""
+    """A run that another process is working on."""
 
 
 class RunFailedError(ComparisonError):

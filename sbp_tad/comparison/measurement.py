@@ -1,10 +1,9 @@
-"""What a step of each strategy saves and takes, all in one process on the same batch."""
+"""Saved bytes and time of a training step of each strategy, on the same batch in one process."""
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,27 +16,26 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
-from benchmarks.recipe_measurement import without_pretrained
 from sbp_tad import compat
 from sbp_tad.apis import launch
 from sbp_tad.comparison.errors import ComparisonError
+from sbp_tad.comparison.models import build_model
 from sbp_tad.comparison.runs import config_digest, hold, read_json, write_json
-from sbp_tad.comparison.specs import StrategyChoice, apply_strategy, parse_strategy
-from sbp_tad.comparison.step_meter import StepSeconds, interleave, peak_bytes, time_step
+from sbp_tad.comparison.specs import FULL, ComparedStrategy, parse_strategy
+from sbp_tad.comparison.step_meter import (StepMeter, in_fresh_process, median_seconds, step_ratios,
+                                           take_turns)
+from sbp_tad.comparison.strategy_configs import apply_strategy
 from sbp_tad.datasets.item_draws import seeded_draws
 from sbp_tad.planning.saved_memory import meter_saved_memory
-from sbp_tad.registry import MODELS
-
-FULL = 'full'
 
 
 @dataclass(frozen=True)
 class SavedBytes:
-    """The most that is held for backward at one time of a training step.
+    """Most bytes that are held for backward at one time of a training step.
 
     Args:
         backbone: by the backbone alone, when its features are backpropagated.
-        model: by all of the model.
+        model: by the whole model.
     """
 
     backbone: int
@@ -46,18 +44,18 @@ class SavedBytes:
 
 @dataclass(frozen=True)
 class StrategyMeasurement:
-    """A training step of a whole batch, forward and backward; times are medians.
+    """One training step of a whole batch, forward and backward; times are medians.
 
     Args:
         strategy: its name.
-        digest: of what was measured.
+        digest: of the configuration that was measured, see :func:`step_digest`.
         saved_backbone_bytes, saved_model_bytes: see :class:`SavedBytes`.
-        step_peak_bytes: memory of a fresh process in its first step above that before; on CUDA
-            the most that is allocated.
+        step_peak_bytes: memory that the first step adds in a fresh process; on CUDA the most
+            memory allocated.
         step_seconds: CPU time on the CPU, wall time on CUDA.
         step_wall_seconds: wall time.
         step_time_ratio: to the step of full backpropagation of the same round.
-        repeats: rounds.
+        repeats: number of rounds.
     """
 
     strategy: str
@@ -77,7 +75,7 @@ class TrainingStep:
 
     Args:
         model: in training mode.
-        optim_wrapper: of the model; it says whether autocast is on.
+        optim_wrapper: of the model; it decides on autocast.
         batches: preprocessed; several where gradients are accumulated.
     """
 
@@ -85,49 +83,46 @@ class TrainingStep:
     optim_wrapper: OptimWrapper
     batches: list[dict[str, Any]]
 
+    @property
+    def meter(self) -> StepMeter:
+        """Meter of this step."""
+        return StepMeter(self.model, [partial(self.loss, batch) for batch in self.batches])
+
     def loss(self, batch: dict[str, Any]) -> Tensor:
-        """The sum of the losses."""
+        """Return the sum of the losses of a batch."""
         with self.optim_wrapper.optim_context(self.model):
             return self.model.parse_losses(self.model(**batch, mode='loss'))[0]
 
-    def time(self) -> StepSeconds:
-        """Seconds of one step."""
-        device = next(self.model.parameters()).device
-        parts = [time_step(self.model, lambda batch=batch: self.loss(batch), device)
-                 for batch in self.batches]
-        return StepSeconds(*(sum(getattr(part, name) for part in parts)
-                             for name in ('forward', 'backward', 'wall')))
-
     def saved(self) -> SavedBytes:
-        """Measure one batch.
+        """Measure the first batch.
 
-        Forward and backward are measured, since some strategies encode again
-        in the backward and hold memory only then. The backbone is called a
-        second time with what the model handed to it.
+        The backbone is called a second time, with the inputs that the model gave it.
         """
         calls: list[tuple[tuple, dict]] = []
         handle = self.model.backbone.register_forward_pre_hook(
             lambda module, inputs, options: calls.append((inputs, options)), with_kwargs=True)
-        with meter_saved_memory(self.model) as whole:
-            self.loss(self.batches[0]).backward()
+        model_bytes = self.meter.saved_bytes()
         handle.remove()
         inputs, options = calls[-1]
-        with meter_saved_memory(self.model.backbone) as alone:
+        with meter_saved_memory(self.model.backbone) as backbone:
             with self.optim_wrapper.optim_context(self.model):
                 features = self.model.backbone(*inputs, **options)
             if features.requires_grad:
                 features.sum().backward()
         self.model.zero_grad()
-        return SavedBytes(alone.bytes, whole.bytes)
+        return SavedBytes(backbone.bytes, model_bytes)
 
 
 def build_step(cfg: Config, batch: dict[str, Any]) -> TrainingStep:
-    """The step of a config on a batch, in parts where the config's own batches are smaller."""
+    """Build the step of a config on a batch.
+
+    The batch is processed in parts where the batches of the config are smaller.
+    """
     launch.use_cpu_amp_without_cuda(cfg)
+    model = build_model(cfg).train()
+    model.to('cuda' if torch.cuda.is_available() else 'cpu')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')), \
             launch.config_faults():
-        model = MODELS.build(without_pretrained(cfg.model)).train()
-        model.to('cuda' if torch.cuda.is_available() else 'cpu')
         optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     size = cfg.train_dataloader.batch_size
     parts = [{name: items[first:first + size] for name, items in batch.items()}
@@ -137,7 +132,7 @@ def build_step(cfg: Config, batch: dict[str, Any]) -> TrainingStep:
 
 
 def first_batch(cfg: Config) -> dict[str, Any]:
-    """A batch of the training set, always the same."""
+    """Return the first batch of the training set, the same in every call."""
     loader = dict(cfg.train_dataloader, num_workers=0, persistent_workers=False)
     cfg = Config(dict(train_dataloader=loader))
     compat.use_plain_collate(cfg)
@@ -148,21 +143,21 @@ def first_batch(cfg: Config) -> dict[str, Any]:
 
 
 def step_digest(cfg: Config) -> str:
-    """The same for configs whose steps are."""
+    """Return a digest of the parts of a config that its training step depends on."""
     return config_digest(Config({name: cfg[name] for name in (
         'model', 'train_dataloader', 'optim_wrapper')}))
 
 
-def measure_strategies(cfg: Config, choices: Sequence[StrategyChoice], repeats: int,
+def measure_strategies(cfg: Config, strategies: Sequence[ComparedStrategy], repeats: int,
                        report: Callable[[str], None] = lambda line: None
                        ) -> list[StrategyMeasurement]:
-    """Measure a step of each strategy; those that fail are reported and left out.
+    """Measure a step of each strategy; report those that fail and leave them out.
 
-    The steps take turns, so that what else the machine does meets all of them.
+    The steps take turns, so that other work on the machine slows all of them alike.
 
     Args:
-        cfg: that all strategies share.
-        choices: full backpropagation among them.
+        cfg: shared by all strategies.
+        strategies: full backpropagation among them.
         repeats: timed steps of each.
         report: called with a sentence on each strategy that fails.
 
@@ -170,39 +165,38 @@ def measure_strategies(cfg: Config, choices: Sequence[StrategyChoice], repeats: 
         ComparisonError: less than one repeat, or full backpropagation fails.
     """
     if repeats < 1:
-        raise ComparisonError(f'steps are timed at least once, got {repeats} repeats.')
+        raise ComparisonError(f'--repeats must be at least 1 timed step, got {repeats}.')
     batch = first_batch(cfg)
-    configs = {choice.name: apply_strategy(cfg, choice) for choice in choices}
+    configs = {strategy.name: apply_strategy(cfg, strategy) for strategy in strategies}
     steps, peaks, saved = {}, {}, {}
     for name, own in configs.items():
         try:
             steps[name] = build_step(own, batch)
-            steps[name].time()  # warms up, and fills what a strategy remembers
+            steps[name].meter.seconds()  # warms up, and fills the state that a strategy keeps
             saved[name] = steps[name].saved()
-            peaks[name] = _in_process(own, cfg)
+            peaks[name] = peak_in_fresh_process(own, cfg)
         except Exception as error:  # whatever it is, the other strategies are measured
             steps.pop(name, None)
             report(f'{name} cannot be measured: {type(error).__name__}: {error}')
     if FULL not in steps:
-        raise ComparisonError('the steps of all strategies are compared with those of full '
-                              'backpropagation, which failed.')
-    times = dict(zip(steps, interleave([step.time for step in steps.values()], repeats)))
+        raise ComparisonError('the step of full backpropagation failed, and every strategy is '
+                              'compared with it. The message above says why; correct the config.')
+    times = dict(zip(steps, take_turns([step.meter.seconds for step in steps.values()], repeats)))
     return [StrategyMeasurement(
         name, step_digest(configs[name]), saved[name].backbone, saved[name].model, peaks[name],
-        median(step.step for step in times[name]), median(step.wall for step in times[name]),
-        median(own.step / full.step for own, full in zip(times[name], times[FULL])), repeats)
-        for name in steps]
+        median(step.step for step in times[name]), median_seconds(times[name]).wall,
+        median(step_ratios(times[name], times[FULL])), repeats) for name in steps]
 
 
-def update_measurement(path: Path, cfg: Config, choices: Sequence[StrategyChoice], repeats: int,
-                       report: Callable[[str], None], again: bool = False) -> bool:
-    """Measure steps into a JSON list, unless all are there; rows of other strategies stay.
+def update_measurement(path: Path, cfg: Config, strategies: Sequence[ComparedStrategy],
+                       repeats: int, report: Callable[[str], None], again: bool = False) -> bool:
+    """Measure steps into a JSON list unless it holds all of them; keep rows of other strategies.
 
     Args:
         path: of the list.
-        cfg, choices, repeats, report: see :func:`measure_strategies`; full backpropagation is
-            added.
-        again: measure even so.
+        cfg, strategies, repeats, report: see :func:`measure_strategies`; full backpropagation
+            is added.
+        again: measure although the list holds them.
 
     Returns:
         Whether every strategy has been measured.
@@ -210,28 +204,26 @@ def update_measurement(path: Path, cfg: Config, choices: Sequence[StrategyChoice
     Raises:
         RunHeldError: another process measures.
     """
-    if FULL not in [choice.name for choice in choices]:
-        choices = [parse_strategy(FULL), *choices]
-    wanted = {choice.name: step_digest(apply_strategy(cfg, choice)) for choice in choices}
+    if FULL not in [strategy.name for strategy in strategies]:
+        strategies = [parse_strategy(FULL), *strategies]
+    wanted = {strategy.name: step_digest(apply_strategy(cfg, strategy)) for strategy in strategies}
     with hold(path, 'measurement'):
         rows = {row['strategy']: row for row in read_json(path) or []}
         if again or wanted.items() - {(name, row['digest']) for name, row in rows.items()}:
-            measured = measure_strategies(cfg, choices, repeats, report)
+            measured = measure_strategies(cfg, strategies, repeats, report)
             rows = {name: row for name, row in rows.items() if name not in wanted}
             rows |= {row.strategy: asdict(row) for row in measured}
             write_json(path, list(rows.values()))
     return set(wanted) <= set(rows)
 
 
-def _in_process(cfg: Config, shared: Config) -> int:
-    """The peak of a step in a new process, whose memory nothing else has touched."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as pool:
-        return pool.submit(_peak_alone, cfg, shared).result()
+def peak_in_fresh_process(cfg: Config, shared: Config) -> int:
+    """Return the peak bytes of a step of ``cfg`` on the first batch of ``shared``."""
+    return in_fresh_process(_peak, cfg, shared)
 
 
-def _peak_alone(cfg: Config, shared: Config) -> int:
+def _peak(cfg: Config, shared: Config) -> int:
     torch.set_num_threads(1)
     if cfg.get('custom_imports'):
         import_modules_from_strings(**cfg.custom_imports)
-    step = build_step(cfg, first_batch(shared))
-    return peak_bytes(step.time, next(step.model.parameters()).device)
+    return build_step(cfg, first_batch(shared)).meter.peak_bytes()

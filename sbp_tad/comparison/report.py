@@ -1,4 +1,4 @@
-"""A comparison of strategies as a table, JSON, CSV, Markdown and a picture."""
+"""Report of a comparison: terminal table, JSON, CSV, Markdown and a plot."""
 from __future__ import annotations
 
 import csv
@@ -11,9 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sbp_tad.comparison.measurement import FULL
 from sbp_tad.comparison.runs import write_json
-from sbp_tad.comparison.specs import RATIO, WORDS
+from sbp_tad.comparison.specs import DEFAULT_KEEP_RATIO, FULL, SPECS
 from sbp_tad.comparison.summary import StrategySummary
 from sbp_tad.engine.atomic_checkpoints import write_atomically
 from sbp_tad.visualization.strategy_plot import StrategyPoint, draw_strategies
@@ -27,7 +26,12 @@ UNKNOWN = '-'
 
 
 def row_cells(row: StrategySummary, target: float | None) -> dict[str, str]:
-    """What a table says of a strategy: heading to text."""
+    """Return the cells of a strategy's row, by heading.
+
+    Args:
+        row: the strategy.
+        target: mAP of the column of samples to the target; None leaves the column out.
+    """
     cells = {
         'strategy': row.strategy,
         'mAP %': _with_deviation(row),
@@ -57,7 +61,7 @@ def _with_deviation(row: StrategySummary) -> str:
 
 
 def print_table(rows: Sequence[StrategySummary], target: float | None, console: Console) -> None:
-    """One row a strategy, and under it what the figures are."""
+    """Print one row per strategy and an explanation of the figures."""
     table = Table(title='Strategies on the same data and seeds', title_justify='left')
     for heading in row_cells(rows[0], target):
         table.add_column(heading, justify='left' if heading == 'strategy' else 'right')
@@ -70,17 +74,18 @@ def print_table(rows: Sequence[StrategySummary], target: float | None, console: 
 
 
 def legend(rows: Sequence[StrategySummary]) -> str:
-    """What the figures are, in words."""
+    """Return the explanation of the figures."""
     seeds = sorted({len(row.seeds) for row in rows})
     runs = f'{seeds[0]} to {seeds[-1]}' if len(seeds) > 1 else f'{seeds[0]}'
-    return (f'mAP after the last epoch, mean ± standard deviation over {runs} seeds. Saved is held '
-            'for backward in one batch, share is to full. A step is forward and backward of a '
-            'batch, the steps of all strategies in turns in one process (CPU time, on CUDA wall '
-            'time); training s is the median wall time of an update in the runs.')
+    return (f'mAP is after the last epoch, mean ± standard deviation over {runs} seeds. The saved '
+            'bytes are held for backward in one batch; the share is relative to full. A step is '
+            'forward and backward of a batch; the steps of all strategies take turns in one '
+            'process (CPU time, on CUDA wall time). Training s is the median wall time of an '
+            'update in the runs.')
 
 
 def to_markdown(rows: Sequence[StrategySummary], target: float | None) -> str:
-    """The table for a README."""
+    """Return the table and its explanation in Markdown."""
     lines = [list(row_cells(row, target).values()) for row in rows]
     headings = list(row_cells(rows[0], target))
     ruler = ['---'] + ['--:'] * (len(headings) - 1)
@@ -89,7 +94,7 @@ def to_markdown(rows: Sequence[StrategySummary], target: float | None) -> str:
 
 
 def to_csv(rows: Sequence[StrategySummary]) -> str:
-    """All figures; lists are separated by blanks."""
+    """Return all figures as CSV; the items of a list are separated by spaces."""
     names = [field.name for field in fields(StrategySummary)]
     stream = io.StringIO()
     writer = csv.DictWriter(stream, names, lineterminator='\n')
@@ -102,7 +107,7 @@ def to_csv(rows: Sequence[StrategySummary]) -> str:
 
 
 def points(rows: Sequence[StrategySummary]) -> list[StrategyPoint]:
-    """What of the strategies can be drawn: those with a mAP and saved bytes."""
+    """Return the points of the plot: strategies with a mAP and saved bytes."""
     found = [StrategyPoint(
         row.strategy, _group(row), row.saved_model_bytes / MIB, 100 * row.mAP,
         100 * (row.mAP_deviation or 0), row.step_time_ratio) for row in rows
@@ -111,7 +116,7 @@ def points(rows: Sequence[StrategySummary]) -> list[StrategyPoint]:
 
 
 def _group(row: StrategySummary) -> str:
-    """What a strategy is by and large."""
+    """Return the group that gives a strategy its colour."""
     if row.strategy == FULL:
         return 'full backpropagation'
     if row.strategy.startswith('frozen'):
@@ -121,13 +126,16 @@ def _group(row: StrategySummary) -> str:
 
 def write_report(folder: Path, rows: Sequence[StrategySummary], target: float | None,
                  facts: dict[str, Any]) -> list[Path]:
-    """Write ``comparison.json``, ``.csv``, ``.md`` and, with a mAP, ``.png``; their paths.
+    """Write ``comparison.json``, ``.csv``, ``.md`` and, where a mAP is known, ``.png``.
 
     Args:
-        folder: where to.
+        folder: to write into.
         rows: in the order of the tables.
         target: see :func:`row_cells`.
         facts: further entries of the JSON.
+
+    Returns:
+        Paths of the files.
     """
     paths = [folder / f'comparison.{kind}' for kind in ('json', 'csv', 'md', 'png')]
     write_json(paths[0], dict(strategies=[asdict(row) for row in rows], target_mAP=target,
@@ -141,9 +149,10 @@ def write_report(folder: Path, rows: Sequence[StrategySummary], target: float | 
 
 
 def in_order(names: set[str]) -> list[str]:
-    """Names of strategies as the words are listed, larger numbers first, other names last."""
+    """Sort names of strategies as in ``SPECS``, larger numbers first, other names last."""
     def place(name: str) -> tuple:
-        word, _, number = name.partition(':')
-        order = list(WORDS).index(word) if word in WORDS else len(WORDS)
-        return order, -float(number or RATIO) if order < len(WORDS) else 0.0, name
+        keyword, _, number = name.partition(':')
+        if keyword not in SPECS:
+            return len(SPECS), 0.0, name
+        return list(SPECS).index(keyword), -float(number or DEFAULT_KEEP_RATIO), name
     return sorted(names, key=place)

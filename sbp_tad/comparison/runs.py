@@ -1,4 +1,4 @@
-"""Runs of a comparison: which there are, which are finished, and who works at one."""
+"""Runs of a comparison: their plan, their folders and locks between processes."""
 from __future__ import annotations
 
 import copy
@@ -17,12 +17,13 @@ from mmengine.config import Config
 
 from sbp_tad.apis.launch import set_randomness
 from sbp_tad.comparison.errors import ComparisonError, RunHeldError
-from sbp_tad.comparison.specs import StrategyChoice, apply_strategy
+from sbp_tad.comparison.specs import ComparedStrategy
+from sbp_tad.comparison.strategy_configs import apply_strategy
 from sbp_tad.engine.atomic_checkpoints import write_atomically
 from sbp_tad.provenance import file_sha256
 
 RESULT, DESCRIPTION = 'result.json', 'run.json'
-# What does not change the trained weights and their score.
+# Config entries that change neither the trained weights nor their score.
 WITHOUT_EFFECT = ('work_dir', 'launcher', 'log_level', 'log_processor', 'visualizer',
                   'vis_backends', 'test_cfg', 'test_dataloader', 'test_evaluator')
 
@@ -33,7 +34,7 @@ class StrategyRun:
 
     Args:
         name: of the strategy.
-        seed: of everything that is drawn.
+        seed: of all random draws.
         cfg: complete, its ``work_dir`` included.
     """
 
@@ -43,52 +44,52 @@ class StrategyRun:
 
     @property
     def folder(self) -> Path:
-        """Where everything of the run goes."""
+        """Folder of all files of the run."""
         return Path(self.cfg.work_dir)
 
     @property
     def title(self) -> str:
-        """In words."""
+        """Name for messages."""
         return f'{self.name}, seed {self.seed}'
 
     @cached_property
     def digest(self) -> str:
-        """The same for equal configs."""
+        """Digest of the config, see :func:`config_digest`."""
         return config_digest(self.cfg)
 
     def result(self) -> dict[str, Any] | None:
-        """Of the finished run; None if it is not finished, or was of another config."""
+        """Return the result; None if the run is not finished or had another config."""
         found = read_json(self.folder / RESULT)
         return found if found and found['digest'] == self.digest else None
 
 
-def plan_runs(cfg: Config, choices: Sequence[StrategyChoice], num_seeds: int, work_dir: str | Path
-              ) -> list[StrategyRun]:
-    """All runs, seed by seed, so that a part of them is already a comparison.
+def plan_runs(cfg: Config, strategies: Sequence[ComparedStrategy], num_seeds: int,
+              work_dir: str | Path) -> list[StrategyRun]:
+    """Return all runs, seed by seed, so that the first seed alone is already a comparison.
 
     Raises:
-        ComparisonError: less than one seed, or the config cannot have a strategy.
+        ComparisonError: less than one seed, or the config cannot be trained by a strategy.
     """
     if num_seeds < 1:
-        raise ComparisonError(f'a comparison needs at least 1 seed, got {num_seeds}.')
-    configs = [apply_strategy(cfg, choice) for choice in choices]
-    return [_plan_run(own, choice, seed, Path(work_dir))
-            for seed in range(num_seeds) for own, choice in zip(configs, choices)]
+        raise ComparisonError(f'--seeds must be at least 1, got {num_seeds}.')
+    configs = [apply_strategy(cfg, strategy) for strategy in strategies]
+    return [_plan_run(own, strategy, seed, Path(work_dir))
+            for seed in range(num_seeds) for own, strategy in zip(configs, strategies)]
 
 
-def _plan_run(cfg: Config, choice: StrategyChoice, seed: int, work_dir: Path) -> StrategyRun:
+def _plan_run(cfg: Config, strategy: ComparedStrategy, seed: int, work_dir: Path) -> StrategyRun:
     cfg = copy.deepcopy(cfg)
-    cfg.work_dir = str(work_dir / choice.folder / f'seed_{seed}')
+    cfg.work_dir = str(work_dir / strategy.folder / f'seed_{seed}')
     set_randomness(cfg, seed)
-    # The last weights are those whose score is told, so the best are not kept.
+    # The comparison reports the score of the last weights, so the best are not kept.
     checkpoint = cfg.get('default_hooks', {}).get('checkpoint')
     if checkpoint:
         checkpoint.update(max_keep_ckpts=1, save_best=None)
-    return StrategyRun(choice.name, seed, cfg)
+    return StrategyRun(strategy.name, seed, cfg)
 
 
 def config_digest(cfg: Config) -> str:
-    """SHA-256 of what of a config has an effect, weights that it loads included."""
+    """Return the SHA-256 of the entries that affect a result, and of the weights they load."""
     relevant = {key: value for key, value in cfg.to_dict().items() if key not in WITHOUT_EFFECT}
     weights = {path: file_sha256(path) for path in weight_files(relevant) if Path(path).is_file()}
     text = json.dumps([relevant, weights], sort_keys=True, default=repr)
@@ -96,7 +97,7 @@ def config_digest(cfg: Config) -> str:
 
 
 def weight_files(node: Any) -> list[str]:
-    """Paths of the checkpoints that a config names, without addresses of the network."""
+    """Return the paths of the checkpoints that a config names, without URLs."""
     if isinstance(node, dict):
         node = list(node.values())
     if isinstance(node, (list, tuple)):
@@ -106,29 +107,29 @@ def weight_files(node: Any) -> list[str]:
 
 
 def read_json(path: Path) -> Any:
-    """What a file of this comparison holds; None if there is none.
+    """Read a JSON file of a comparison; None if it does not exist.
 
     Raises:
-        ComparisonError: it was not written by a comparison.
+        ComparisonError: it cannot be read or is no JSON.
     """
     try:
         return json.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise ComparisonError(f'{path} cannot be read: {error}. Remove it, and the run is '
-                              'repeated.') from error
+        raise ComparisonError(f'{path} cannot be read: {error}. Remove it to repeat the '
+                              'run.') from error
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a file in one step."""
+    """Write a JSON file atomically."""
     write_atomically(path, (json.dumps(content, indent=1) + '\n').encode())
 
 
 def prepare_folder(run: StrategyRun) -> None:
-    """Make the folder of a run, and put that of another config aside.
+    """Make the folder of a run; rename an existing folder of another config.
 
-    What an interrupted run of the same config left stays, to be resumed.
+    Files of an interrupted run with the same config stay, so that it is resumed.
     """
     begun = read_json(run.folder / DESCRIPTION)
     if run.folder.exists() and (begun is None or begun['digest'] != run.digest):
@@ -147,17 +148,17 @@ def _free_name(folder: Path) -> Path:
 
 @contextmanager
 def hold(path: Path, title: str) -> Iterator[None]:
-    """Keep other processes from a piece of work, by a lock on a file beside what it writes.
+    """Hold a lock on a piece of work, so that no other process does it at the same time.
 
-    The file tells the process' number. The system lifts the lock with the end
-    of the process, however it ends, so that a lock is never stale.
+    The lock file is beside the output and holds the process ID. The system releases the lock
+    when the process ends, however it ends, so that a lock is never stale.
 
     Args:
-        path: that the work writes.
-        title: of the work.
+        path: output of the work.
+        title: of the work, for messages.
 
     Raises:
-        RunHeldError: another process holds it.
+        RunHeldError: another process holds the lock.
     """
     path = path.with_name(path.name + '.lock')
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,8 +167,8 @@ def hold(path: Path, title: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            raise RunHeldError(f'{title}: process {file.read().strip() or "?"} works at '
-                               'it.') from error
+            raise RunHeldError(f'{title}: process {file.read().strip() or "?"} is working '
+                               'on it.') from error
         file.truncate(0)
         file.write(f'{os.getpid()}\n')
         file.flush()

@@ -1,78 +1,84 @@
-"""Strategies of a comparison as words of a command line, and what each changes in a config."""
+"""Strategies of a comparison as they are written on the command line.
+
+Light to import, so that ``tools/compare_strategies.py --help`` answers at once.
+"""
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from inspect import signature
-from typing import Any
-
-from mmengine.config import Config
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from sbp_tad.comparison.errors import ComparisonError
-from sbp_tad.models.backbones.strategies import STRATEGIES
 
-BACKBONE_TYPES = ('SBPBackbone', 'sbp_tad.SBPBackbone')
-# Arguments of SBPBackbone that only some strategies have.
-CHOICES = ('sampler', 'rescale', 'token', 'token_blocks')
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+FULL = 'full'
+DEFAULT_KEEP_RATIO = 0.25
 
 
 @dataclass(frozen=True)
-class Word:
-    """What a word of the command line stands for.
+class StrategySpec:
+    """Meaning of a keyword such as ``direct`` on the command line.
 
     Args:
         mode: of SBPBackbone.
-        default: what stands behind the colon where nothing is given; None: the
-            word takes nothing. A whole number is a count, else it is a ratio.
-        change: further changes of the config, by what stands behind the colon.
+        default: number where none follows the keyword; None: the keyword takes no number. An
+            int is a count of at least 1, a float a keep ratio in (0, 1].
+        change: further changes of the config; called with the config and the number.
     """
 
     mode: str
     default: float | None = None
-    change: Callable[[Config, Any], None] = lambda cfg, argument: None
+    change: Callable[[Config, Any], None] = lambda cfg, number: None
+
+    @property
+    def takes_ratio(self) -> bool:
+        """Whether the number is a keep ratio."""
+        return isinstance(self.default, float)
 
 
 @dataclass(frozen=True)
-class StrategyChoice:
+class ComparedStrategy:
     """A strategy of a comparison.
 
     Args:
         name: in tables and folders, unique in a comparison.
-        word: what it is.
-        argument: ratio or count, where the word takes one.
+        spec: meaning of its keyword.
+        number: keep ratio or count, None where the keyword takes none.
         options: changes of the config for this strategy alone.
     """
 
     name: str
-    word: Word
-    argument: float | None
+    spec: StrategySpec
+    number: float | None
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
-        """A name for a folder."""
+        """Name of its folder."""
         return self.name.replace(':', '_')
 
 
 def freeze_stages(cfg: Config, stages: int) -> None:
-    """Freeze the first stages, as the wrapped backbone itself does it."""
+    """Freeze the first stages by the option of the wrapped backbone."""
     cfg.model.backbone.backbone.frozen_stages = stages
 
 
 def accumulate(cfg: Config, steps: int) -> None:
-    """The same update from so many smaller batches.
+    """Split each batch into ``steps`` smaller ones and accumulate their gradients.
 
-    Schedules of the learning rate step with the smaller batches, so that an
-    update is taken a part of a step later in them.
+    Learning rate schedules step with the smaller batches, so an update falls a fraction of a
+    step later in the schedule.
 
     Raises:
-        ComparisonError: the batch has no such part.
+        ComparisonError: the batch size is no multiple of ``steps``.
     """
     batch = cfg.train_dataloader.batch_size
     if batch % steps:
-        raise ComparisonError(f'accumulation:{steps} parts a batch of {batch}, which {steps} does '
-                              'not divide; take another number or train_dataloader.batch_size.')
+        raise ComparisonError(
+            f'accumulation:{steps} splits train_dataloader.batch_size = {batch}, which is no '
+            f'multiple of {steps}; choose another number or batch size.')
     cfg.train_dataloader.batch_size = batch // steps
     cfg.optim_wrapper.accumulative_counts = steps
 
@@ -82,121 +88,88 @@ def guide(cfg: Config, keep_ratio: float) -> None:
     cfg.model.backbone.sampler = 'gradient'
 
 
-RATIO = 0.25
-WORDS = {
-    'full': Word('full'),
-    'frozen': Word('frozen'),
-    'frozen-stages': Word('full', 1, freeze_stages),
-    'checkpointing': Word('checkpointing'),
-    'accumulation': Word('full', 4, accumulate),
-    'frame-dropout': Word('frame_dropout', RATIO),
-    'early-pooling': Word('early_pooling', RATIO),
-    'direct': Word('direct', RATIO),
-    'deferred': Word('deferred', RATIO),
-    'guided': Word('deferred', RATIO, guide),
-    'token': Word('token', RATIO),
-    'sideways': Word('sideways'),
-    'dropit': Word('dropit', RATIO),
-    'memory-bank': Word('memory_bank', RATIO),
-    'adapters': Word('adapters')}
+SPECS = {
+    FULL: StrategySpec('full'),
+    'frozen': StrategySpec('frozen'),
+    'frozen-stages': StrategySpec('full', 1, freeze_stages),
+    'checkpointing': StrategySpec('checkpointing'),
+    'accumulation': StrategySpec('full', 4, accumulate),
+    'frame-dropout': StrategySpec('frame_dropout', DEFAULT_KEEP_RATIO),
+    'early-pooling': StrategySpec('early_pooling', DEFAULT_KEEP_RATIO),
+    'direct': StrategySpec('direct', DEFAULT_KEEP_RATIO),
+    'deferred': StrategySpec('deferred', DEFAULT_KEEP_RATIO),
+    'guided': StrategySpec('deferred', DEFAULT_KEEP_RATIO, guide),
+    'token': StrategySpec('token', DEFAULT_KEEP_RATIO),
+    'sideways': StrategySpec('sideways'),
+    'dropit': StrategySpec('dropit', DEFAULT_KEEP_RATIO),
+    'memory-bank': StrategySpec('memory_bank', DEFAULT_KEEP_RATIO),
+    'adapters': StrategySpec('adapters')}
 
 
 def parse_strategies(texts: Sequence[str], options: dict[str, dict[str, Any]] | None = None
-                     ) -> list[StrategyChoice]:
-    """Read ``WORD``, ``WORD:ARGUMENT`` or ``NAME=WORD:ARGUMENT``.
+                     ) -> list[ComparedStrategy]:
+    """Read strategies ``KEYWORD``, ``KEYWORD:NUMBER`` or ``NAME=KEYWORD:NUMBER``.
 
     Args:
         texts: of the command line.
-        options: by name, changes of the config for that strategy alone.
+        options: changes of the config for one strategy alone, by its name.
 
     Raises:
-        ComparisonError: an unknown word, an argument that it does not take, a
-            name that occurs twice, options of a strategy that is not compared.
+        ComparisonError: an unknown keyword, a number that it does not take, a name that
+            occurs twice, or options of a strategy that is not compared.
     """
-    chosen = [parse_strategy(text) for text in texts]
-    names = [choice.name for choice in chosen]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ComparisonError(f'strategies are named {", ".join(twice)} more than once; give one '
-                              'another name, such as slow=direct:0.25.')
+    strategies = [parse_strategy(text) for text in texts]
+    names = [strategy.name for strategy in strategies]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ComparisonError(f'--strategies has {", ".join(repeated)} more than once; give one '
+                              'of them another name, such as slow=direct:0.25.')
     options = {name if name in names else parse_strategy(name).name: changes
                for name, changes in (options or {}).items()}
     unknown = sorted(set(options) - set(names))
     if unknown:
-        raise ComparisonError(f'--strategy-options are for {", ".join(unknown)}, but the '
-                              f'strategies are {", ".join(names)}.')
-    return [StrategyChoice(choice.name, choice.word, choice.argument, options.get(choice.name, {}))
-            for choice in chosen]
+        raise ComparisonError(f'--strategy-options are for {", ".join(unknown)}, but '
+                              f'--strategies has {", ".join(names)}; add the strategy there.')
+    return [replace(strategy, options=options.get(strategy.name, {})) for strategy in strategies]
 
 
-def parse_strategy(text: str) -> StrategyChoice:
+def parse_strategy(text: str) -> ComparedStrategy:
     """Read one strategy; see :func:`parse_strategies`."""
     name, has_name, rest = text.rpartition('=')
-    word, _, argument = rest.partition(':')
-    if word not in WORDS:
-        raise ComparisonError(f'no strategy is called {word!r}; choose from {", ".join(WORDS)}.')
+    keyword, _, number = rest.partition(':')
+    if keyword not in SPECS:
+        raise ComparisonError(f'unknown strategy {keyword!r}; choose from {", ".join(SPECS)}.')
     if has_name and (not name or not all(sign.isalnum() or sign in '-._' for sign in name)):
-        raise ComparisonError(f'a name of a strategy has letters, digits, "-", "." and "_", '
+        raise ComparisonError(f'the name of a strategy has letters, digits, "-", "." and "_", '
                               f'got {name!r} in {text!r}.')
-    value = parse_argument(word, argument)
-    plain = word if value is None else f'{word}:{value:g}'
-    return StrategyChoice(name or plain, WORDS[word], value)
+    value = parse_number(keyword, number)
+    default_name = keyword if value is None else f'{keyword}:{value:g}'
+    return ComparedStrategy(name or default_name, SPECS[keyword], value)
 
 
-def parse_argument(word: str, text: str) -> float | None:
-    """What stands behind the colon, or the word's default.
+def parse_number(keyword: str, text: str) -> float | None:
+    """Return the number behind the colon, or the default of the keyword where it is empty.
 
     Raises:
-        ComparisonError: not a ratio in (0, 1], not a count of at least 1, or nothing is taken.
+        ComparisonError: not a keep ratio in (0, 1], not a count of at least 1, or the keyword
+            takes no number.
     """
-    default = WORDS[word].default
+    default = SPECS[keyword].default
     if not text:
         return default
     if default is None:
-        raise ComparisonError(f'strategy {word!r} takes nothing behind a colon, got {text!r}.')
+        raise ComparisonError(f'strategy {keyword!r} takes no number, got {text!r}; write '
+                              f'{keyword} alone.')
     try:
-        if isinstance(default, int):
-            value, fits = int(text), int(text) >= 1
-        else:
+        if SPECS[keyword].takes_ratio:
             value, fits = float(text), 0 < float(text) <= 1
+        else:
+            value, fits = int(text), int(text) >= 1
     except ValueError:
         fits = False
     if not fits:
-        kind = 'a whole number of at least 1' if isinstance(default, int) else \
-            'a ratio in (0, 1]'
-        raise ComparisonError(f'strategy {word!r} takes {kind} behind the colon, such as '
-                              f'{word}:{default}, got {text!r}.')
+        kind = 'a keep ratio in (0, 1]' if SPECS[keyword].takes_ratio else \
+            'a whole number of at least 1'
+        raise ComparisonError(f'strategy {keyword!r} takes {kind}, such as {keyword}:{default}, '
+                              f'got {text!r}.')
     return value
-
-
-def apply_strategy(cfg: Config, choice: StrategyChoice) -> Config:
-    """A copy of a config that trains its backbone by another strategy.
-
-    What the config chose for its own strategy stays where the other one has
-    that choice too, and is left out else.
-
-    Raises:
-        ComparisonError: no SBPBackbone, or the config cannot have this strategy.
-    """
-    cfg = copy.deepcopy(cfg)
-    backbone = cfg.model.get('backbone') or {}
-    if backbone.get('type') not in BACKBONE_TYPES:
-        raise ComparisonError('strategies are modes of SBPBackbone, but the backbone of the config '
-                              f'is of type {backbone.get("type")!r}; wrap it: '
-                              "backbone=dict(type='SBPBackbone', backbone=...).")
-    mode = choice.word.mode
-    if mode not in STRATEGIES:
-        raise ComparisonError(f'strategy {choice.name!r} needs mode {mode!r} of SBPBackbone, which '
-                              f'has {", ".join(STRATEGIES)}.')
-    if backbone.get('mode', 'direct') != mode:
-        backbone.pop('options', None)
-    has = signature(STRATEGIES[mode].__init__).parameters
-    for name in CHOICES:
-        if name not in has or (name, backbone.get(name)) == ('sampler', 'gradient'):
-            backbone.pop(name, None)
-    backbone.pop('memory_budget', None)
-    ratio = choice.argument if isinstance(choice.word.default, float) else 1.0
-    backbone.update(mode=mode, keep_ratio=ratio)
-    choice.word.change(cfg, choice.argument)
-    cfg.merge_from_dict(choice.options)
-    return cfg

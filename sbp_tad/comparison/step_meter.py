@@ -1,25 +1,38 @@
-"""What one training step costs: bytes saved, peak memory, time. Runs in a process of its own."""
+"""Cost of one training step: saved bytes, peak memory and time of its forward and backward.
+
+Every measurement of the project uses this meter. Times of several networks are taken in
+turns, so that other work on the machine slows all of them alike.
+"""
 from __future__ import annotations
 
+import multiprocessing
 import resource
 import time
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.networks import BenchmarkCase, BenchmarkNetwork, build_network
+from sbp_tad.engine.training_state import peak_memory_bytes
 from sbp_tad.planning.saved_memory import meter_saved_memory
 
 STATUS, CLEAR_REFS = Path('/proc/self/status'), Path('/proc/self/clear_refs')
+Result = TypeVar('Result')
 
 
 @dataclass(frozen=True)
 class StepSeconds:
-    """Time of one training step; the optimizer is left out, the same for all."""
+    """Seconds of one training step without the optimizer, whose cost is the same for all.
+
+    Args:
+        forward, backward: CPU time on the CPU, wall time on CUDA.
+        wall: wall time of both.
+    """
 
     forward: float
     backward: float
@@ -32,69 +45,64 @@ class StepSeconds:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One case: ``full`` are steps of full backpropagation that alternated with ``steps``."""
+class StepMeter:
+    """Measures forward and backward of a whole batch, without an update.
 
-    saved_bytes: int
-    peak_bytes: int
-    steps: list[StepSeconds]
-    full: list[StepSeconds]
-
-
-def measure(case: BenchmarkCase) -> Measurement:
-    """Measure a case; call it in a fresh process, whose memory nothing else has touched.
-
-    The first step gives the peak of memory, the second the saved bytes, the
-    ones after these the time, in turns with a network trained in full.
+    Args:
+        network: in training mode.
+        losses: each returns a scalar loss of the network; several where the batch is
+            processed in parts and gradients are accumulated.
     """
-    torch.set_num_threads(case.threads)
-    # mmaction leaves it to torch which form of checkpointing is the default.
-    warnings.filterwarnings('ignore', 'torch.utils.checkpoint: the use_reentrant')
-    video = torch.randn(case.batch, 3, case.frames, case.size, case.size, device=case.device)
-    network = _build(case)
-    peak = peak_bytes(lambda: _step(network, video, case), video.device)
+
+    network: nn.Module
+    losses: Sequence[Callable[[], Tensor]]
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the network."""
+        return next(self.network.parameters()).device
+
+    def seconds(self) -> StepSeconds:
+        """Run one step and return its time, the sum over the parts of the batch."""
+        parts = [time_step(self.network, loss, self.device) for loss in self.losses]
+        return StepSeconds(sum(part.forward for part in parts),
+                           sum(part.backward for part in parts), sum(part.wall for part in parts))
+
+    def saved_bytes(self) -> int:
+        """Run the first part and return the most bytes that are held for backward at one time.
+
+        The backward is measured too: some ways of training encode again there, and hold
+        memory only then.
+        """
+        self.network.zero_grad()
+        with meter_saved_memory(self.network) as meter:
+            self.losses[0]().backward()
+        self.network.zero_grad()
+        return meter.bytes
+
+    def peak_bytes(self) -> int:
+        """Run one step and return its peak memory; call it first in a fresh process.
+
+        Returns:
+            On CUDA the most memory allocated; on the CPU the largest resident memory above
+            the memory before the step.
+        """
+        if self.device.type == 'cuda':
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self.seconds()
+            return torch.cuda.max_memory_allocated(self.device)
+        return _peak_resident_bytes(self.seconds)
+
+
+def forward_bytes(network: nn.Module, loss: Callable[[], Tensor]) -> int:
+    """Return the bytes that the forward of ``loss()`` saves for backward."""
     with meter_saved_memory(network) as meter:
-        _step(network, video, case)
-    saved = meter.bytes
-    if case.variant == 'full':
-        steps = [_step(network, video, case) for _ in range(case.repeats)]
-        return Measurement(saved, peak, steps, steps)
-    full_network = _build(replace(case, variant='full', keep_ratio=1.0))
-    steps, full = alternate(lambda: _step(network, video, case),
-                            lambda: _step(full_network, video, case), case.repeats)
-    return Measurement(saved, peak, steps, full)
-
-
-def alternate(step: Callable[[], StepSeconds], full_step: Callable[[], StepSeconds], repeats: int
-              ) -> tuple[list[StepSeconds], list[StepSeconds]]:
-    """Steps and steps of full backpropagation in turns, after one of these to warm up."""
-    full_step()
-    full, steps = interleave([full_step, step], repeats)
-    return steps, full
-
-
-def interleave(steps: Sequence[Callable[[], StepSeconds]], repeats: int
-               ) -> list[list[StepSeconds]]:
-    """Rounds in which every step is taken once; the times of each step over the rounds."""
-    rounds = [[step() for step in steps] for _ in range(repeats)]
-    return [list(times) for times in zip(*rounds)]
-
-
-def _build(case: BenchmarkCase) -> BenchmarkNetwork:
-    torch.manual_seed(0)
-    return build_network(case).to(case.device)
-
-
-def _step(network: nn.Module, video: Tensor, case: BenchmarkCase) -> StepSeconds:
-    def loss() -> Tensor:
-        with torch.autocast(video.device.type, torch.bfloat16, enabled=case.amp):
-            return network(video)
-
-    return time_step(network, loss, video.device)
+        loss()
+    return meter.bytes
 
 
 def time_step(network: nn.Module, loss: Callable[[], Tensor], device: torch.device) -> StepSeconds:
-    """Time of ``loss()``, a scalar of the network, and of its backward."""
+    """Return the time of ``loss()``, a scalar of the network, and of its backward."""
     network.zero_grad()
     start, wall_start = _now(device), time.perf_counter()
     value = loss()
@@ -102,6 +110,49 @@ def time_step(network: nn.Module, loss: Callable[[], Tensor], device: torch.devi
     value.backward()
     end = _now(device)
     return StepSeconds(middle - start, end - middle, time.perf_counter() - wall_start)
+
+
+def take_turns(steps: Sequence[Callable[[], StepSeconds]], repeats: int
+               ) -> list[list[StepSeconds]]:
+    """Take every step once per round; return the times of each step over the rounds."""
+    rounds = [[step() for step in steps] for _ in range(repeats)]
+    return [list(times) for times in zip(*rounds)]
+
+
+def take_turns_with_full(meter: StepMeter, full: StepMeter, repeats: int
+                         ) -> tuple[list[StepSeconds], list[StepSeconds]]:
+    """Return times of steps, and of steps of full backpropagation taken in turns with them.
+
+    One more step of full backpropagation comes first to warm up.
+    """
+    full.seconds()
+    full_times, times = take_turns([full.seconds, meter.seconds], repeats)
+    return times, full_times
+
+
+def step_ratios(times: Sequence[StepSeconds], full_times: Sequence[StepSeconds]) -> list[float]:
+    """Return the time of each step divided by that of full backpropagation in its round."""
+    return [own.step / full.step for own, full in zip(times, full_times)]
+
+
+def median_seconds(times: Sequence[StepSeconds]) -> StepSeconds:
+    """Return the median of the forward, the backward and the wall time."""
+    return StepSeconds(*(median(getattr(step, name) for step in times)
+                         for name in ('forward', 'backward', 'wall')))
+
+
+def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function in a new process, whose memory nothing else has used.
+
+    Args:
+        function: of a module, so that the process can import it.
+        arguments: of the function; they must be picklable, as must the result.
+
+    Raises:
+        BrokenProcessPool: the process was killed, mostly because memory ran out.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def _now(device: torch.device) -> float:
@@ -112,21 +163,16 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def peak_bytes(step: Callable[[], object], device: torch.device) -> int:
-    """CUDA: the most memory allocated. CPU: resident memory above that before the step."""
-    if device.type == 'cuda':
-        torch.cuda.reset_peak_memory_stats(device)
-        step()
-        return torch.cuda.max_memory_allocated(device)
+def _peak_resident_bytes(step: Callable[[], object]) -> int:
     try:
         CLEAR_REFS.write_text('5')  # Linux: forget the peak so far
         before = _status_bytes('VmRSS')
         step()
         return _status_bytes('VmHWM') - before
-    except OSError:  # no /proc: the peak of the process' life, reached by this step
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    except OSError:  # no /proc: the peak since the process began, reached by this step
+        before = peak_memory_bytes(resource.RUSAGE_SELF)
         step()
-        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+        return peak_memory_bytes(resource.RUSAGE_SELF) - before
 
 
 def _status_bytes(field: str) -> int:

@@ -1,4 +1,4 @@
-"""Figures of each strategy over its seeds, out of finished runs and measured steps."""
+"""Figures of each strategy over its seeds, from finished runs and measured steps."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -8,35 +8,36 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from sbp_tad.comparison.errors import ComparisonError
-from sbp_tad.comparison.measurement import FULL
 from sbp_tad.comparison.runs import RESULT, read_json
+from sbp_tad.comparison.specs import FULL
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class StrategySummary:
-    """One strategy; a figure that is not known is None.
+    """Figures of one strategy; an unknown figure is None.
 
-    Ratios and differences are to full backpropagation. Bytes and times of a
-    step are those of ``--measure``, else of the runs.
+    Ratios and differences are relative to full backpropagation. Saved bytes come from the
+    measured step where there is one, else from the runs.
 
     Args:
-        strategy, mode, keep_ratio: which it is.
+        strategy, mode, keep_ratio: its name, its mode of SBPBackbone and its keep ratio.
         seeds, mAPs: of the finished runs, after the last epoch.
         mAP, mAP_deviation: mean and sample standard deviation over seeds.
-        mAP_difference: mean over the seeds that both have.
-        saved_backbone_bytes, saved_model_bytes: the most held for backward in one training batch.
+        mAP_difference: mean over the seeds of both this strategy and full backpropagation.
+        saved_backbone_bytes, saved_model_bytes: most bytes held for backward at one time in one
+            training batch.
         peak_memory_bytes: largest resident memory of a run's process, mean over seeds.
-        step_peak_bytes: memory that a step takes beside that before it.
+        step_peak_bytes: memory that a step adds in a fresh process.
         step_seconds, step_time_ratio: CPU time (wall time on CUDA) of forward and backward of a
-            whole batch, steps of all strategies in turns.
+            whole batch; the steps of all strategies take turns.
         seconds_per_update, cpu_seconds_per_update: wall and CPU time of an update in training,
             medians of the runs' medians.
         updates, samples: of a run.
-        samples_to_target: until the first validation at the target, median of the seeds that
-            reach it.
-        seeds_at_target: how many do.
+        samples_to_target: samples seen until the first validation at the target, median of the
+            seeds that reach it.
+        seeds_at_target: number of seeds that reach it.
     """
 
     strategy: str
@@ -67,33 +68,33 @@ class StrategySummary:
 
 
 def read_results(work_dir: str | Path) -> list[Row]:
-    """The results of all finished runs below a work dir, by strategy and seed."""
+    """Read the results of all finished runs below a work dir, sorted by strategy and seed."""
     rows = [read_json(path) for path in Path(work_dir).glob(f'*/seed_*/{RESULT}')
-            if path.parent.name.rpartition('_')[2].isdigit()]  # none that was put aside
+            if path.parent.name.rpartition('_')[2].isdigit()]  # no renamed folder of another config
     return sorted(rows, key=lambda row: (row['strategy'], row['seed']))
 
 
 def shorten(row: Row) -> Row:
-    """A result with the mAP of each validation, and all scores of the last alone."""
+    """Return a result with the mAP of each validation and all scores of the last one only."""
     curve = [dict(samples=point['samples'], mAP=point['mAP']) for point in row['curve']]
     return row | dict(curve=curve, scores=row['curve'][-1].get('scores', {}))
 
 
 def summarize(results: Sequence[Row], measured: Sequence[Row], names: Sequence[str],
               target: float | None = None) -> list[StrategySummary]:
-    """One summary for each name of which something is known, in that order.
+    """Return one summary for each name with a finished run or a measured step, in that order.
 
     Args:
         results: of finished runs.
-        measured: steps.
+        measured: measured steps.
         names: of strategies.
-        target: mAP in (0, 1] whose samples are told.
+        target: mAP in (0, 1] for ``samples_to_target``.
 
     Raises:
-        ComparisonError: a target outside of these, or nothing is known of any.
+        ComparisonError: a target outside (0, 1], or no run and no step of any name.
     """
     if target is not None and not 0 < target <= 1:
-        raise ComparisonError(f'the target mAP must lie in (0, 1], got {target:g}; 0.5 is 50 %.')
+        raise ComparisonError(f'--target-map must be in (0, 1], got {target:g}; 0.5 is 50 %.')
     runs = {name: [row for row in results if row['strategy'] == name] for name in {FULL, *names}}
     steps = {row['strategy']: row for row in measured}
     full = {row['seed']: row['mAP'] for row in runs[FULL]}
@@ -109,7 +110,7 @@ def summarize(results: Sequence[Row], measured: Sequence[Row], names: Sequence[s
 
 
 def _facts(runs: Sequence[Row], step: Row) -> Row:
-    """Figures of cost."""
+    """Return bytes, times and counts."""
     def over_seeds(name: str, average: Any = mean) -> float | None:
         values = [row[name] for row in runs if name in row]
         return average(values) if values else None
@@ -128,7 +129,7 @@ def _facts(runs: Sequence[Row], step: Row) -> Row:
 
 
 def _ratios(own: Row, full: Row) -> Row:
-    """Bytes to those of full backpropagation."""
+    """Return bytes divided by those of full backpropagation."""
     names = ('saved_backbone', 'saved_model', 'peak_memory', 'step_peak')
     pairs = {name: (own[f'{name}_bytes'], full.get(f'{name}_bytes')) for name in names}
     return {f'{name}_ratio': value / whole if value is not None and whole else None
@@ -136,7 +137,7 @@ def _ratios(own: Row, full: Row) -> Row:
 
 
 def _scores(runs: Sequence[Row], full: dict[int, float]) -> Row:
-    """mAP over the seeds, alone and beside full backpropagation of the same seeds."""
+    """Return mAP over the seeds, and its difference to full backpropagation on the same seeds."""
     values = [row['mAP'] for row in runs]
     differences = [row['mAP'] - full[row['seed']] for row in runs if row['seed'] in full]
     return dict(seeds=[row['seed'] for row in runs], mAPs=values,
@@ -154,5 +155,5 @@ def _to_target(runs: Sequence[Row], target: float | None) -> Row:
 
 
 def samples_until(curve: Iterable[Row], target: float) -> int | None:
-    """Samples seen at the first validation with at least that mAP; None if there is none."""
+    """Return the samples seen at the first validation that reaches the target; None if none."""
     return next((point['samples'] for point in curve if point['mAP'] >= target), None)

@@ -1,4 +1,4 @@
-"""Training one run of a comparison in a process of its own, and the figures that it leaves."""
+"""Training of one run of a comparison in its own process, and its result."""
 from __future__ import annotations
 
 import multiprocessing
@@ -12,54 +12,49 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
-from benchmarks.recipe_measurement import without_pretrained
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.comparison.errors import ComparisonError, RunFailedError
 from sbp_tad.comparison.measurement import TrainingStep
+from sbp_tad.comparison.models import build_model
 from sbp_tad.comparison.runs import (RESULT, StrategyRun, hold, prepare_folder, weight_files,
                                      write_json)
 from sbp_tad.engine.cpu_time import CPUTimeHook
 from sbp_tad.engine.training_state import peak_memory_bytes
 from sbp_tad.errors import UserError
-from sbp_tad.registry import MODELS
 from sbp_tad.visualization.training_log import read_training_log
 
-# What validation calls the figure that counts, of an offline and an online detector.
+# Names of the main score in the log, of an offline and an online detector.
 MAIN_SCORES = ('tad/average_mAP', 'online/mAP')
 OUTPUT = 'output.txt'
 
 
 def check_runs(runs: list[StrategyRun]) -> None:
-    """Build every strategy's model once, before anything is trained.
+    """Build the model of every strategy once, before anything is trained.
 
     Raises:
-        ComparisonError: with the strategy that the backbone cannot do, and why,
-            or a checkpoint that is not there.
+        ComparisonError: a strategy that the backbone does not support, or a missing checkpoint.
     """
     missing = [path for path in weight_files(runs[0].cfg.to_dict()) if not Path(path).is_file()]
     if missing:
-        raise ComparisonError(f'the config loads {", ".join(missing)}, which is not there; train '
-                              'it first, or give another path by --cfg-options.')
+        raise ComparisonError(f'the config loads {", ".join(missing)}, which does not exist; '
+                              'train it first, or give another path by --cfg-options.')
     for run in {run.name: run for run in runs}.values():
         try:
-            with DefaultScope.overwrite_default_scope(run.cfg.get('default_scope', 'mmaction')), \
-                    launch.config_faults():
-                MODELS.build(without_pretrained(run.cfg.model))
+            build_model(run.cfg)
         except UserError as error:
-            raise ComparisonError(f'strategy {run.name} cannot be compared with this config: '
+            raise ComparisonError(f'strategy {run.name} does not work with this config: '
                                   f'{error}') from error
 
 
 def finish_run(run: StrategyRun) -> dict[str, Any]:
-    """Train a run, or the rest of it, unless it is finished; its result.
+    """Train a run, or the rest of it, unless it is finished; return its result.
 
     Raises:
-        RunHeldError: another process works at it.
+        RunHeldError: another process is working on it.
         RunFailedError: it ended without a result.
     """
     with hold(run.folder, run.title):
@@ -70,7 +65,7 @@ def finish_run(run: StrategyRun) -> dict[str, Any]:
 
 
 def train_in_process(run: StrategyRun) -> None:
-    """Train in a new process, so that its memory is its own, and write the result.
+    """Train in a fresh process, whose peak memory is that of the run, and write the result.
 
     Raises:
         RunFailedError: it ended without a result.
@@ -91,14 +86,14 @@ def train_in_process(run: StrategyRun) -> None:
 
 
 def _train_alone(run: StrategyRun) -> None:
-    """What the process of a run does."""
+    """Train a run in the process that was started for it."""
     _redirect_output(run.folder / OUTPUT)
     _end_with_parent()
     run_main(lambda _: write_json(run.folder / RESULT, train(run)))
 
 
 def _redirect_output(path: Path) -> None:
-    """Whatever this process and its data workers print goes to the end of a file."""
+    """Append the output of this process and its data workers to a file."""
     with open(path, 'a') as file:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -106,7 +101,7 @@ def _redirect_output(path: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """The parent holds the run's lock, so that nothing may go on without it."""
+    """End this process when its parent ends, because the parent holds the lock of the run."""
     def listen() -> None:
         wait([multiprocessing.parent_process().sentinel])
         os._exit(1)
@@ -114,8 +109,8 @@ def _end_with_parent() -> None:
 
 
 def train(run: StrategyRun) -> dict[str, Any]:
-    """Train a run in this process, from its newest checkpoint if there is one; its figures."""
-    # One thread, as the demo: the same sums in the same order, whatever the machine.
+    """Train a run in this process, from its newest checkpoint if any; return its result."""
+    # One thread, as in the demo: the same sums in the same order on every machine.
     torch.set_num_threads(1)
     cfg = Config(run.cfg.to_dict())
     if cfg.get('custom_imports'):
@@ -129,7 +124,7 @@ def train(run: StrategyRun) -> dict[str, Any]:
 
 
 def _figures(runner: Runner) -> dict[str, Any]:
-    """What a finished training has cost and brought; see the README."""
+    """Return cost and scores of a finished training."""
     cfg, hub = runner.cfg, runner.message_hub
     steps = cfg.optim_wrapper.get('accumulative_counts', 1)
     backbone = cfg.model.backbone
@@ -156,10 +151,10 @@ def _figures(runner: Runner) -> dict[str, Any]:
 
 
 def validation_curve(work_dir: Path, batch_size: int) -> list[dict[str, Any]]:
-    """Every validation of a run: the samples seen until then and what was scored.
+    """Return every validation of a run: samples seen so far, mAP and all scores.
 
     Raises:
-        ComparisonError: there was none, or none that gives a mAP.
+        ComparisonError: no validation with a mAP was logged.
     """
     curves = read_training_log(work_dir).curves
     main = next((name for name in MAIN_SCORES if name in curves), None)
@@ -168,7 +163,7 @@ def validation_curve(work_dir: Path, batch_size: int) -> list[dict[str, Any]]:
                               'needs a config with val_dataloader and val_evaluator.')
     names = [name for name, (places, _) in curves.items()
              if '/' in name and len(places) == len(curves[main][0])]
-    points = {}  # a resumed run may validate once more what it resumes from
+    points = {}  # a resumed run may repeat the validation that it resumes from
     for place, iteration in enumerate(curves[main][0]):
         samples = int(iteration) * batch_size
         points[samples] = dict(samples=samples, mAP=float(curves[main][1][place]),

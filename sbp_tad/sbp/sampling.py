@@ -109,7 +109,7 @@ def gradient_spread(products: Tensor, num_kept: int) -> Tensor:
     few samples (Neyman's allocation in stratified sampling). The share of the
     norm is for gradients of the parameters, which differ where those of the
     features do not. Both constants were found by measurement
-    (``benchmarks/measure_variance.py``); no choice of them gives a bias.
+    (``python -m benchmarks.variance``); no choice of them gives a bias.
 
     Args:
         products: (K, K) inner products of the clips' gradients g.

@@ -2,8 +2,8 @@
 import pytest
 import torch
 
-from benchmarks.gradient_variance import (ORACLES, ClipGradients, chances_of, clip_gradients,
-                                          draw_weights, estimate_error)
+from benchmarks.gradient_variance import (ORACLES, ClipGradients, clip_gradients,
+                                          draw_probabilities, draw_weights, estimate_error)
 from sbp_tad.models.backbones.clip_features import split_clips
 from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.registry import MODELS
@@ -59,11 +59,11 @@ def test_guidance_pays_most_where_few_clips_matter():
 def test_oracles_know_what_the_features_do_not_tell():
     _, gradients = some_gradients()
     blind = ClipGradients(gradients.products, torch.zeros(12, 12))
-    assert chances_of(blind, 3, 'gradient').tolist() == [0.25] * 12
+    assert draw_probabilities(blind, 3, 'gradient').tolist() == [0.25] * 12
     norms = gradients.products.diagonal().sqrt()
     expected = inclusion_probabilities(norms, 3)
-    torch.testing.assert_close(chances_of(blind, 3, 'oracle_norm'), expected)
-    assert chances_of(blind, 3, 'oracle_spread').std() > 0
+    torch.testing.assert_close(draw_probabilities(blind, 3, 'oracle_norm'), expected)
+    assert draw_probabilities(blind, 3, 'oracle_spread').std() > 0
 
 
 def test_weights_are_those_of_training():
@@ -95,5 +95,5 @@ def test_clip_gradients_sum_to_the_full_gradient():
     assert found.products.shape == (6, 6) and len(split_clips(video, 1)) == 6
     torch.testing.assert_close(found.products.sum(), full.square().sum())
     model.backbone.layout = ClipLayout()
-    with pytest.raises(SBPError, match='whose backbone is an SBPBackbone with clip_len'):
+    with pytest.raises(SBPError, match='must be an SBPBackbone with clip_len'):
         clip_gradients(model, video, [])

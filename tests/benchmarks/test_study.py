@@ -1,4 +1,4 @@
-"""The script of the study names what there is."""
+"""The script of the study names existing files and possible strategies."""
 import re
 import shlex
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from sbp_tad.comparison.specs import apply_strategy, parse_strategies
+from sbp_tad.comparison.specs import parse_strategies
+from sbp_tad.comparison.strategy_configs import apply_strategy
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = (ROOT / 'benchmarks/study.sh').read_text().replace('\\\n', ' ')

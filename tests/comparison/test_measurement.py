@@ -1,17 +1,18 @@
-"""A step of each strategy: what it saves, and times that are taken in turns."""
+"""A training step of each strategy: its saved bytes, its peak and its time."""
 from dataclasses import replace
 
 import pytest
 import torch
 from strategy_cases import make_videos, small_config
 
-from sbp_tad.comparison import measurement as strategy_measurement
+from sbp_tad.comparison import measurement, step_meter
 from sbp_tad.comparison.errors import ComparisonError, RunHeldError
 from sbp_tad.comparison.measurement import (build_step, first_batch, measure_strategies,
                                             step_digest, update_measurement)
 from sbp_tad.comparison.runs import hold, read_json
-from sbp_tad.comparison.specs import apply_strategy, parse_strategies
-from sbp_tad.comparison.step_meter import StepSeconds, interleave
+from sbp_tad.comparison.specs import parse_strategies
+from sbp_tad.comparison.step_meter import StepSeconds
+from sbp_tad.comparison.strategy_configs import apply_strategy
 from sbp_tad.sbp import SavedMemory
 
 PEAK = 123
@@ -24,26 +25,12 @@ def cfg(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def no_process(monkeypatch):
-    monkeypatch.setattr(strategy_measurement, '_in_process', lambda own, shared: PEAK)
+    monkeypatch.setattr(measurement, 'peak_in_fresh_process', lambda own, shared: PEAK)
 
 
 def step(cfg, word):
-    choice, = parse_strategies([word])
-    return build_step(apply_strategy(cfg, choice), first_batch(cfg))
-
-
-def test_steps_take_turns():
-    taken = []
-
-    def step(name):
-        def take():
-            taken.append(name)
-            return StepSeconds(len(taken), 0, 0)
-        return take
-
-    times = interleave([step('a'), step('b')], 3)
-    assert ''.join(taken) == 'ababab'
-    assert [[one.step for one in own] for own in times] == [[1, 3, 5], [2, 4, 6]]
+    strategy, = parse_strategies([word])
+    return build_step(apply_strategy(cfg, strategy), first_batch(cfg))
 
 
 def test_the_batch_is_always_the_same(cfg):
@@ -76,37 +63,38 @@ def test_what_is_encoded_again_in_the_backward_counts(cfg):
 def test_accumulation_steps_through_parts_of_the_batch(cfg, monkeypatch):
     parts = step(cfg, 'accumulation:2')
     assert [len(batch['inputs']) for batch in parts.batches] == [1, 1]
-    monkeypatch.setattr(strategy_measurement, 'time_step',
+    monkeypatch.setattr(step_meter, 'time_step',
                         lambda model, loss, device: loss() and StepSeconds(1, 2, 4))
-    assert parts.time() == StepSeconds(2, 4, 8)
+    assert parts.meter.seconds() == StepSeconds(2, 4, 8)
 
 
 def test_a_strategy_that_fails_is_told_and_the_others_are_measured(cfg, monkeypatch):
     told = []
-    choices = parse_strategies(['full', 'token', 'direct:0.5'])
-    full, direct = measure_strategies(cfg, choices, 2, told.append)
+    strategies = parse_strategies(['full', 'token', 'direct:0.5'])
+    full, direct = measure_strategies(cfg, strategies, 2, told.append)
     assert (full.strategy, direct.strategy) == ('full', 'direct:0.5')
     assert 'token:0.25 cannot be measured: SBPError: nothing to apply' in told[0]
     assert full.step_time_ratio == 1 and 0 < direct.step_time_ratio < 2
     assert direct.step_peak_bytes == PEAK and direct.repeats == 2
     assert 0 < direct.step_seconds and 0 < direct.step_wall_seconds
-    with pytest.raises(ComparisonError, match='steps are timed at least once, got 0 repeats'):
-        measure_strategies(cfg, choices, 0)
-    monkeypatch.setattr(strategy_measurement, 'build_step', None)
-    with pytest.raises(ComparisonError, match='with those of full backpropagation, which failed'):
-        measure_strategies(cfg, choices, 1)
+    with pytest.raises(ComparisonError, match='--repeats must be at least 1 timed step, got 0'):
+        measure_strategies(cfg, strategies, 0)
+    monkeypatch.setattr(measurement, 'build_step', None)
+    with pytest.raises(ComparisonError, match='the step of full backpropagation failed'):
+        measure_strategies(cfg, strategies, 1)
 
 
 def test_what_is_measured_is_not_measured_again(cfg, tmp_path, monkeypatch):
     path, calls = tmp_path / 'measurement.json', []
-    row = strategy_measurement.StrategyMeasurement('', '', 1, 2, 3, 0.1, 0.1, 1.0, 1)
+    row = measurement.StrategyMeasurement('', '', 1, 2, 3, 0.1, 0.1, 1.0, 1)
 
-    def measure(cfg, choices, repeats, report):
-        calls.append([choice.name for choice in choices])
-        return [replace(row, strategy=choice.name, digest=step_digest(apply_strategy(cfg, choice)))
-                for choice in choices if choice.name != 'dropit:0.25']
+    def measure(cfg, strategies, repeats, report):
+        calls.append([strategy.name for strategy in strategies])
+        return [replace(row, strategy=strategy.name,
+                        digest=step_digest(apply_strategy(cfg, strategy)))
+                for strategy in strategies if strategy.name != 'dropit:0.25']
 
-    monkeypatch.setattr(strategy_measurement, 'measure_strategies', measure)
+    monkeypatch.setattr(measurement, 'measure_strategies', measure)
 
     def update(*words, cfg=cfg, **options):
         return update_measurement(path, cfg, parse_strategies(words), 1, print, **options)
@@ -127,6 +115,6 @@ def test_what_is_measured_is_not_measured_again(cfg, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_peak_of_a_process_is_that_of_its_step(cfg, monkeypatch):
     monkeypatch.undo()
-    choice, = parse_strategies(['full'])
-    peak = strategy_measurement._in_process(apply_strategy(cfg, choice), cfg)
+    strategy, = parse_strategies(['full'])
+    peak = measurement.peak_in_fresh_process(apply_strategy(cfg, strategy), cfg)
     assert peak > step(cfg, 'full').saved().model / 2

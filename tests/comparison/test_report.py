@@ -51,7 +51,7 @@ def test_markdown_has_a_line_for_each_row_and_says_what_the_figures_are():
     assert len(rows) == 3 and blank == ''
     assert {line.count('|') for line in (head, ruler, *rows)} == {12}
     assert rows[0].startswith('| full | 60.00 ± 10.00 | +0.00 | 80.0 |')
-    assert legend.startswith('mAP after the last epoch')
+    assert legend.startswith('mAP is after the last epoch')
 
 
 def test_csv_holds_every_figure_as_it_is():

@@ -26,7 +26,7 @@ def test_runs_go_seed_by_seed_each_in_its_folder(tmp_path):
     assert runs[3].folder == tmp_path / 'direct_0.25' / 'seed_1'
     assert [run.cfg.randomness.seed for run in runs] == [0, 0, 1, 1]
     assert len({run.digest for run in runs}) == 4
-    with pytest.raises(ComparisonError, match='needs at least 1 seed, got 0'):
+    with pytest.raises(ComparisonError, match='--seeds must be at least 1, got 0'):
         plan(tmp_path, seeds=0)
 
 
@@ -58,7 +58,7 @@ def test_a_run_is_finished_by_a_result_of_its_own_config(tmp_path):
     assert plan(tmp_path)[0].result() == result
     assert plan(tmp_path, **{'max_epochs': 3})[0].result() is None
     (run.folder / RESULT).write_text('{"digest"')
-    with pytest.raises(ComparisonError, match='result.json cannot be read: .* Remove it'):
+    with pytest.raises(ComparisonError, match='result.json cannot be read: .* Remove it to repeat'):
         run.result()
 
 
@@ -92,7 +92,7 @@ def test_one_process_holds_a_run_until_its_end_however_it_ends(tmp_path):
     with subprocess.Popen([sys.executable, '-c', HOLD_FOR_EVER, str(lock)],
                           stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b'held\n'
-        with pytest.raises(RunHeldError, match=f'a run: process {other.pid} works at it'), \
+        with pytest.raises(RunHeldError, match=f'a run: process {other.pid} is working on it'), \
                 hold(path, 'a run'):
             pass
         other.kill()

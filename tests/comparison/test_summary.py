@@ -64,7 +64,7 @@ def test_samples_to_a_target_are_of_the_first_validation_that_reached_it():
     assert (row.samples_to_target, row.seeds_at_target) == (150, 2)
     row, = summarize(rows, [], ['full'], target=0.9)
     assert (row.samples_to_target, row.seeds_at_target) == (None, 0)
-    with pytest.raises(ComparisonError, match=r'must lie in \(0, 1\], got 60; 0.5 is 50 %'):
+    with pytest.raises(ComparisonError, match=r'must be in \(0, 1\], got 60; 0.5 is 50 %'):
         summarize(rows, [], ['full'], target=60)
 
 

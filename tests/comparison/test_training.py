@@ -6,7 +6,7 @@ import torch
 from strategy_cases import R3D, make_videos, small_config
 
 from sbp_tad.apis.launch import load_config
-from sbp_tad.comparison import training as strategy_training
+from sbp_tad.comparison import training
 from sbp_tad.comparison.errors import ComparisonError, RunFailedError, RunHeldError
 from sbp_tad.comparison.runs import RESULT, hold, plan_runs, prepare_folder, write_json
 from sbp_tad.comparison.specs import parse_strategies
@@ -116,13 +116,13 @@ def test_without_validation_there_is_no_curve(tmp_path):
 
 def test_a_strategy_that_the_backbone_cannot_do_is_refused_before_anything_trains(plan):
     check_runs(plan('full', 'deferred'))
-    with pytest.raises(ComparisonError, match='strategy token:0.25 cannot be compared with this '
+    with pytest.raises(ComparisonError, match='strategy token:0.25 does not work with this '
                        'config: .*no block of a known type'):
         check_runs(plan('full', 'token'))
     cfg = load_config(R3D, {'model.backbone.backbone': dict(_delete_=True, type='FrameCNN')})
     with pytest.raises(ComparisonError, match='strategy frozen-stages:1 .* wrong options'):
         check_runs(plan_runs(cfg, parse_strategies(['frozen-stages']), 1, 'work'))
-    with pytest.raises(ComparisonError, match='the config loads absent.pth, which is not there'):
+    with pytest.raises(ComparisonError, match='the config loads absent.pth, which does not exist'):
         check_runs(plan('full', load_from='absent.pth'))
 
 
@@ -134,7 +134,7 @@ def test_a_finished_run_is_not_repeated_and_a_held_one_left_alone(plan, monkeypa
         calls.append(run.title)
         write_json(run.folder / RESULT, dict(digest=run.digest, mAP=0.5))
 
-    monkeypatch.setattr(strategy_training, 'train_in_process', train_here)
+    monkeypatch.setattr(training, 'train_in_process', train_here)
     assert [finish_run(run)['mAP'] for _ in range(2)] == [0.5, 0.5]
     assert calls == ['full, seed 0']
     with hold(run.folder, 'elsewhere'), pytest.raises(RunHeldError, match='full, seed 0: process'):

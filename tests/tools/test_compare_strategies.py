@@ -9,8 +9,7 @@ import torch
 from strategy_cases import R3D, make_videos, small_options
 
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.comparison import measurement as strategy_measurement
-from sbp_tad.comparison import training as strategy_training
+from sbp_tad.comparison import measurement, training
 from sbp_tad.comparison.errors import RunFailedError
 from sbp_tad.comparison.runs import RESULT, hold, write_json
 
@@ -31,8 +30,8 @@ def tool(capsys, options, tmp_path, monkeypatch):
     """Call the tool in this process, trainings too; (status, stdout, stderr)."""
     main = runpy.run_path(str(ROOT / 'tools/compare_strategies.py'))['main']
     threads = torch.get_num_threads()
-    monkeypatch.setattr(strategy_measurement, '_in_process', lambda own, shared: 2**20)
-    monkeypatch.setattr(strategy_training, 'train_in_process', train_here)
+    monkeypatch.setattr(measurement, 'peak_in_fresh_process', lambda own, shared: 2**20)
+    monkeypatch.setattr(training, 'train_in_process', train_here)
 
     def call(*arguments):
         capsys.readouterr()
@@ -125,11 +124,11 @@ def test_what_another_process_holds_is_left_to_it(tool, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (('--strategies', 'sbp'), "no strategy is called 'sbp'; choose from full, frozen, "),
-    (('--strategies', 'full', 'token'), 'strategy token:0.25 cannot be compared with this config'),
-    (('--strategies', 'full', '--seeds', '0'), 'a comparison needs at least 1 seed, got 0'),
+    (('--strategies', 'sbp'), "unknown strategy 'sbp'; choose from full, frozen, "),
+    (('--strategies', 'full', 'token'), 'strategy token:0.25 does not work with this config'),
+    (('--strategies', 'full', '--seeds', '0'), '--seeds must be at least 1, got 0'),
     (('--strategies', 'full', '--strategy-options', 'direct', 'a=1'),
-     '--strategy-options are for direct:0.25, but the strategies are full'),
+     '--strategy-options are for direct:0.25, but --strategies has full'),
     ((), '--strategies are needed, but for --report-only')])
 def test_what_cannot_be_compared_is_a_sentence(tool, tmp_path, arguments, message):
     status, _, errors = tool(*arguments)

@@ -59,20 +59,3 @@ def test_lines_say_when_another_action_begins(small_video, checkpoint, capsys):
 def test_a_number_is_a_camera(checkpoint, capsys):
     with pytest.raises(InferenceError, match='there is no camera 99'):
         stream('99', checkpoint, capsys)
-
-
-def test_benchmark_writes_its_figures(tmp_path, capsys, monkeypatch):
-    tool = load_tool('benchmark_online')
-    monkeypatch.setattr(tool.torch, 'set_num_threads', lambda number: None)
-    path = tmp_path / 'figures.json'
-    tool.main([CONFIG, '--steps', '5', '--warm-up', '1', '--size', '30', '40', '--device', 'cpu',
-               '--json', str(path)])
-    content = json.loads(path.read_text())
-    assert content['config'] == CONFIG and content['num_steps'] == 5
-    assert content['frame_size'] == [30, 40] and content['frames_per_second'] > 0
-    assert set(content['latency_seconds']) == {'median', 'p95', 'p99', 'max'}
-    printed = capsys.readouterr().out
-    for words in ('frames a second', 'times real time', 'latency, p99', 'peak memory'):
-        assert words in printed
-    with pytest.raises(InferenceError, match='--threads must be at least 1, got 0'):
-        tool.main([CONFIG, '--threads', '0'])

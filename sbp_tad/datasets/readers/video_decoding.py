@@ -3,7 +3,7 @@
 mmaction's decoders read the whole file into memory, and convert or keep frames
 that no window shows. Here PyAV seeks to the key frame before the window, knows
 frames by their time stamps, which :func:`probe_video` has listed, and turns
-only those that are asked for into pixels. ``benchmarks/benchmark_decoding.py``
+only those that are asked for into pixels. ``python -m benchmarks.decoding``
 compares it with the other decoders.
 """
 from __future__ import annotations

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.online_benchmark import held_bytes
+from benchmarks.online import held_bytes
 from sbp_tad.apis import launch
 from sbp_tad.apis.checkpoints import CheckpointError
 from sbp_tad.apis.errors import InferenceError

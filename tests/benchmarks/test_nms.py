@@ -1,25 +1,13 @@
 """The benchmark of suppression measures every method in every case."""
-import importlib.util
 import json
-from pathlib import Path
 
-import pytest
-
-PATH = Path(__file__).parents[2] / 'benchmarks/benchmark_nms.py'
+from benchmarks import nms
 
 
-@pytest.fixture
-def tool():
-    spec = importlib.util.spec_from_file_location('benchmark_nms', PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_every_method_has_a_figure_in_every_case(tool, tmp_path, capsys):
+def test_every_method_has_a_figure_in_every_case(tmp_path, capsys):
     out = tmp_path / 'figures.json'
-    tool.main(['--segments', '60', '--classes', '3', '--kept', '10', '--duration', '50', '500',
-               '--repeats', '2', '--json', str(out)])
+    nms.main(['--segments', '60', '--classes', '3', '--kept', '10', '--duration', '50', '500',
+              '--repeats', '2', '--json', str(out)])
     rows = json.loads(out.read_text())
     assert [(row['case'], row['duration_seconds']) for row in rows] == [
         (case, duration) for case in ('60 in each of 3 classes, all',
@@ -29,9 +17,9 @@ def test_every_method_has_a_figure_in_every_case(tool, tmp_path, capsys):
     assert 'CPU milliseconds' in capsys.readouterr().out
 
 
-def test_cases_hold_what_they_say(tool):
-    segments, scores, labels = tool.draw_detections(60, 3, 50.0)
+def test_cases_hold_what_they_say():
+    segments, scores, labels = nms.draw_detections(60, 3, 50.0)
     assert segments.shape == (60, 2) and scores.shape == (60, )
     assert [int((labels == label).sum()) for label in range(3)] == [20, 20, 20]
-    picks, _ = tool.methods_for((segments, scores, labels), 0.0, None)['gaussian']()
+    picks, _ = nms.methods_for((segments, scores, labels), 0.0, None)['gaussian']()
     assert len(picks) == 60  # to exhaustion

@@ -1,7 +1,6 @@
-"""``benchmarks/benchmark_sbp.py`` as it is called: ratios, files, and faults in a sentence."""
+"""``python -m benchmarks.sbp_forms``: ratios, files, and faults in a sentence."""
 import json
 import os
-import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import sbp_forms as benchmark
+from benchmarks import form_measurement, sbp_forms
 from benchmarks.errors import BenchmarkError
+from benchmarks.form_measurement import CaseMeasurement, compare, measure, run_in_process
 from benchmarks.networks import (BENCHMARK_MODELS, VARIANTS, BenchmarkCase, BenchmarkModel,
                                  build_network)
-from benchmarks.sbp_forms import compare, run_in_process
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.comparison.step_meter import Measurement, StepSeconds, measure
+from sbp_tad.comparison.step_meter import StepSeconds
 
 ROOT = Path(__file__).parents[2]
 TINY = BenchmarkModel(dict(type='ResNet', depth=18, pretrained=None), channels=512, clip_len=1,
@@ -33,15 +32,14 @@ def measure_here(case):
 
 @pytest.fixture
 def run(capsys, monkeypatch):
-    """Call the tool with a tiny model, all in this process; (status, stdout, stderr)."""
-    main = runpy.run_path(str(ROOT / 'tools' / 'benchmark_sbp.py'))['main']
+    """Call the program with a tiny model, all in this process; (status, stdout, stderr)."""
     threads = torch.get_num_threads()
     monkeypatch.setitem(BENCHMARK_MODELS, 'tiny', TINY)
-    monkeypatch.setattr(benchmark, 'run_in_process', measure_here)
+    monkeypatch.setattr(form_measurement, 'run_in_process', measure_here)
 
     def call(*arguments):
         with pytest.raises(SystemExit) as caught:
-            run_main(main, list(map(str, arguments)))
+            run_main(sbp_forms.main, list(map(str, arguments)))
         return (caught.value.code, *capsys.readouterr())
     yield call
     torch.set_num_threads(threads)
@@ -93,11 +91,11 @@ def test_folding_halves_what_is_saved():
     ('sbp-direct', 0.25, (2 + 0.25 * 4) / 6), ('sbp-deferred', None, (2 + 0.25 * 6) / 6),
     ('sbp-token', 0.25, (2 + 0.25 * 4) / 6), ('checkpoint', None, (2 * 2 + 4) / 6)])
 def test_medians_ratios_and_bounds(variant, saved_bound, time_bound):
-    full = Measurement(1000, 2000, [StepSeconds(2, 4, 7)], [StepSeconds(2, 4, 7)])
+    full = CaseMeasurement(1000, 2000, [StepSeconds(2, 4, 7)], [StepSeconds(2, 4, 7)])
     steps = [StepSeconds(2, 1, 4), StepSeconds(9, 9, 20), StepSeconds(2, 1, 3)]
     beside = [StepSeconds(2, 4, 8), StepSeconds(3, 4, 9), StepSeconds(2, 4, 8)]
     result = compare('tiny', BenchmarkCase(TINY, variant, 0.25, 8),
-                     Measurement(300, 1000, steps, beside), full)
+                     CaseMeasurement(300, 1000, steps, beside), full)
     assert (result.saved_ratio, result.peak_ratio, result.saved_bound) == (0.3, 0.5, saved_bound)
     assert (result.time_ratio, result.wall_ratio) == (0.5, 0.5)
     assert result.time_bound == pytest.approx(time_bound)
@@ -117,12 +115,12 @@ def test_every_model_has_a_table_entry_that_builds(name):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (['--model', 'vgg'], "no model is called 'vgg'; choose from tsn_r50"),
-    ([*SMALL, 'sbp'], "no variant is called 'sbp'; choose from full, frozen"),
-    ([*SMALL, 'sbp-token'], 'sbp-token drops tokens of a transformer, which ResNet is not'),
+    (['--model', 'vgg'], "unknown model 'vgg'; choose from tsn_r50"),
+    ([*SMALL, 'sbp'], "unknown variant 'sbp'; choose from full, frozen"),
+    ([*SMALL, 'sbp-token'], 'sbp-token drops tokens of a transformer, but ResNet is none'),
     ([*SMALL, 'checkpoint'], 'ResNet of mmaction has no checkpointing of its blocks'),
-    ([*SMALL, 'sbp-direct', '--frames', '1'], 'drops whole clips, but 1 frames are a single clip'),
-    (['--model', 'swin_t', '--frames', '40'], 'no positive multiple of the 32 frames of a clip'),
+    ([*SMALL, 'sbp-direct', '--frames', '1'], 'drops whole clips, but --frames 1 is a single clip'),
+    (['--model', 'swin_t', '--frames', '40'], 'a positive multiple of 32, the frames of a clip'),
     ([*SMALL, 'sbp-direct', '--keep-ratio', '0'], 'keep_ratio must be a number in (0, 1], got 0'),
     ([*SMALL, 'sbp-direct', '--keep-ratio', 'nan'], 'keep_ratio must be a number in (0, 1]'),
     ([*SMALL, 'sbp-direct', '--sampler', 'first'], 'sampler must be one of'),
@@ -153,14 +151,14 @@ class DeadlyCase(int):
 
 
 def test_a_killed_process_is_a_sentence(monkeypatch):
-    monkeypatch.setattr(benchmark, 'measure', os._exit)
+    monkeypatch.setattr(form_measurement, 'measure', os._exit)
     with pytest.raises(BenchmarkError, match='ran out of memory or was killed; choose fewer'):
         run_in_process(DeadlyCase())
 
 
 @pytest.mark.slow
-def test_runs_as_a_script_with_processes_of_their_own(tmp_path):
-    command = [sys.executable, ROOT / 'tools' / 'benchmark_sbp.py', '--frames', '8', '--size',
+def test_runs_as_a_module_with_fresh_processes(tmp_path):
+    command = [sys.executable, '-m', 'benchmarks.sbp_forms', '--frames', '8', '--size',
                '32', '--repeats', '1', '--variant', 'sbp-direct', '--json', 'out.json']
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path,
                           env={**os.environ, 'PYTHONPATH': str(ROOT)})

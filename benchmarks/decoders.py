@@ -1,8 +1,8 @@
-"""Measure how fast windows are decoded: the installed decoders bare, and whole pipelines.
+"""Decoding time of windows, by the installed bare decoders and by whole pipelines.
 
-The bare decoders do the least that gives the frames: open the file, seek once,
-decode, convert the frames that are asked for to RGB. All readers use one
-thread, as data workers do, and take turns, so that ratios hold on a busy machine.
+The bare decoders do the least work that gives the frames: open the file, seek once,
+decode, convert the wanted frames to RGB. All readers use one thread, as data workers
+do, and take turns, so that ratios are correct on a busy machine too.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEFAULT_DATASET = Path(sbp_tad.__file__).parent / '.mim/configs/_base_/datasets/
 
 @dataclass(frozen=True)
 class DecodingSettings:
-    """The file that is written and the windows that are read from it.
+    """Settings of the file that is written and of the windows that are read from it.
 
     Raises:
         BenchmarkError: a number below 1, or a window longer than the file.
@@ -53,15 +53,15 @@ class DecodingSettings:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if value < 1:
-                raise BenchmarkError(f'{name} must be at least 1, got {value}.')
+                raise BenchmarkError(f'--{name.replace("_", "-")} must be at least 1, got {value}.')
         span = self.num_frames * self.stride_frames
         if span > self.seconds * self.fps:
             raise BenchmarkError(
                 f'a window of {self.num_frames} frames at stride {self.stride_frames} spans {span} '
-                f'frames, the file has {self.seconds * self.fps}; choose more seconds.')
+                f'frames, the file has {self.seconds * self.fps}; choose more --seconds.')
 
     def places(self) -> list[Window]:
-        """The windows, evenly over the file."""
+        """Return the windows, spread evenly over the file."""
         last = self.seconds * self.fps - self.num_frames * self.stride_frames
         return [Window('video', float(int(start)), self.num_frames, float(self.stride_frames),
                        float(self.fps), self.num_frames)
@@ -70,11 +70,11 @@ class DecodingSettings:
 
 @dataclass(frozen=True)
 class DecodingResult:
-    """Seconds a window of one reader; ratios are to the fastest bare decoder's."""
+    """Seconds per window of one reader; ratios are to the fastest bare decoder."""
 
     reader: str
     bare: bool
-    same_frames: bool  # as decoding the whole file gives
+    same_frames: bool  # the same as decoding the whole file gives
     cpu_seconds: float
     wall_seconds: float
     cpu_ratio: float
@@ -82,13 +82,13 @@ class DecodingResult:
     settings: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
-        """All fields, the settings among them."""
+        """Return the fields and the settings in one dictionary."""
         row = asdict(self)
-        return {**row, **row.pop('settings')}
+        return row | row.pop('settings')
 
 
 def write_benchmark_video(path: str | Path, settings: DecodingSettings) -> None:
-    """Write an H.264 file (libx264, its own defaults) of a view that wanders over a texture."""
+    """Write an H.264 file (libx264 with its defaults) of a view that moves over a texture."""
     size = (3 * settings.height, 3 * settings.width, 3)
     texture = np.random.default_rng(0).integers(0, 256, size, np.uint8)
     texture = cv2.normalize(cv2.GaussianBlur(texture, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX)
@@ -106,13 +106,13 @@ def write_benchmark_video(path: str | Path, settings: DecodingSettings) -> None:
 
 
 def window_indices(filename: str, window: Window) -> list[int]:
-    """The frames of the file that a window shows."""
+    """Return the frame numbers of a window in its file."""
     header = probe_video(filename)
     return frame_indices(window, header.num_frames, header.fps).tolist()
 
 
 def read_with_opencv(filename: str, window: Window) -> list[np.ndarray]:
-    """Bare OpenCV: seek to the first frame, grab all, retrieve those of the window."""
+    """Read with bare OpenCV: seek to the first frame, grab all, retrieve those of the window."""
     indices = window_indices(filename, window)
     capture = cv2.VideoCapture(filename, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     capture.set(cv2.CAP_PROP_POS_FRAMES, indices[0])
@@ -127,7 +127,7 @@ def read_with_opencv(filename: str, window: Window) -> list[np.ndarray]:
 
 
 def read_with_decord(filename: str, window: Window) -> np.ndarray:
-    """Bare decord: ``get_batch`` (T, H, W, 3)."""
+    """Read with ``get_batch`` of bare decord; (T, H, W, 3)."""
     import decord
 
     reader = decord.VideoReader(filename, num_threads=1)
@@ -135,7 +135,10 @@ def read_with_decord(filename: str, window: Window) -> np.ndarray:
 
 
 def read_with_pyav(filename: str, window: Window) -> list[np.ndarray]:
-    """Bare PyAV: seek once, decode every frame, convert those of the window; constant rate."""
+    """Read with bare PyAV: seek once, decode every frame, convert those of the window.
+
+    The frame rate must be constant.
+    """
     indices, frames, reformatter = window_indices(filename, window), [], VideoReformatter()
     with av.open(filename) as container:
         stream = container.streams.video[0]
@@ -152,18 +155,18 @@ def read_with_pyav(filename: str, window: Window) -> list[np.ndarray]:
 
 
 def read_with_pipeline(transforms: Compose, filename: str, window: Window) -> list[np.ndarray]:
-    """The transforms of a dataset up to the decoder, given what a dataset gives them."""
+    """Read with the transforms of a dataset up to its decoder."""
     return transforms(dict(filename=filename, video_header=probe_video(filename), window=window,
                            annotation=None, class_names=(), modality='RGB',
                            start_index=0))['imgs']
 
 
 def readers(slow: bool = False) -> tuple[dict[str, Reader], dict[str, Reader]]:
-    """The bare decoders that are installed, and pipelines by their transforms.
+    """Return the installed bare decoders, and pipelines by the names of their transforms.
 
     Args:
-        slow: also those on mmaction's OpenCVDecode, which seeks for every
-            frame, and PyAVDecode, which converts every frame from the first on.
+        slow: include pipelines with mmaction's OpenCVDecode, which seeks for every
+            frame, and PyAVDecode, which converts every frame of the file.
     """
     bare: dict[str, Reader] = {'OpenCV': read_with_opencv, 'PyAV': read_with_pyav}
     mmaction = ['OpenCV', 'PyAV'] if slow else []
@@ -179,7 +182,7 @@ def readers(slow: bool = False) -> tuple[dict[str, Reader], dict[str, Reader]]:
 
 
 def default_transforms() -> list[dict[str, Any]]:
-    """The test pipeline of THUMOS'14, which other datasets inherit, up to its decoder."""
+    """Return the test pipeline of THUMOS'14, which other datasets inherit, up to its decoder."""
     pipeline = Config.fromfile(DEFAULT_DATASET).test_pipeline
     decode = next(place for place, transform in enumerate(pipeline)
                   if transform['type'].endswith('Decode'))
@@ -189,10 +192,10 @@ def default_transforms() -> list[dict[str, Any]]:
 def measure_decoding(filename: str, settings: DecodingSettings,
                      bare: dict[str, Reader], pipelines: dict[str, Reader]
                      ) -> list[DecodingResult]:
-    """Let all readers decode all windows, taking turns; first once to compare the frames.
+    """Let all readers decode all windows in turns, after one pass to compare the frames.
 
-    Of each window the fastest of its repeats counts, because other work on
-    the machine can only slow one down, and of these the mean.
+    The time of a window is that of its fastest repeat, because other work on the machine can
+    only slow a repeat down; the result is the mean over the windows.
     """
     everyone, windows = {**bare, **pipelines}, settings.places()
     expected = read_frames(filename, window_indices(filename, windows[0]))

@@ -1,48 +1,46 @@
-#!/usr/bin/env python3
-"""Measure how fast windows of frames are decoded, by each decoder and by whole pipelines.
+"""Measure the decoding time of windows of frames, by bare decoders and by whole pipelines.
 
-Writes an H.264 file for every --gop, reads windows from it with the bare
-decoders that are installed, the default pipeline and those on mmaction's
-decoders, in turns and with one thread, and compares the frames.
+Write an H.264 file for every --gop. Read windows from it with the installed bare
+decoders, the default pipeline and the pipelines of mmaction's decoders, in turns
+and with one thread. Compare their frames.
 """
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.decoding_benchmark import (DecodingResult, DecodingSettings, measure_decoding,
-                                           readers, write_benchmark_video)
-from benchmarks.errors import BenchmarkError
+from benchmarks.decoders import (DecodingResult, DecodingSettings, measure_decoding, readers,
+                                 write_benchmark_video)
+from benchmarks.output import write_json
 from sbp_tad.apis.command_line import run_main
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--gop', nargs='+', type=int, default=[48, 250], metavar='N',
-                        help='frames between key frames, a file each (default: 48 250)')
+                        help='frames between key frames, one file for each (default: 48 250)')
     for name, meaning in (('seconds', 'length of the file'), ('width', 'pixels'),
-                          ('height', 'pixels'), ('num-frames', 'of a window'),
-                          ('stride-frames', 'from one frame of a window to the next'),
-                          ('windows', 'places in the file'),
-                          ('repeats', 'of each window, the fastest counts')):
+                          ('height', 'pixels'), ('num-frames', 'frames of a window'),
+                          ('stride-frames', 'distance of two frames of a window'),
+                          ('windows', 'windows per file'),
+                          ('repeats', 'repetitions per window, of which the fastest is taken')):
         default = getattr(DecodingSettings, name.replace('-', '_'))
         parser.add_argument(f'--{name}', type=int, default=default, metavar='N',
                             help=f'{meaning} (default: {default})')
     parser.add_argument('--slow', action='store_true',
-                        help="also mmaction's OpenCVDecode and PyAVDecode: seconds a window")
+                        help="measure mmaction's OpenCVDecode and PyAVDecode, which take seconds")
     parser.add_argument('--json', type=Path, metavar='FILE',
-                        help='write the results, a list with one object a file and reader')
-    return parser.parse_args(argv)
+                        help='write the results, one object per file and reader')
+    return parser
 
 
 def results_table(results: list[DecodingResult]) -> Table:
-    """One row a reader."""
+    """Return a table with one row per reader."""
     settings = DecodingSettings(**results[0].settings)
     table = Table(title=f'{settings.num_frames} frames at stride {settings.stride_frames}, '
                         f'{settings.width} x {settings.height}, a key frame every {settings.gop}',
@@ -58,8 +56,8 @@ def results_table(results: list[DecodingResult]) -> Table:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, and write where asked."""
-    arguments = vars(parse_arguments(argv))
+    """Measure, print, and write the file that is asked for."""
+    arguments = vars(build_parser().parse_args(argv))
     gops, slow, path = (arguments.pop(name) for name in ('gop', 'slow', 'json'))
     cases = [DecodingSettings(gop=gop, **arguments) for gop in gops]
     console, rows = Console(width=110), []
@@ -71,11 +69,7 @@ def main(argv: list[str] | None = None) -> int:
             console.print(results_table(results))
             rows += [result.to_json() for result in results]
     if path:
-        try:
-            path.write_text(json.dumps(rows, indent=2) + '\n', encoding='utf8')
-        except OSError as error:
-            raise BenchmarkError(f'Cannot write the results to {path}: '
-                                 f'{error.strerror}.') from error
+        write_json(path, rows)
     return 0
 
 

@@ -1,11 +1,11 @@
-"""``benchmarks/measure_recipe.py`` as it is called, and the figures of the tree that it wrote."""
+"""``python -m benchmarks.recipe``: its output and its JSON."""
 import json
-import runpy
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks import recipe
 from sbp_tad.apis.command_line import run_main
 
 ROOT = Path(__file__).parents[2]
@@ -14,13 +14,12 @@ TOY = str(ROOT / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py')
 
 @pytest.fixture
 def run(capsys):
-    """Call the tool in this process; (status, stdout, stderr)."""
-    main = runpy.run_path(str(ROOT / 'benchmarks/measure_recipe.py'))['main']
+    """Call the program in this process; (status, stdout, stderr)."""
     threads = torch.get_num_threads()
 
     def call(*arguments):
         with pytest.raises(SystemExit) as caught:
-            run_main(main, [TOY, '--size', '24', *map(str, arguments)])
+            run_main(recipe.main, [TOY, '--size', '24', *map(str, arguments)])
         return (caught.value.code, *capsys.readouterr())
     yield call
     torch.set_num_threads(threads)
@@ -49,8 +48,8 @@ def test_options_of_the_config_count(run, tmp_path):
 
 
 @pytest.mark.parametrize('text, message', [
-    ('[1]', 'holds no list of recipes that this tool wrote'),
-    ('no JSON', 'holds no list of recipes'), (None, 'cannot write the figures')])
+    ('[1]', 'holds no list of recipes that this program wrote'),
+    ('no JSON', 'holds no list of recipes'), (None, 'Cannot write the results')])
 def test_a_wrong_file_is_a_sentence(run, tmp_path, text, message):
     path = tmp_path / ('rows.json' if text else 'missing/rows.json')
     if text:

@@ -1,14 +1,15 @@
 """The measurement of a stream: every figure, and that it is of the steps it claims."""
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import online_benchmark
-from benchmarks.online_benchmark import held_bytes, measure_stream
-from sbp_tad.apis.errors import InferenceError
+from benchmarks import online
+from benchmarks.errors import BenchmarkError
+from benchmarks.online import held_bytes, measure_stream
 from sbp_tad.apis.inference.online_inferencer import OnlineInferencer
 from sbp_tad.models.heads.online_head import StreamState
 
@@ -29,7 +30,7 @@ def test_figures_follow_from_the_clock(inferencer, monkeypatch):
         assert frame.shape == (30, 40, 3)
         return step(state, frame)
     monkeypatch.setattr(inferencer, 'step', slow_step)
-    monkeypatch.setattr(online_benchmark.time, 'perf_counter', lambda: now[0])
+    monkeypatch.setattr(online.time, 'perf_counter', lambda: now[0])
     result = measure_stream(inferencer, num_steps=10, warm_up=3, frame_size=(30, 40))
     assert result.num_steps == 10 and result.frames_per_second == pytest.approx(10 / 2.75)
     assert result.times_real_time == pytest.approx(10 / 2.75 / 6)  # the model is for 6 fps
@@ -47,5 +48,21 @@ def test_storage_behind_a_view_counts():
 
 @pytest.mark.parametrize('options', [dict(num_steps=0), dict(warm_up=-1), dict(frame_size=(0, 9))])
 def test_nothing_to_measure(inferencer, options):
-    with pytest.raises(InferenceError, match='a stream needs at least 1 step'):
+    with pytest.raises(BenchmarkError, match='--steps and --size must be at least 1, --warm-up'):
         measure_stream(inferencer, **options)
+
+
+def test_program_writes_its_figures(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(online.torch, 'set_num_threads', lambda number: None)
+    path = tmp_path / 'figures.json'
+    online.main([str(CONFIG), '--steps', '5', '--warm-up', '1', '--size', '30', '40',
+                 '--device', 'cpu', '--json', str(path)])
+    content = json.loads(path.read_text())
+    assert content['config'] == CONFIG.stem and content['num_steps'] == 5
+    assert content['frame_size'] == [30, 40] and content['frames_per_second'] > 0
+    assert set(content['latency_seconds']) == {'median', 'p95', 'p99', 'max'}
+    printed = capsys.readouterr().out
+    for words in ('frames per second', 'times real time', 'latency, p99', 'peak memory'):
+        assert words in printed
+    with pytest.raises(BenchmarkError, match='--threads must be at least 1, got 0'):
+        online.main([str(CONFIG), '--threads', '0'])

@@ -1,13 +1,11 @@
-#!/usr/bin/env python
-"""Measure the CPU time of suppression and voting on drawn segments, on one thread.
+"""Measure the CPU time of suppression and voting on random segments, on one thread.
 
-Two cases: every class with --segments of its own, to exhaustion; and --segments over all
+Two cases: --segments in each class, suppressed until none is left; and --segments over all
 classes, of which the best --kept are kept.
 """
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,31 +15,35 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.output import write_json
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.segments import METHODS, non_maximum_weighted, soft_nms, vote_segments
 
 Detections = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--segments', type=int, default=2000, metavar='N')
-    parser.add_argument('--classes', type=int, default=20, metavar='N')
-    parser.add_argument('--kept', type=int, default=200, metavar='N')
+    parser.add_argument('--segments', type=int, default=2000, metavar='N',
+                        help='segments of a case (default: %(default)s)')
+    parser.add_argument('--classes', type=int, default=20, metavar='N',
+                        help='classes (default: %(default)s)')
+    parser.add_argument('--kept', type=int, default=200, metavar='N',
+                        help='segments kept in the second case (default: %(default)s)')
     parser.add_argument('--duration', type=float, nargs='+', default=[100.0, 1000.0, 10000.0],
-                        metavar='SECONDS', help='of the video, with segments of 0 to 20 seconds: '
-                        'the shorter, the more overlap (default: 100 1000 10000)')
+                        metavar='SECONDS', help='duration of the video; segments take 0 to 20 '
+                        'seconds, so a shorter video has more overlap (default: 100 1000 10000)')
     parser.add_argument('--min-score', type=float, default=1e-9, metavar='S',
-                        help='nothing above it is left (default: %(default)s)')
+                        help='suppression ends at this score (default: %(default)s)')
     parser.add_argument('--repeats', type=int, default=5, metavar='N',
-                        help='the fastest counts (default: %(default)s)')
-    parser.add_argument('--json', type=Path, metavar='OUT', help='also write the figures here')
-    return parser.parse_args(argv)
+                        help='repetitions, of which the fastest is taken (default: %(default)s)')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures')
+    return parser
 
 
 def draw_detections(number: int, classes: int, duration: float) -> Detections:
-    """Segments of 0 to 20 s that start anywhere, scores and labels in turn."""
+    """Draw segments of 0 to 20 s that start anywhere, with scores, and labels in turn."""
     generator = np.random.default_rng(0)
     start = generator.uniform(0, duration, number)
     segments = np.stack([start, start + generator.uniform(0, 20, number)], axis=1)
@@ -50,7 +52,7 @@ def draw_detections(number: int, classes: int, duration: float) -> Detections:
 
 def methods_for(detections: Detections, min_score: float, limit: int | None
                 ) -> dict[str, Callable[[], object]]:
-    """What is measured, by name; voting moves the picks of Gaussian soft-NMS."""
+    """Return the measured functions by name; voting moves the picks of Gaussian soft-NMS."""
     options = dict(min_score=min_score, max_segments=limit)
     runs = {name: partial(soft_nms, *detections, method=name, **options) for name in METHODS}
     runs['nmw'] = partial(non_maximum_weighted, *detections, **options)
@@ -60,7 +62,7 @@ def methods_for(detections: Detections, min_score: float, limit: int | None
 
 
 def milliseconds(run: Callable[[], object], repeats: int) -> float:
-    """CPU time of the fastest of some runs."""
+    """Return the CPU time of the fastest run."""
     times = []
     for _ in range(repeats):
         begin = time.process_time()
@@ -70,7 +72,7 @@ def milliseconds(run: Callable[[], object], repeats: int) -> float:
 
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, float | str]]:
-    """One row a case and duration, one figure a method."""
+    """Return one row per case and duration, with one figure per method."""
     total = arguments.segments * arguments.classes
     cases = {f'{arguments.segments} in each of {arguments.classes} classes, all': (total, None),
              f'{arguments.segments} over all classes, {arguments.kept} kept':
@@ -86,8 +88,8 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, float | str]]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure, print, and write where asked."""
-    arguments = parse_arguments(argv)
+    """Measure, print, and write the file that is asked for."""
+    arguments = build_parser().parse_args(argv)
     rows = measure(arguments)
     table = Table(title='CPU milliseconds', title_justify='left')
     for name in rows[0]:
@@ -100,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
         console.width = 160
     console.print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + '\n', encoding='utf8')
+        write_json(arguments.json, rows)
 
 
 if __name__ == '__main__':

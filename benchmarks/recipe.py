@@ -1,9 +1,9 @@
-#!/usr/bin/env python
 """Measure a recipe: the bytes that a training step saves for backward, and its time.
 
-On the CPU, one thread, float32; needs neither data nor weights. Bytes are those of one window, clip
-or image of the recipe; a detector's clips are measured on one and two, which give any number. Time
-is the ratio to full backpropagation of the same network, whose steps take turns with the recipe's.
+It runs on the CPU with one thread in float32, and needs neither data nor weights. Bytes are
+those of one window, clip or image of the recipe. A detector is measured on one and on two clips;
+the difference gives any number of clips. Time is the ratio to full backpropagation of the same
+network, whose steps take turns with those of the recipe.
 """
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ import torch
 from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.recipe_measurement import RecipeMeasurement, RecipeSettings, measure_recipe
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.apis.launch import load_config
-from sbp_tad.errors import ConfigError
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='of a detector or recognizer')
+    parser.add_argument('config', help='config of a detector or recognizer')
     parser.add_argument('--clips', type=int, default=RecipeSettings.clips, metavar='N',
-                        help='of the timed window, or of the batch of a recognizer '
+                        help='clips of the timed window, or of the batch of a recognizer '
                              '(default: %(default)s)')
     parser.add_argument('--size', type=int, metavar='S',
-                        help="height and width in pixels (default: the pipeline's)")
+                        help='height and width in pixels (default: that of the pipeline)')
     parser.add_argument('--repeats', type=int, default=RecipeSettings.repeats, metavar='N',
-                        help='timed pairs of steps, 0 for bytes alone (default: %(default)s)')
+                        help='timed pairs of steps, 0 to measure bytes only (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
                         help='key=value pairs that override the config')
     parser.add_argument('--json', type=Path, metavar='FILE',
-                        help='write the figures here, in place of those of the same command')
-    return parser.parse_args(argv)
+                        help='write the figures, in place of those of the same command')
+    return parser
 
 
 def describe(row: RecipeMeasurement) -> str:
-    """The figures in words."""
+    """Return the figures as text."""
     lines = [f'saved for backward, {"x".join(map(str, row.saved_shape))}:']
     lines += [f'  r = {ratio:g}: {size / 2**20:.0f} MiB' for ratio, size in row.saved_bytes.items()]
     if row.full_saved_bytes is not None:
@@ -55,10 +55,10 @@ def describe(row: RecipeMeasurement) -> str:
 
 
 def write_row(path: Path, row: dict[str, Any]) -> None:
-    """Put a row into a JSON list, in place of one with the same config and options.
+    """Put a row into a JSON list, in place of the one with the same config and options.
 
     Raises:
-        ConfigError: the file cannot be written, or holds no such list.
+        BenchmarkError: the file cannot be written, or holds no such list.
     """
     keys = ('config', 'clips', 'size', 'cfg_options')
     try:
@@ -67,17 +67,17 @@ def write_row(path: Path, row: dict[str, Any]) -> None:
         rows = sorted([*rows, row], key=lambda one: one['config'])
         path.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
     except OSError as error:
-        raise ConfigError(f'cannot write the figures to {path}: {error.strerror}.') from error
+        raise BenchmarkError(f'Cannot write the results to {path}: {error.strerror}.') from error
     except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f'{path} holds no list of recipes that this tool wrote; give another '
-                          'file.') from error
+        raise BenchmarkError(f'{path} holds no list of recipes that this program wrote; give '
+                             'another file.') from error
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure, print, and write where asked."""
-    arguments = parse_arguments(argv)
+    """Measure, print, and write the file that is asked for."""
+    arguments = build_parser().parse_args(argv)
     torch.set_num_threads(1)
-    MMLogger.get_current_instance().setLevel('ERROR')  # initialization is not the topic here
+    MMLogger.get_current_instance().setLevel('ERROR')  # no lines on initial weights
     settings = RecipeSettings(arguments.clips, arguments.size, arguments.repeats)
     result = measure_recipe(load_config(arguments.config, arguments.cfg_options), settings)
     print(describe(result))

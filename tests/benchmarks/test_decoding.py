@@ -1,9 +1,8 @@
-"""The measurement of decoders: its video, its readers, its figures, and what it must show."""
+"""The benchmark of decoders: its video, readers and figures, and the default that they justify."""
 from __future__ import annotations
 
 import importlib.util
 import json
-import runpy
 import time
 from pathlib import Path
 
@@ -11,14 +10,14 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks import decoding_benchmark
-from benchmarks.decoding_benchmark import (DecodingSettings, default_transforms, measure_decoding,
-                                           readers, write_benchmark_video)
+from benchmarks import decoding
+from benchmarks.decoders import (DecodingSettings, default_transforms, measure_decoding, readers,
+                                 window_indices, write_benchmark_video)
 from benchmarks.errors import BenchmarkError
 from sbp_tad.apis.command_line import run_main
 
 ROOT = Path(__file__).parents[2]
-COMMITTED = ROOT / 'configs' / 'benchmarks' / 'decoding_128x4_320x180.json'
+COMMITTED = ROOT / 'benchmarks' / 'results' / 'decoding_128x4_320x180.json'
 SMALL = DecodingSettings(gop=12, seconds=3, fps=10, width=64, height=48, num_frames=5, windows=2,
                          repeats=1)
 
@@ -90,9 +89,9 @@ def test_default_is_that_of_the_configs():
 
 
 @pytest.mark.parametrize('numbers, message', [
-    (dict(gop=0), 'gop must be at least 1, got 0'),
-    (dict(repeats=0), 'repeats must be at least 1, got 0'),
-    (dict(seconds=10), 'spans 512 frames, the file has 300; choose more seconds')])
+    (dict(gop=0), '--gop must be at least 1, got 0'),
+    (dict(repeats=0), '--repeats must be at least 1, got 0'),
+    (dict(seconds=10), 'spans 512 frames, the file has 300; choose more --seconds')])
 def test_impossible_settings_are_sentences(numbers, message):
     with pytest.raises(BenchmarkError, match=message):
         DecodingSettings(**numbers)
@@ -134,13 +133,12 @@ def test_default_pipeline_is_as_fast_as_the_fastest_bare_decoder(gop, tmp_path):
 
 
 @pytest.fixture
-def run(capsys, monkeypatch):
-    """Call the tool; (status, stdout, stderr)."""
-    main = runpy.run_path(str(ROOT / 'tools' / 'benchmark_decoding.py'))['main']
+def run(capsys):
+    """Call the program; (status, stdout, stderr)."""
 
     def call(*arguments):
         with pytest.raises(SystemExit) as caught:
-            run_main(main, list(map(str, arguments)))
+            run_main(decoding.main, list(map(str, arguments)))
         return (caught.value.code, *capsys.readouterr())
     return call
 
@@ -169,6 +167,6 @@ def test_tool_says_what_cannot_be(run, tmp_path):
 
 def test_reading_a_window_of_the_frames_it_names(video):
     window = SMALL.places()[0]
-    assert decoding_benchmark.window_indices(video, window) == list(
+    assert window_indices(video, window) == list(
         range(int(window.start_frame) + 2, int(window.start_frame) + 20, 4))
     assert np.stack(readers()[0]['PyAV'](video, window)).shape == (5, 48, 64, 3)

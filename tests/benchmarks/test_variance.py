@@ -1,4 +1,4 @@
-"""The variance tool on a small toy set."""
+"""``python -m benchmarks.variance`` on a small toy set."""
 import json
 import subprocess
 import sys
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments):
-    return subprocess.run([sys.executable, '-W', 'ignore', 'benchmarks/measure_variance.py',
+    return subprocess.run([sys.executable, '-W', 'ignore', '-m', 'benchmarks.variance',
                            *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)
 

@@ -1,9 +1,7 @@
-#!/usr/bin/env python
-"""Print the variance of SBP's gradient for each sampler, before and after training."""
+"""Measure the variance of the gradient of SBP for each sampler, before and after training."""
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -21,6 +19,7 @@ from rich.table import Table
 import sbp_tad.models.backbones.frame_cnn  # noqa: F401, registers the small network
 from benchmarks.gradient_variance import (ORACLES, ClipGradients, EstimateError, clip_gradients,
                                           estimate_error)
+from benchmarks.output import write_json
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.models.detectors.temporal_detector import TemporalDetector
@@ -30,31 +29,34 @@ SAMPLERS = ('random', 'uniform', 'uniform_jitter', 'gradient', *ORACLES)
 FRAME_CNN_CHANNELS, FRAME_CNN_FRAMES = 64, 64
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--config', default='configs/toy/actionformer_r3d10_sbp-r4_toy.py',
-                        help='of a detector on an SBPBackbone; default: %(default)s')
-    parser.add_argument('--data', help='folder of the data set, in place of the config\'s')
+                        help='config of a detector on an SBPBackbone (default: %(default)s)')
+    parser.add_argument('--data', help='folder of the data set (default: that of the config)')
     parser.add_argument('--network', choices=('detector', 'frame_cnn'), default='detector',
-                        help='the config\'s, or a small CNN of single frames with a head that '
-                        'labels each of 64 frames, which this tool trains')
+                        help='the detector of the config, or a small CNN of single frames with a '
+                        'head that labels each of 64 frames, which this program trains')
     parser.add_argument('--checkpoint', nargs='*', default=[],
-                        help='measure the detector with these weights as well as its initial ones')
+                        help='weights to measure the detector with, besides its initial ones')
     parser.add_argument('--steps', nargs='+', type=int, default=[0, 50, 200, 400],
-                        help='measure the frame_cnn after so many steps of training '
+                        help='training steps of the frame_cnn after which to measure '
                         '(default: 0 50 200 400)')
-    parser.add_argument('--keep-ratio', type=float, default=0.25)
-    parser.add_argument('--clip-len', type=int, help='frames of a clip, in place of the config\'s')
-    parser.add_argument('--videos', type=int, default=8, help='default: %(default)s')
-    parser.add_argument('--draws', type=int, default=1000, help='of a sampler on each video')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--json', type=Path, metavar='OUT', help='also write the result here')
-    return parser.parse_args(argv)
+    parser.add_argument('--keep-ratio', type=float, default=0.25,
+                        help='share of the clips that are kept (default: %(default)s)')
+    parser.add_argument('--clip-len', type=int,
+                        help='frames of a clip (default: that of the config)')
+    parser.add_argument('--videos', type=int, default=8,
+                        help='windows to measure (default: %(default)s)')
+    parser.add_argument('--draws', type=int, default=1000, help='draws of a sampler on each video')
+    parser.add_argument('--seed', type=int, default=0, help='seed of all random draws')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the results')
+    return parser
 
 
 def read_config(arguments: argparse.Namespace) -> Config:
-    """The config with its network, data folder and clip length overridden."""
+    """Read the config, with network, data folder and clip length of the command line."""
     cfg = launch.load_config(arguments.config)
     init_default_scope(cfg.get('default_scope', 'sbp_tad'))
     cfg.train_dataloader.update(batch_size=1, num_workers=0, persistent_workers=False)
@@ -69,7 +71,7 @@ def read_config(arguments: argparse.Namespace) -> Config:
 
 
 def use_frame_cnn(cfg: Config) -> None:
-    """Put the small network in the place of the config's, and windows of 64 frames."""
+    """Replace the network of the config by the small one, on windows of 64 frames."""
     channels = FRAME_CNN_CHANNELS
     backbone = dict(type='SBPBackbone', clip_len=1, backbone=dict(type='FrameCNN',
                                                                   channels=channels))
@@ -81,7 +83,7 @@ def use_frame_cnn(cfg: Config) -> None:
 
 
 def build_model(cfg: Config, seed: int) -> TemporalDetector:
-    """The network with its initial weights."""
+    """Build the network with its initial weights."""
     set_random_seed(seed)
     with launch.config_faults():
         model = MODELS.build(cfg.model)
@@ -91,7 +93,7 @@ def build_model(cfg: Config, seed: int) -> TemporalDetector:
 
 def with_checkpoints(cfg: Config, arguments: argparse.Namespace
                      ) -> Iterator[tuple[str, TemporalDetector]]:
-    """The detector with its initial weights, then with those of each checkpoint."""
+    """Yield the detector with its initial weights, then with those of each checkpoint."""
     yield 'initial', build_model(cfg, arguments.seed)
     for checkpoint in arguments.checkpoint:
         model = build_model(cfg, arguments.seed)
@@ -102,7 +104,7 @@ def with_checkpoints(cfg: Config, arguments: argparse.Namespace
 
 def while_training(cfg: Config, arguments: argparse.Namespace
                    ) -> Iterator[tuple[str, TemporalDetector]]:
-    """The network after each number of steps of full backpropagation, two windows a step."""
+    """Yield the network after each number of steps of full backpropagation on two windows."""
     model = build_model(cfg, arguments.seed)
     model.backbone.set_keep_ratio(1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -122,7 +124,7 @@ def while_training(cfg: Config, arguments: argparse.Namespace
 
 def measure(model: TemporalDetector, windows: list[dict[str, Any]], arguments: argparse.Namespace
             ) -> dict[str, list[EstimateError]]:
-    """Errors of each sampler on each window, with the weights that the model has."""
+    """Return the errors of each sampler on each window, with the weights of the model."""
     gradients: list[ClipGradients] = []
     for batch in windows:
         batch = model.data_preprocessor(batch, training=True)
@@ -133,7 +135,7 @@ def measure(model: TemporalDetector, windows: list[dict[str, Any]], arguments: a
 
 
 def summarize(weights: str, errors: dict[str, list[EstimateError]]) -> list[dict[str, Any]]:
-    """One row a sampler: medians over the videos."""
+    """Return one row per sampler: medians over the videos."""
     variances = {name: median(e.variance for e in found) for name, found in errors.items()}
     return [dict(weights=weights, sampler=name, variance=variances[name],
                  to_random=variances[name] / variances['random'],
@@ -144,10 +146,10 @@ def summarize(weights: str, errors: dict[str, list[EstimateError]]) -> list[dict
 
 
 def print_rows(rows: list[dict[str, Any]], keep_ratio: float) -> None:
-    """A table of all rows."""
+    """Print a table of all rows."""
     table = Table(title=f'variance / |full gradient|^2 at r = {keep_ratio:g}, median over videos',
-                  caption='bias / noise: squared error of the mean over draws, in units of what '
-                  'chance gives (1 = unbiased); oracles know the true gradients')
+                  caption='bias / noise: squared error of the mean over draws, divided by the '
+                  'sampling error (1 = unbiased); oracles know the true gradients')
     for name in ('weights', 'sampler', 'variance', 'to random', 'to uniform_jitter',
                  'bias / noise'):
         table.add_column(name, justify='left' if name in ('weights', 'sampler') else 'right')
@@ -159,10 +161,10 @@ def print_rows(rows: list[dict[str, Any]], keep_ratio: float) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure with the initial weights and each checkpoint, print, write where asked."""
-    arguments = parse_arguments(argv)
+    """Measure with the initial weights and each checkpoint, print, and write the file."""
+    arguments = build_parser().parse_args(argv)
     torch.set_num_threads(1)
-    MMLogger.get_current_instance().setLevel('ERROR')  # initialization is not the topic here
+    MMLogger.get_current_instance().setLevel('ERROR')  # no lines on initial weights
     cfg = read_config(arguments)
     set_random_seed(arguments.seed)  # the same windows for every network and its weights
     windows = list(islice(Runner.build_dataloader(cfg.train_dataloader), arguments.videos))
@@ -172,7 +174,7 @@ def main(argv: list[str] | None = None) -> None:
         rows += summarize(name, measure(model, windows, arguments))
     print_rows(rows, arguments.keep_ratio)
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + '\n', encoding='utf8')
+        write_json(arguments.json, rows)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Results of a benchmark as a table for the terminal and as a picture."""
+"""Terminal table and plot of the forms of SBP."""
 from __future__ import annotations
 
 import sys
@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.form_measurement import BenchmarkResult
 from benchmarks.networks import VARIANTS
-from benchmarks.sbp_forms import BenchmarkResult
 from sbp_tad.visualization.timeline import FAINT_INK, GRID, INK, PALETTE
 
 COLOURS = dict(zip(VARIANTS, PALETTE))
@@ -24,7 +24,7 @@ COLUMNS = ('variant', 'keep ratio', 'saved MiB', 'saved', 'bound', 'peak MiB', '
 
 
 def print_results(results: Sequence[BenchmarkResult], file: TextIO | None = None) -> None:
-    """Print one row a result, and under it what the figures are."""
+    """Print one row per result and an explanation of the figures."""
     console = Console(file=file or sys.stdout)
     table = results_table(results)
     if not console.is_terminal:  # a file or a pipe has no width: never wrap or cut
@@ -32,12 +32,12 @@ def print_results(results: Sequence[BenchmarkResult], file: TextIO | None = None
     console.print(table)
     clock = 'CPU time' if results[0].settings['device'] == 'cpu' else 'wall time'
     console.print(f'Saved, peak and time are ratios to full backpropagation; seconds are medians '
-                  f'of {results[0].settings["repeats"]} steps, {clock} but for the last column.',
+                  f'of {results[0].settings["repeats"]} steps, {clock} except in the last column.',
                   markup=False, highlight=False, soft_wrap=True)
 
 
 def results_table(results: Sequence[BenchmarkResult]) -> Table:
-    """One row a result."""
+    """Return a table with one row per result."""
     table = Table(title=describe(results[0]), title_justify='left')
     for name in COLUMNS:
         table.add_column(name, justify='left' if name == 'variant' else 'right', no_wrap=True)
@@ -54,7 +54,7 @@ def results_table(results: Sequence[BenchmarkResult]) -> Table:
 
 
 def describe(result: BenchmarkResult) -> str:
-    """Model, input and machine in one line."""
+    """Return model, input and device in one line."""
     s = result.settings
     words = [f'{result.model}, {s["batch"]} x {s["frames"]} x {s["size"]} x {s["size"]}',
              s['device'] + (f', {s["threads"]} threads' if s['threads'] > 1 else '')]
@@ -64,7 +64,7 @@ def describe(result: BenchmarkResult) -> str:
 
 
 def draw_results(path: str | Path, results: Sequence[BenchmarkResult]) -> None:
-    """Write a PNG: saved bytes and step time against the keep ratio, with their bounds.
+    """Write a PNG of saved bytes and step time over the keep ratio, with their bounds.
 
     Raises:
         BenchmarkError: the file cannot be written.
@@ -109,7 +109,7 @@ def _style(axes: Axes, title: str) -> None:
 
 def _draw(axes: Axes, variant: str, ratios: list[float], values: list[float],
           bounds: list[float | None]) -> None:
-    """A line with markers and its bound dashed; a short bar where there is one point only."""
+    """Draw a line with markers and its dashed bound; a short bar where there is one point."""
     colour = COLOURS[variant]
     axes.plot(ratios, values, color=colour, marker='o', markersize=6, linewidth=1.8, zorder=3,
               clip_on=False)
