@@ -1,4 +1,4 @@
-"""Frames or features of a batch of windows: stacked, normalized, on the model's device."""
+"""Stack and normalize the frames or features of a batch of windows on the model's device."""
 from __future__ import annotations
 
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
@@ -11,16 +11,16 @@ from sbp_tad.structures import TADDataSample
 
 @MODELS.register_module()
 class TADDataPreprocessor(ActionDataPreprocessor):
-    """mmaction's preprocessor for windows (C, T, H, W), some of which may be unreadable.
+    """Preprocessor of mmaction for windows (C, T, H, W), of which some may be unreadable.
 
-    Windows without input (``inputs`` is None, the reason in their data
-    sample's ``error``) are left out of the stacked batch, which then has one
-    row for each readable sample, in order; with none, ``inputs`` is None.
-    Pre-extracted features (C, T) are not normalized, and padded with zeros to
-    the longest of the batch.
+    The batch has one row per readable sample, in order. Unreadable windows
+    (``inputs`` is None; the ``error`` of their data sample says why) are left
+    out. If no sample is readable, ``inputs`` is None. Pre-extracted features
+    (C, T) are not normalized; zeros pad them to the longest of the batch.
 
     Args:
-        mean, std: of the pixels a channel, as in mmaction.
+        mean: mean of the pixels per channel, as in mmaction.
+        std: standard deviation of the pixels per channel, as in mmaction.
         to_rgb: swap the channels first.
     """
 
@@ -30,7 +30,7 @@ class TADDataPreprocessor(ActionDataPreprocessor):
 
     def preprocess(self, inputs: list[Tensor | None], data_samples: list[TADDataSample],
                    training: bool = False) -> tuple[Tensor | None, list[TADDataSample]]:
-        """Stack and normalize: (B, C, T, H, W) or (B, C, T) float32, the samples as they came."""
+        """Return (B, C, T, H, W) or (B, C, T) float32 and the data samples, unchanged."""
         readable = [frames for frames in inputs if frames is not None]
         if not readable:
             return None, data_samples

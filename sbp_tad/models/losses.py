@@ -1,4 +1,4 @@
-"""Losses of temporal detection heads; each a function of elements and a module that sums."""
+"""Losses of temporal detection heads: a function per element and a module that sums it."""
 from __future__ import annotations
 
 import torch
@@ -12,26 +12,28 @@ from sbp_tad.registry import MODELS
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25,
                        gamma: float = 2.0) -> Tensor:
-    """Focal loss of independent binary classes (Lin et al., ICCV 2017, eq. 5).
+    """Return the focal loss of independent binary classes (Lin et al., ICCV 2017, eq. 5).
 
-    ``-a_t * (1 - p_t) ** gamma * log(p_t)`` with ``p_t`` the probability of
-    the right answer and ``a_t`` = ``alpha`` for positives, ``1 - alpha`` for
-    the rest; ``alpha < 0`` leaves the balance out. ``gamma = 0`` without
-    balance is binary cross-entropy.
+    ``-a_t * (1 - p_t) ** gamma * log(p_t)``, where ``p_t`` is the probability
+    of the true class and ``a_t`` is ``alpha`` for positives and ``1 - alpha``
+    for negatives. ``alpha < 0`` leaves ``a_t`` out. Then ``gamma = 0`` is
+    binary cross-entropy.
 
     Args:
         logits: any shape.
-        targets: of the same shape, in [0, 1].
+        targets: same shape, in [0, 1].
+        alpha: weight of positives.
+        gamma: exponent that lowers the loss of easy elements.
 
     Returns:
-        The loss of every element, float32 at least.
+        The loss of every element, float32 or wider.
     """
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     targets = targets.to(logits.dtype)
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
     probability = logits.sigmoid()
     wrong = probability + targets - 2 * probability * targets  # 1 - p_t
-    # the root of gamma < 1 has no slope at 0
+    # for gamma < 1 the gradient at 0 is infinite
     loss = cross_entropy * wrong.clamp(min=1e-12) ** gamma
     if alpha >= 0:
         loss = loss * (alpha * targets + (1 - alpha) * (1 - targets))
@@ -39,19 +41,18 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25,
 
 
 def frame_cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """Cross-entropy of the classes of a frame, averaged over the valid frames of all processes.
+    """Return the cross-entropy of frames, averaged over the valid frames of all processes.
 
-    A frame of several classes shares its weight out among them:
-    ``-sum_c t_c / sum(t) * log softmax(logits)_c``, which is least where the
-    scores are equal shares.
+    The classes of a frame share its weight equally: ``-sum_c t_c / sum(t) *
+    log softmax(logits)_c``, which is least if their scores are equal.
 
     Args:
         logits: (..., 1 + C), column 0 background.
-        targets: of the same shape, multi-hot; rows that are not valid may hold anything.
-        valid: (...) bool, True = counts.
+        targets: same shape, multi-hot; invalid rows may hold any value.
+        valid: (...) bool, True for frames that count.
 
     Returns:
-        Scalar, float32 at least; 0 with gradients of 0 if no frame is valid.
+        Scalar, float32 or wider; 0 with zero gradients if no frame is valid.
     """
     logits, targets = logits[valid], targets[valid]  # (P, 1 + C)
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
@@ -61,19 +62,19 @@ def frame_cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tenso
 
 
 def aligned_diou_loss(predicted: Tensor, target: Tensor, eps: float = 1e-8) -> Tensor:
-    """Distance-IoU loss in one dimension, row by row (Zheng et al., AAAI 2020, eq. 7).
+    """Return the Distance-IoU loss in one dimension (Zheng et al., AAAI 2020, eq. 7).
 
-    ``1 - tIoU + (distance of the centres / length of the hull) ** 2``; the
-    first row of ``predicted`` only meets the first of ``target``.
+    ``1 - tIoU + (distance of the centres / length of the hull) ** 2`` of row
+    i of ``predicted`` and row i of ``target``.
 
     Args:
         predicted: (N, 2) start and end, any one unit; end >= start.
         target: (N, 2) in the same unit.
-        eps: a length not above it counts as none.
+        eps: lengths up to it count as 0.
 
     Returns:
-        (N,) in [0, 2), float32 at least; where neither segment has a length
-        the overlap counts as 0.
+        (N,) in [0, 2), float32 or wider. If neither segment has a length, the
+        tIoU counts as 0.
     """
     if predicted.dtype in (torch.float16, torch.bfloat16):
         predicted = predicted.float()
@@ -87,7 +88,7 @@ def aligned_diou_loss(predicted: Tensor, target: Tensor, eps: float = 1e-8) -> T
 
 
 def _ratio(part: Tensor, whole: Tensor, eps: float) -> Tensor:
-    """0 with no gradient where the whole is nothing; a bare division would give huge ones."""
+    """Return the ratio, or 0 without gradient if the whole is 0, whose gradient would be huge."""
     return torch.where(whole > eps, part / whole.clamp(min=eps), 0.0)
 
 
@@ -100,7 +101,7 @@ class SigmoidFocalLoss(nn.Module):
         self.alpha, self.gamma, self.loss_weight = alpha, gamma, loss_weight
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """``logits`` and ``targets`` of one shape to a scalar."""
+        """Sum the loss of ``logits`` and ``targets``, both of one shape."""
         loss = sigmoid_focal_loss(logits, targets, self.alpha, self.gamma)
         return self.loss_weight * loss.sum()
 
@@ -114,5 +115,5 @@ class AlignedDIoULoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """(N, 2) and (N, 2) segments to a scalar; 0 with gradients for N = 0."""
+        """Sum the loss of segments (N, 2) and (N, 2); 0 with gradients if N is 0."""
         return self.loss_weight * aligned_diou_loss(predicted, target).sum()

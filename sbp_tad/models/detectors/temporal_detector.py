@@ -1,4 +1,4 @@
-"""Video windows in, segments in seconds out: backbone, neck and head end to end."""
+"""Temporal action detector: backbone, neck and head from frames to segments in seconds."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from sbp_tad.structures import TADDataSample
 
 
 def step_masks(valid_frames: Tensor, frames_per_step: float, num_steps: int) -> Tensor:
-    """Which feature steps lie in the video, in part at least: (B, T') bool.
+    """Return masks (B, T') bool, True for feature steps that lie at least partly in the video.
 
     Args:
-        valid_frames: (B,) sampled frames of each window that lie in the video.
-        frames_per_step: sampled frames that one feature step spans.
+        valid_frames: (B,) number of sampled frames of each window inside the video.
+        frames_per_step: sampled frames per feature step.
         num_steps: T'.
     """
     first_frames = torch.arange(num_steps, device=valid_frames.device) * frames_per_step
@@ -31,16 +31,16 @@ def step_masks(valid_frames: Tensor, frames_per_step: float, num_steps: int) -> 
 
 @MODELS.register_module()
 class TemporalDetector(BaseModel):
-    """A temporal action detector trained from frames, or from features.
+    """Temporal action detector, trained from frames or from features.
 
     Args:
-        backbone: config; frames (B, C, T, H, W) to features (B, C', T'). None
-            takes pre-extracted features (B, C', T') as input.
-        head: config; pyramid levels and masks to losses or segments.
-        neck: config; features and masks to pyramid levels and masks. None
-            hands the head a single level.
-        num_steps: interpolate the features linearly along time to this many
-            steps before the neck; None keeps the backbone's.
+        backbone: config; maps frames (B, C, T, H, W) to features (B, C', T').
+            None takes pre-extracted features (B, C', T') as input.
+        head: config; maps pyramid levels and masks to losses or segments.
+        neck: config; maps features and masks to pyramid levels and masks.
+            None gives the head a single level.
+        num_steps: number of steps to which features are interpolated linearly
+            along time before the neck; None keeps the backbone's.
         data_preprocessor: config, see :class:`TADDataPreprocessor`.
         init_cfg: config of the weight initialization.
         test_cfg: suppression and merging of overlapping windows, options of
@@ -69,8 +69,8 @@ class TemporalDetector(BaseModel):
 
         Args:
             inputs: (B, C, T, H, W), or features (B, C', T') without a
-                backbone, one row for each readable sample; None if there is
-                none.
+                backbone, one row per readable sample; None if no sample is
+                readable.
             data_samples: the samples of the batch, unreadable ones included.
             mode: ``'loss'`` (dict of losses), ``'predict'`` (the samples with
                 ``pred_instances``) or ``'tensor'`` (pyramid levels and masks).
@@ -86,7 +86,7 @@ class TemporalDetector(BaseModel):
 
     def extract(self, inputs: Tensor, data_samples: list[TADDataSample] | None
                 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], float]:
-        """Pyramid levels (B, C, T_l), their masks (B, T_l) and the frames of a level-0 step."""
+        """Return pyramid levels (B, C, T_l), masks (B, T_l) and the frames per level-0 step."""
         features = self.encode(inputs, data_samples)  # (B, C', T')
         if self.num_steps is not None:
             features = F.interpolate(features, size=self.num_steps, mode='linear',
@@ -103,14 +103,14 @@ class TemporalDetector(BaseModel):
         return levels, level_masks, frames_per_step
 
     def encode(self, inputs: Tensor, data_samples: list[TADDataSample] | None) -> Tensor:
-        """Features (B, C', T'); a backbone that remembers videos is told which these are."""
+        """Return features (B, C', T'); strategies with a memory bank also get the windows."""
         strategy = getattr(self.backbone, 'strategy', None)
         if data_samples is None or not getattr(strategy, 'needs_windows', False):
             return self.backbone(inputs)
         return self.backbone(inputs, windows=[sample.window for sample in data_samples])
 
     def loss(self, inputs: Tensor, data_samples: list[TADDataSample]) -> dict[str, Tensor]:
-        """Losses of a training batch."""
+        """Return the losses of a training batch."""
         levels, masks, frames_per_step = self.extract(inputs, data_samples)
         segments_grid, labels = [], []
         for sample in data_samples:
@@ -152,13 +152,13 @@ def post_processing_of(test_cfg: Mapping[str, Any] | None) -> PostProcessing:
 
 
 def empty_predictions() -> InstanceData:
-    """No segment at all, in the form of predictions."""
+    """Return predictions without any segment."""
     return InstanceData(segments_seconds=torch.zeros(0, 2, dtype=torch.float64),
                         scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.int64))
 
 
 def to_seconds(found: InstanceData, sample: TADDataSample, frames_per_step: float) -> InstanceData:
-    """A head's segments in seconds (float64), cut at the ends of the window's video part."""
+    """Convert a head's segments to seconds (float64), clipped to the seen part of the video."""
     window = sample.window
     seconds = window.grid_to_seconds(found.segments_grid.double(), frames_per_step)
     seconds = seconds.clamp(*window.seen_seconds)

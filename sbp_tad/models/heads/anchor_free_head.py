@@ -13,7 +13,7 @@ from sbp_tad.models.task_modules.assigners import assign_points
 from sbp_tad.models.task_modules.prior_generators import Points, pyramid_points
 from sbp_tad.registry import MODELS
 
-# in level-0 grid units, for strides 1 to 32
+# (shortest, longest) distance in level-0 grid units, for strides 1 to 32
 ACTIONFORMER_RANGES = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
 
 
@@ -21,30 +21,33 @@ ACTIONFORMER_RANGES = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
 class AnchorFreeHead(DenseHead):
     """Class scores and distances to start and end at every point of a pyramid.
 
-    Zhang et al., ActionFormer, ECCV 2022. Two towers, shared by all levels;
-    distances are ``ReLU(scale_level * x)`` in strides of the level. Both
-    losses are divided by a running mean of the number of positive points of a
-    batch, that of all processes together.
+    Zhang et al., ActionFormer, ECCV 2022. All levels share two towers.
+    Distances are ``ReLU(scale_level * x)`` in strides of the level. Both
+    losses are divided by a running mean of the number of positive points per
+    global batch.
 
     Args:
-        num_classes: actions, background not counted.
-        in_channels: of every level.
-        feat_channels: of the towers; ``in_channels`` if not given.
+        num_classes: number of actions, background not counted.
+        in_channels: channels of every level.
+        feat_channels: channels of the towers; ``in_channels`` if not given.
         num_convs: convolutions of a tower before its predictor.
         kernel_size: odd.
-        strides: of the levels in level-0 grid units.
+        strides: strides of the levels in level-0 grid units.
         regression_ranges: (shortest, longest) distance from a point to the
             farther end of an action that each level learns, in level-0 grid
             units.
-        center_radius: of centre sampling, in strides.
+        center_radius: radius of centre sampling in strides.
         class_prior: probability of every class at the start of training.
-        loss_cls: config of the classification loss: (P, C) logits and targets to a sum.
-        loss_reg: config of the regression loss: (P, 2) segments to a sum.
+        loss_cls: config of the classification loss, (P, C) logits and targets to a sum.
+        loss_reg: config of the regression loss, (P, 2) segments to a sum.
         normalizer_start: first value of the running mean.
-        normalizer_momentum: share that the running mean keeps in a step.
-        score_threshold: predictions of lower or equal score are left out.
-        max_per_level: best predictions kept of each level.
-        init_cfg: of mmengine.
+        normalizer_momentum: weight of the old value in an update of the running mean.
+        score_threshold: drop predictions of this score or lower.
+        max_per_level: best predictions to keep per level.
+        init_cfg: weight initialization of mmengine.
+
+    Raises:
+        ModelError: not one regression range per stride, or an empty range.
     """
 
     def __init__(self, num_classes: int, in_channels: int, feat_channels: int | None = None,
@@ -63,37 +66,36 @@ class AnchorFreeHead(DenseHead):
         self.regression_ranges = tuple(regression_ranges)
         self.center_radius = center_radius
         self.scales = nn.ModuleList(Scale() for _ in strides)
-        # distances start at one stride: a ReLU that starts below zero never learns
+        # distances start at one stride: a ReLU that starts below zero has no gradient
         nn.init.constant_(self.reg_tower.predictor.bias, 1.0)
         self.normalizer_momentum = normalizer_momentum
         self.register_buffer('normalizer', torch.tensor(float(normalizer_start)))
 
     def forward(self, features: Sequence[Tensor], masks: Sequence[Tensor]
                 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Logits (B, T_l, num_classes) and distances (B, T_l, 2) in strides of every level."""
+        """Return logits (B, T_l, num_classes) and distances (B, T_l, 2) in strides, per level."""
         logits, distances = super().forward(features, masks)
         return logits, tuple(scale(x).relu() for scale, x in zip(self.scales, distances))
 
     def decode(self, lengths: Sequence[int], offsets: Tensor) -> Tensor:
-        """Distances (B, P, 2) in strides to segments (B, P, 2) in level-0 grid units, float32."""
+        """Turn distances (B, P, 2) in strides into segments in level-0 grid units, float32."""
         points = self._points(lengths, offsets.device)
-        reach = offsets.float() * points.strides[:, None]
-        return torch.stack((points.centres - reach[..., 0], points.centres + reach[..., 1]),
-                           dim=-1)
+        to_start, to_end = (offsets.float() * points.strides[:, None]).unbind(-1)  # (B, P)
+        return torch.stack((points.centres - to_start, points.centres + to_end), dim=-1)
 
     def assign(self, lengths: Sequence[int], real: Tensor, segments_grid: Tensor, labels: Tensor
                ) -> tuple[Tensor, Tensor, Tensor]:
-        """Targets by centre sampling; every real point counts."""
+        """Return targets by centre sampling; every real point counts."""
         targets = assign_points(self._points(lengths, real.device), segments_grid, labels,
                                 self.num_classes, self.center_radius)
         return (*targets, real)
 
     def normalize_by(self, positive: Tensor) -> Tensor:
-        """Running mean of the positive points of all processes; only training moves it."""
+        """Return the running mean of positive points; only training updates it."""
         if self.training:
             count = super().normalize_by(positive).to(self.normalizer.dtype)
             self.normalizer.lerp_(count, 1 - self.normalizer_momentum)
-        # a copy, so that the next step does not change what backward needs
+        # a copy: the next step must not change a tensor that backward needs
         return self.normalizer.clone()
 
     def _points(self, lengths: Sequence[int], device: torch.device) -> Points:
@@ -103,9 +105,9 @@ class AnchorFreeHead(DenseHead):
 def _check_levels(strides: Sequence[int], regression_ranges: Sequence[tuple[float, float]]
                   ) -> None:
     if len(strides) != len(regression_ranges):
-        raise ModelError(f'{len(strides)} strides need as many regression_ranges, got '
-                         f'{len(regression_ranges)}')
+        raise ModelError(f'regression_ranges must have one range per stride ({len(strides)}), '
+                         f'got {len(regression_ranges)}')
     for low, high in regression_ranges:
         if not 0 <= low < high:
-            raise ModelError('a regression range is (shortest, longest) with '
+            raise ModelError('each of regression_ranges is (shortest, longest) with '
                              f'0 <= shortest < longest, got ({low}, {high})')

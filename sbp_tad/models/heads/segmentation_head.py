@@ -1,4 +1,4 @@
-"""Segmentation head: a class for every step, runs of steps grouped to segments."""
+"""Segmentation head: classes of every step, runs of steps grouped into segments."""
 from __future__ import annotations
 
 import math
@@ -17,22 +17,22 @@ from sbp_tad.registry import MODELS
 
 @MODELS.register_module()
 class SegmentationHead(BaseModule):
-    """Labels every step by itself and finds segments from the bottom up.
+    """Classify every step and group steps into segments, bottom-up.
 
-    Several classes, or none (background), may hold at a step. A segment is a
-    run of steps whose score lies above a threshold; several thresholds give
-    long and short readings of the same scores, as in the temporal actionness
+    A step may have several classes, or none (background). A segment is a run
+    of steps with scores above a threshold. Several thresholds give long and
+    short segments from the same scores, as in the temporal actionness
     grouping of Zhao et al., ICCV 2017.
 
     Args:
-        num_classes: actions, background not counted.
-        in_channels: of the features.
+        num_classes: number of actions, background not counted.
+        in_channels: channels of the features.
         num_convs: convolutions before the predictor.
-        thresholds: of the scores, each in (0, 1).
-        max_segments: best segments kept of each item.
+        thresholds: thresholds of the scores, each in (0, 1).
+        max_segments: best segments to keep per item.
         class_prior: probability of every class at the start of training.
-        loss_cls: config of the loss: (P, C) logits and targets to a sum.
-        init_cfg: of mmengine.
+        loss_cls: config of the loss, (P, C) logits and targets to a sum.
+        init_cfg: weight initialization of mmengine.
 
     Raises:
         ModelError: no threshold, or one outside (0, 1).
@@ -44,18 +44,22 @@ class SegmentationHead(BaseModule):
                  loss_cls: dict | None = None, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if not thresholds or not all(0 < threshold < 1 for threshold in thresholds):
-            raise ModelError('thresholds of scores lie in (0, 1), at least one, got '
+            raise ModelError('thresholds must hold at least one number, all in (0, 1), got '
                              f'{list(thresholds)}')
         self.num_classes, self.max_segments = num_classes, max_segments
         self.thresholds = tuple(thresholds)
         self.tower = ConvTower(in_channels, in_channels, num_classes, num_convs, kernel_size=3)
-        # most steps are background: they must not drown the first training steps
+        # otherwise the many background steps dominate the loss of the first training steps
         torch.nn.init.constant_(self.tower.predictor.bias,
                                 -math.log((1 - class_prior) / class_prior))
         self.loss_cls = MODELS.build(loss_cls or dict(type='SigmoidFocalLoss'))
 
     def forward(self, features: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
-        """A single level, (B, C, T) and its mask (B, T), to logits (B, T, num_classes)."""
+        """Return logits (B, T, num_classes) of one level (B, C, T) with its mask (B, T).
+
+        Raises:
+            ModelError: more or fewer levels than one.
+        """
         if len(features) != 1:
             raise ModelError(f'SegmentationHead takes a single level, got {len(features)}: '
                              'leave the neck out, or give it one level')
@@ -63,7 +67,7 @@ class SegmentationHead(BaseModule):
 
     def loss(self, features: Sequence[Tensor], masks: Sequence[Tensor],
              segments_grid: Sequence[Tensor], labels: Sequence[Tensor]) -> dict[str, Tensor]:
-        """``loss_cls`` per positive step; arguments as of :meth:`AnchorFreeHead.loss`."""
+        """Return ``loss_cls`` per positive step; arguments as of :meth:`AnchorFreeHead.loss`."""
         logits, real = self(features, masks), masks[0]
         targets = torch.stack([label_steps(*item, logits.shape[1], self.num_classes)
                                for item in zip(segments_grid, labels)])  # (B, T, C)
@@ -73,7 +77,7 @@ class SegmentationHead(BaseModule):
 
     @torch.no_grad()
     def predict(self, features: Sequence[Tensor], masks: Sequence[Tensor]) -> list[InstanceData]:
-        """Segments of each item, best first; see :meth:`AnchorFreeHead.predict`."""
+        """Return the segments of each item, best first; see :meth:`AnchorFreeHead.predict`."""
         scores = self(features, masks).float().sigmoid()  # (B, T, C)
         check_finite(scores)
         scores = scores.masked_fill(~masks[0][..., None], 0.0)
@@ -84,9 +88,10 @@ class SegmentationHead(BaseModule):
 
 def label_steps(segments_grid: Tensor, labels: Tensor, num_steps: int, num_classes: int
                 ) -> Tensor:
-    """Classes of every step, (T, C) of 0 and 1: those of the actions that hold its centre.
+    """Return the classes of every step, (T, C) of 0 and 1.
 
-    An action so short that it holds no centre labels the step that holds its own.
+    A step has the classes of the actions that contain its centre. An action
+    too short to contain a centre labels the step that contains its own centre.
 
     Args:
         segments_grid: (N, 2) start and end in steps; N may be 0.
@@ -103,11 +108,12 @@ def label_steps(segments_grid: Tensor, labels: Tensor, num_steps: int, num_class
 
 
 def group_steps(scores: Tensor, thresholds: Sequence[float]) -> InstanceData:
-    """Runs of steps above each threshold as segments, scored by their mean.
+    """Return runs of steps above each threshold as segments, with their mean score.
 
     Args:
         scores: (T, C) in [0, 1].
-        thresholds: of the scores; a run that several of them give counts once.
+        thresholds: thresholds of the scores; equal runs of several thresholds
+            count once.
 
     Returns:
         ``segments_grid`` (K, 2) in steps, ``scores`` (K,) and ``labels`` (K,)
@@ -121,7 +127,7 @@ def group_steps(scores: Tensor, thresholds: Sequence[float]) -> InstanceData:
         starts, ends = (edges == 1).nonzero(), (edges == -1).nonzero()  # rows pair: (class, step)
         runs.append(torch.cat((starts, ends[:, 1:]), dim=1))
     labels, start, end = torch.cat(runs).unique(dim=0).unbind(1)
-    # float64: sums of a long window must not lose what their difference needs
+    # float64: differences of the sums of a long window must stay exact enough
     sums = torch.cat((before_first.t(), scores)).double().cumsum(dim=0)  # (T + 1, C)
     mean = (sums[end, labels] - sums[start, labels]) / (end - start)
     return InstanceData(segments_grid=torch.stack((start, end), dim=1).to(scores),

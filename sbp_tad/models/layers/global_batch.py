@@ -1,10 +1,10 @@
-"""A part of the batch in each process, and all of them do what one would with the whole.
+"""Make data-parallel training equal single-process training on the global batch.
 
-Data-parallel training averages the gradients of its processes. The average is
-that of the whole batch only if a loss is divided by what the whole batch
-holds, and if what is drawn for a sample does not depend on its process. The
-samplers of mmengine deal the samples out in turn, so sample ``i`` of process
-``p`` of ``P`` is number ``i * P + p`` of the whole batch.
+Data-parallel training averages the gradients of its processes. The average
+equals the gradient of the global batch only if a loss is divided by a count
+over the global batch, and if random draws for a sample do not depend on its
+process. The samplers of mmengine distribute samples in turn, so sample ``i``
+of process ``p`` of ``P`` is number ``i * P + p`` of the global batch.
 """
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor
 
 
 def global_count(mask: Tensor) -> Tensor:
-    """True entries of a mask in all processes together, at least 1.
+    """Count the True entries of a mask over all processes, at least 1.
 
-    All processes must call it: they wait for each other.
+    All processes must call it, because they wait for each other.
     """
     count = mask.sum()
     all_reduce(count)
@@ -25,25 +25,25 @@ def global_count(mask: Tensor) -> Tensor:
 
 
 def average_over_batch(total: Tensor, count: Tensor) -> Tensor:
-    """A loss whose average over processes is the sum of all their totals over ``count``.
+    """Return a loss whose average over processes is the global total divided by ``count``.
 
     Args:
         total: sum over the elements of this process.
-        count: elements of the whole batch, as of :func:`global_count`.
+        count: number of elements of the global batch, see :func:`global_count`.
     """
     return total * get_world_size() / count
 
 
 class DropPath(drop.DropPath):
-    """mmcv's stochastic depth; whether a sample drops a branch does not depend on its process.
+    """Stochastic depth of mmcv whose draw for a sample does not depend on its process.
 
-    Every process draws for the whole batch and takes its part, so processes
-    with the same random state (as :class:`sbp_tad.engine.ExactResumeHook` sees
-    to) drop what one process would, and no two samples drop alike by force.
+    Every process draws for the global batch and takes its share. Processes
+    with the same random state (:class:`sbp_tad.engine.ExactResumeHook` sets
+    it) then drop the branches that a single process drops.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, ...) to the same shape."""
+        """Drop the branch of some samples of (B, ...); the shape stays."""
         if not self.training or self.drop_prob == 0:
             return x
         world, keep_prob = get_world_size(), 1 - self.drop_prob

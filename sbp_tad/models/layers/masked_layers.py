@@ -1,7 +1,7 @@
 """Layers over masked sequences ``(B, C, T)`` with masks ``(B, T)``, True = real.
 
-What stands in a padded position never reaches a real one, and every layer
-leaves zeros there.
+Values in padding never influence real positions, and every layer leaves zeros
+in padding.
 """
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sbp_tad.models.layers.global_batch import DropPath
 
 
 def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
-    """Zeros where ``mask`` (B, T) is False, whatever stood there (NaN too)."""
+    """Set ``x`` (B, C, T) to zero where ``mask`` (B, T) is False, also NaN."""
     return x.masked_fill(~mask[:, None], 0.0)
 
 
 def check_sequence(features: Tensor, masks: Tensor, in_channels: int) -> None:
-    """Refuse features (B, in_channels, T) and masks (B, T) of another shape.
+    """Check the shapes of features (B, in_channels, T) and masks (B, T).
 
     Raises:
-        ModelError: shapes that do not fit.
+        ModelError: other shapes.
     """
     if features.ndim != 3 or features.shape[1] != in_channels:
         raise ModelError(
@@ -34,21 +34,21 @@ def check_sequence(features: Tensor, masks: Tensor, in_channels: int) -> None:
 
 
 def check_finite(*predictions: Tensor) -> None:
-    """Refuse what no detection can be made of.
+    """Check that predictions are finite.
 
     Raises:
         ModelError: an infinite value or NaN.
     """
     if not all(tensor.isfinite().all() for tensor in predictions):
-        raise ModelError('the head gives NaN: the input or the weights are not finite; '
-                         'check the training log and lower the learning rate')
+        raise ModelError('the head gives NaN or infinity: the input or the weights are not '
+                         'finite. Check the training log and lower the learning rate')
 
 
 class ChannelLayerNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of ``(B, C, T)``, each position by itself."""
+    """Layer normalization over the channels of ``(B, C, T)``, separately at each position."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, T)`` to the same shape."""
+        """Normalize ``(B, C, T)``; the shape stays."""
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
@@ -56,10 +56,10 @@ NORMS = {'LN': ChannelLayerNorm, 'BN': nn.BatchNorm1d}
 
 
 def batch_norm_real(norm: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
-    """Batch normalisation whose statistics are those of the real positions; 0 elsewhere.
+    """Apply batch normalization with the statistics of the real positions; 0 elsewhere.
 
-    Fewer than two real positions have no variance: there the running
-    statistics stand in, and are not changed.
+    Fewer than two real positions have no variance. Then the running
+    statistics are used and not updated.
     """
     rows = x.transpose(1, 2)[mask]  # (P, C)
     if len(rows) < 2:
@@ -75,7 +75,10 @@ def batch_norm_real(norm: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
 class MaskedConv1d(nn.Conv1d):
     """Convolution with an odd kernel that keeps the length, or divides it by the stride.
 
-    Output ``i`` is centred on input ``i * stride`` and is real where that is.
+    Output ``i`` is centred on input ``i * stride`` and real if that input is.
+
+    Raises:
+        ModelError: an even kernel size.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3,
@@ -86,34 +89,37 @@ class MaskedConv1d(nn.Conv1d):
                          padding=kernel_size // 2, groups=groups, bias=bias)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
+        """Map ``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
         out_mask = mask[:, ::self.stride[0]]
         return zero_padding(super().forward(zero_padding(x, mask)), out_mask), out_mask
 
 
 class ConvNorm(nn.Module):
-    """Masked convolution and normalisation.
+    """Masked convolution and normalization.
 
     Args:
         in_channels: C.
         out_channels: C'.
         kernel_size: odd.
-        stride: of the convolution.
-        norm: ``'LN'`` (each position by itself) or ``'BN'`` (over the real
+        stride: stride of the convolution.
+        norm: ``'LN'`` (each position separately) or ``'BN'`` (over the real
             positions of the batch).
+
+    Raises:
+        ModelError: an unknown norm or an even kernel size.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3,
                  stride: int = 1, norm: str = 'LN') -> None:
         super().__init__()
         if norm not in NORMS:
-            raise ModelError(f'unknown norm {norm!r}: choose one of {tuple(NORMS)}')
-        # the normalisation has the bias
+            raise ModelError(f'unknown norm {norm!r}, choose one of {tuple(NORMS)}')
+        # the normalization has a bias
         self.conv = MaskedConv1d(in_channels, out_channels, kernel_size, stride, bias=False)
         self.norm = NORMS[norm](out_channels)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
+        """Map ``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
         x, mask = self.conv(x, mask)
         live = self.norm.training and isinstance(self.norm, nn.modules.batchnorm._BatchNorm)
         x = batch_norm_real(self.norm, x, mask) if live else self.norm(x)
@@ -121,21 +127,21 @@ class ConvNorm(nn.Module):
 
 
 class ConvNormReLU(ConvNorm):
-    """Masked convolution, normalisation, ReLU; arguments of :class:`ConvNorm`."""
+    """Masked convolution, normalization and ReLU; arguments as of :class:`ConvNorm`."""
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
+        """Map ``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
         x, mask = super().forward(x, mask)
         return F.relu(x), mask
 
 
 class ConvTower(nn.Module):
-    """Convolutions and a predictor that a head shares between its levels.
+    """Convolutions and a predictor that all levels of a head share.
 
     Args:
         in_channels: C.
-        channels: of the convolutions.
-        out_channels: of the predictor.
+        channels: channels of the convolutions.
+        out_channels: channels of the predictor.
         num_convs: convolutions before the predictor.
         kernel_size: odd.
         norm: see :class:`ConvNorm`.
@@ -150,14 +156,14 @@ class ConvTower(nn.Module):
         self.predictor = MaskedConv1d(widths[-1], out_channels, kernel_size)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """``(B, C, T), (B, T)`` to ``(B, T, out_channels)``."""
+        """Map ``(B, C, T), (B, T)`` to ``(B, T, out_channels)``."""
         for conv in self.convs:
             x, mask = conv(x, mask)
         return self.predictor(x, mask)[0].transpose(1, 2)
 
 
 def masked_max_pool(x: Tensor, mask: Tensor, stride: int) -> Tensor:
-    """Largest real value of the ``stride + 1`` around every ``stride``-th position."""
+    """Take the largest real value of the ``stride + 1`` around every ``stride``-th position."""
     if stride == 1:
         return zero_padding(x, mask)
     pooled = F.max_pool1d(x.masked_fill(~mask[:, None], float('-inf')),
@@ -167,17 +173,19 @@ def masked_max_pool(x: Tensor, mask: Tensor, stride: int) -> Tensor:
 
 def local_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor,
                     window: int) -> Tensor:
-    """Exact attention of each position to the real ones within ``window // 2`` of it.
+    """Attend from each position to the real positions within ``window // 2``, exactly.
 
-    Blocks of ``window`` queries look at the keys of the block and
-    ``window // 2`` on either side, so that the scores take
-    ``O(T * window)`` and not ``O(T * T)``. A padded query sees itself
-    (an empty softmax would be NaN).
+    Blocks of ``window`` queries attend to the keys of the block and
+    ``window // 2`` on either side. So the scores take ``O(T * window)``
+    memory instead of ``O(T * T)``. A padded query attends to itself (the
+    softmax of an empty row is NaN).
 
     Args:
-        query: (B, heads, T, D), and ``key`` and ``value`` alike.
+        query: (B, heads, T, D).
+        key: (B, heads, T, D).
+        value: (B, heads, T, D).
         mask: (B, T) bool, True = real.
-        window: odd number of positions; 0 or less for all of them.
+        window: odd number of positions; 0 or less for all positions.
 
     Returns:
         (B, heads, T, D).
@@ -210,15 +218,18 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor,
 class MaskedLocalAttention(nn.Module):
     """Multi-head self-attention in a local window (Zhang et al., ActionFormer, ECCV 2022).
 
-    Queries, keys and values pass a depthwise convolution, which carries the
-    stride and the sense of position, before their projections.
+    Before their projections, queries, keys and values pass a depthwise
+    convolution, which has the stride and encodes the position.
 
     Args:
         channels: C, in and out.
-        num_heads: divides C.
-        window: odd positions each one sees; 0 or less for all.
-        stride: of the depthwise convolutions.
-        kernel_size: of the depthwise convolutions, odd.
+        num_heads: number of heads, a divisor of C.
+        window: odd number of positions in a window; 0 or less for all positions.
+        stride: stride of the depthwise convolutions.
+        kernel_size: kernel size of the depthwise convolutions, odd.
+
+    Raises:
+        ModelError: channels that ``num_heads`` does not divide, or an even window.
     """
 
     def __init__(self, channels: int, num_heads: int, window: int, stride: int = 1,
@@ -238,7 +249,7 @@ class MaskedLocalAttention(nn.Module):
         self.out = nn.Conv1d(channels, channels, 1)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, C, T), (B, T)`` to ``(B, C, ceil(T / stride))`` and its mask."""
+        """Map ``(B, C, T), (B, T)`` to ``(B, C, ceil(T / stride))`` and its mask."""
         heads = []
         for conv, norm, project in zip(self.convs, self.norms, self.projections):
             y, out_mask = conv(x, mask)
@@ -254,12 +265,12 @@ class TransformerBlock(nn.Module):
 
     Args:
         channels: C, in and out.
-        num_heads: divides C.
-        window: odd positions each one sees; 0 or less for all.
+        num_heads: number of heads, a divisor of C.
+        window: odd number of positions in a window; 0 or less for all positions.
         stride: 1, or 2 to halve the length.
-        mlp_ratio: hidden channels of the MLP over C.
+        mlp_ratio: hidden channels of the MLP divided by C.
         drop_path: probability that a sample skips a branch in training.
-        kernel_size: of the depthwise convolutions, odd.
+        kernel_size: kernel size of the depthwise convolutions, odd.
     """
 
     def __init__(self, channels: int, num_heads: int = 4, window: int = 19, stride: int = 1,
@@ -275,7 +286,7 @@ class TransformerBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, C, T), (B, T)`` to ``(B, C, ceil(T / stride))`` and its mask."""
+        """Map ``(B, C, T), (B, T)`` to ``(B, C, ceil(T / stride))`` and its mask."""
         attended, out_mask = self.attention(self.norm1(x), mask)
         x = masked_max_pool(x, mask, self.stride) + self.drop_path(attended)
         x = x + self.drop_path(self.mlp(self.norm2(x)))
@@ -300,6 +311,6 @@ class ConvBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, C, T), (B, T)`` to ``(B, C, ceil(T / stride))`` and its mask."""
+        """Map ``(B, C, T), (B, T)`` to ``(B, C, ceil(T / stride))`` and its mask."""
         y, out_mask = self.branch(x, mask)
         return masked_max_pool(x, mask, self.stride) + self.drop_path(y), out_mask

@@ -17,26 +17,29 @@ BLOCKS = ('attention', 'conv')
 
 @MODELS.register_module()
 class ActionFormerNeck(BaseModule):
-    """Snippet features to a pyramid, each level half as long as the one before.
+    """Turn features into a pyramid of levels, each half as long as the previous one.
 
-    Embedding convolutions, stem blocks, then a stride-2 block a level (Zhang
-    et al., ActionFormer, ECCV 2022); no position embedding; the "FPN" is a
-    layer normalisation of each level. Any length works: inside it is padded
-    to a multiple of the largest stride.
+    Embedding convolutions, stem blocks, then one stride-2 block per level
+    (Zhang et al., ActionFormer, ECCV 2022). There is no position embedding;
+    the "FPN" is a layer normalization of each level. Any length works: the
+    features are padded to a multiple of the largest stride.
 
     Args:
         in_channels: channels of the backbone's features.
         embed_channels: C of every level.
-        num_embed_convs: convolutions in front.
-        num_stem_blocks: blocks at full length.
-        num_levels: levels of strides 1, 2, ..., ``2 ** (num_levels - 1)``.
-        num_heads: attention heads; a divisor of ``embed_channels``.
-        window: odd positions of local attention; 0 for full attention.
-        mlp_ratio: hidden channels of the MLP over C.
+        num_embed_convs: number of embedding convolutions.
+        num_stem_blocks: number of blocks at full length.
+        num_levels: number of levels, of strides 1, 2, ..., ``2 ** (num_levels - 1)``.
+        num_heads: attention heads, a divisor of ``embed_channels``.
+        window: odd number of positions of local attention; 0 for full attention.
+        mlp_ratio: hidden channels of the MLP divided by C.
         drop_path: probability that a sample skips a branch in training.
-        kernel_size: of all convolutions, odd.
+        kernel_size: kernel size of all convolutions, odd.
         block: ``'attention'`` or the light ``'conv'``.
-        init_cfg: of mmengine.
+        init_cfg: weight initialization of mmengine.
+
+    Raises:
+        ModelError: an unknown block, no level, or channels that do not match.
     """
 
     def __init__(self, in_channels: int, embed_channels: int = 512, num_embed_convs: int = 2,
@@ -46,9 +49,9 @@ class ActionFormerNeck(BaseModule):
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if block not in BLOCKS:
-            raise ModelError(f'unknown block {block!r}: choose one of {BLOCKS}')
+            raise ModelError(f'unknown block {block!r}, choose one of {BLOCKS}')
         if num_levels < 1:
-            raise ModelError(f'a pyramid needs at least one level, got {num_levels}')
+            raise ModelError(f'num_levels must be at least 1, got {num_levels}')
         make = partial(ConvBlock, embed_channels, drop_path=drop_path, kernel_size=kernel_size)
         if block == 'attention':
             make = partial(TransformerBlock, embed_channels, num_heads, window,
@@ -68,19 +71,19 @@ class ActionFormerNeck(BaseModule):
 
     def forward(self, features: Tensor, masks: Tensor
                 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Every level, first the longest.
+        """Return all levels, the longest first.
 
         Args:
             features: (B, in_channels, T').
             masks: (B, T') bool, True = real.
 
         Returns:
-            Features (B, C, T_l) and masks (B, T_l) of the levels, where
-            ``T_l`` is T', padded to a multiple of the largest stride, over
-            the stride of level l.
+            Features (B, C, T_l) and masks (B, T_l) of the levels. ``T_l`` is
+            T', padded to a multiple of the largest stride, divided by the
+            stride of level l.
 
         Raises:
-            ModelError: shapes that do not fit.
+            ModelError: other shapes.
         """
         check_sequence(features, masks, self.in_channels)
         extra = -features.shape[2] % self.strides[-1]

@@ -16,12 +16,12 @@ Levels = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # features (B, C, T_l), 
 
 
 class TemporalDownsampling(nn.Module):
-    """The features and ``num_levels - 1`` times half of their length (DaoTAD's TDM).
+    """Downsample features ``num_levels - 1`` times by 2 (the TDM of DaoTAD).
 
     Args:
-        in_channels: of the features.
-        channels: of the shorter levels.
-        num_levels: with the features themselves.
+        in_channels: channels of the features.
+        channels: channels of the shorter levels.
+        num_levels: number of levels, the features included.
         norm: see :class:`sbp_tad.models.layers.masked_layers.ConvNorm`.
     """
 
@@ -34,7 +34,7 @@ class TemporalDownsampling(nn.Module):
             nn.init.kaiming_normal_(layer.conv.weight, mode='fan_out', nonlinearity='relu')
 
     def forward(self, x: Tensor, mask: Tensor) -> Levels:
-        """``(B, C, T), (B, T)`` to levels of ``T, ceil(T / 2), ...`` steps."""
+        """Map ``(B, C, T), (B, T)`` to levels of ``T, ceil(T / 2), ...`` steps."""
         levels, masks = [x], [mask]
         for layer in self.layers:
             x, mask = layer(x, mask)
@@ -47,8 +47,9 @@ class TemporalFPN(nn.Module):
     """Lateral connections and a top-down path (Lin et al., CVPR 2017), in one dimension.
 
     Args:
-        in_channels: of each level, the longest first; each half as long as the one before.
-        channels: of all levels afterwards.
+        in_channels: channels of each level, the longest first; each level is
+            half as long as the previous one.
+        channels: output channels of all levels.
         norm: see :class:`sbp_tad.models.layers.masked_layers.ConvNorm`.
     """
 
@@ -61,38 +62,41 @@ class TemporalFPN(nn.Module):
             nn.init.xavier_uniform_(layer.conv.weight)
 
     def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> Levels:
-        """Levels and masks to as many of ``channels`` channels."""
+        """Return all levels with ``channels`` channels, and their masks."""
         laterals = [layer(x, mask)[0] for layer, x, mask in zip(self.laterals, levels, masks)]
         for fine in range(len(laterals) - 2, -1, -1):
             above = laterals[fine + 1].repeat_interleave(2, dim=2)
             laterals[fine] = laterals[fine] + above[..., :laterals[fine].shape[2]]
-        # each output convolution sets its padding to zero before it looks at it
+        # each output convolution sets padding to zero first
         outputs = [layer(x, mask)[0] for layer, x, mask in zip(self.outputs, laterals, masks)]
         return tuple(outputs), tuple(masks)
 
 
 @MODELS.register_module()
 class DaoTADNeck(BaseModule):
-    """Snippet features to a pyramid whose short levels inform the long ones.
+    """Turn features into a pyramid with a top-down path from short to long levels.
 
     Wang et al., "RGB Stream Is Enough for Temporal Action Detection", 2021,
-    less its first step, the spatial reduction (SRM): a mean over space, which
-    :class:`sbp_tad.models.backbones.sbp_backbone.SBPBackbone` does.
+    without its first step, the spatial reduction (SRM). That is a mean over
+    space, which :class:`sbp_tad.models.backbones.sbp_backbone.SBPBackbone` does.
 
     Args:
         in_channels: channels of the backbone's features.
         embed_channels: C of every level.
-        downsample_channels: of the levels below the first before the FPN.
-        num_levels: levels, each half as long as the one before.
-        num_stem_convs: stride-2 convolutions to ``downsample_channels`` in
-            front, for a backbone with more steps than the first level has.
-        norm: of downsampling and FPN: ``'BN'``, or ``'LN'`` for small batches.
+        downsample_channels: channels of all levels but the first, before the FPN.
+        num_levels: number of levels, each half as long as the previous one.
+        num_stem_convs: number of stride-2 convolutions to
+            ``downsample_channels`` before the first level, for a backbone with
+            a finer temporal stride.
+        norm: normalization of downsampling and FPN, ``'BN'``, or ``'LN'`` for
+            small batches.
         norm_eval: freeze the batch normalization of the downsampling, as the
             published code does.
-        init_cfg: of mmengine.
+        init_cfg: weight initialization of mmengine.
 
     Raises:
-        ModelError: a setting that cannot work.
+        ModelError: ``num_levels`` below 1, a negative ``num_stem_convs`` or an
+            unknown ``norm``.
     """
 
     def __init__(self, in_channels: int, embed_channels: int = 256,
@@ -119,18 +123,19 @@ class DaoTADNeck(BaseModule):
         return self
 
     def forward(self, features: Tensor, masks: Tensor) -> Levels:
-        """Every level, first the longest.
+        """Return all levels, the longest first.
 
         Args:
             features: (B, in_channels, T').
             masks: (B, T') bool, True = real.
 
         Returns:
-            Features (B, C, T_l) and masks (B, T_l) of the levels; T_l halves,
-            rounded up, from T' halved by every convolution of the stem.
+            Features (B, C, T_l) and masks (B, T_l) of the levels. Every
+            convolution of the stem and every further level halves the length,
+            rounded up.
 
         Raises:
-            ModelError: shapes that do not fit.
+            ModelError: other shapes.
         """
         check_sequence(features, masks, self.in_channels)
         for number, conv in enumerate(self.stem):

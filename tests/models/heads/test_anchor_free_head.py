@@ -174,7 +174,7 @@ def test_predictions_that_are_not_finite_are_refused():
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(strides=(1, 2)), '2 strides need as many regression_ranges, got 3'),
+    (dict(strides=(1, 2)), r'regression_ranges must have one range per stride .2., got 3'),
     (dict(regression_ranges=((0, 4), (8, 4), (8, 9))), r'shortest < longest, got \(8, 4\)'),
 ])
 def test_settings_that_cannot_work_are_refused(options, message):

@@ -127,7 +127,7 @@ def test_predictions_above_the_threshold_and_the_best_of_each_level_are_kept():
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(anchor_scales=()), r'anchor_scales must be positive, at least one, got \(\)'),
+    (dict(anchor_scales=()), r'anchor_scales must hold at least one .* positive, got \(\)'),
     (dict(anchor_scales=(1, 0)), r'got \(1, 0\)'),
     (dict(positive_iou=0.3), 'negative_iou <= positive_iou <= 1, got 0.4 and 0.3'),
     (dict(norm='GN'), "unknown norm 'GN'"),

@@ -113,7 +113,7 @@ def test_predictions_that_are_not_finite_are_refused():
 
 @pytest.mark.parametrize('thresholds', [(), (0.5, 1.0), (0.0, )])
 def test_thresholds_that_cannot_work_are_refused(thresholds):
-    with pytest.raises(ModelError, match=r'lie in \(0, 1\), at least one, got \['):
+    with pytest.raises(ModelError, match=r'at least one number, all in \(0, 1\), got \['):
         head(thresholds=thresholds)
 
 

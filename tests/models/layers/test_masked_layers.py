@@ -168,5 +168,5 @@ def test_too_few_positions_for_a_variance_take_the_running_one(lengths):
 
 
 def test_an_unknown_norm_is_refused():
-    with pytest.raises(ModelError, match="unknown norm 'IN': choose one of"):
+    with pytest.raises(ModelError, match="unknown norm 'IN', choose one of"):
         ConvNorm(8, 8, norm='IN')

@@ -93,8 +93,8 @@ def test_embedding_can_be_left_out():
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(block='mamba'), "unknown block 'mamba': choose one of"),
-    (dict(num_levels=0), 'at least one level, got 0'),
+    (dict(block='mamba'), "unknown block 'mamba', choose one of"),
+    (dict(num_levels=0), 'num_levels must be at least 1, got 0'),
     (dict(num_embed_convs=0), r'embed_channels \(16\) must be in_channels \(6\)'),
 ])
 def test_settings_that_cannot_work_are_refused(options, message):

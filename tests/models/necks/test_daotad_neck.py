@@ -96,7 +96,7 @@ def test_runs_under_autocast():
 @pytest.mark.parametrize('options, message', [
     (dict(num_levels=0), 'num_levels >= 1 and num_stem_convs >= 0, got 0 and 0'),
     (dict(num_stem_convs=-1), 'got 4 and -1'),
-    (dict(norm='GN'), r"unknown norm 'GN': choose one of \('LN', 'BN'\)"),
+    (dict(norm='GN'), r"unknown norm 'GN', choose one of \('LN', 'BN'\)"),
 ])
 def test_settings_that_cannot_work_are_refused(options, message):
     with pytest.raises(ModelError, match=message):
