@@ -3,6 +3,7 @@
 The build is strict: a broken link, an unknown reference, a failing example or
 any other warning ends it with an error.
 """
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -14,11 +15,12 @@ warnings.simplefilter('ignore')
 
 import sbp_tad  # noqa: E402
 
-# Pages of modules that were renamed or removed since the last build.
-for page in (DOCS / 'reference/api').glob('*.rst'):
-    module = DOCS.parent.joinpath(*page.stem.split('.'))
-    if not module.is_dir() and not module.with_suffix('.py').is_file():
-        page.unlink()
+# Pages of an earlier build that name modules which were renamed since.
+PAGES = DOCS / 'reference/api'
+modules = {'.'.join(path.relative_to(DOCS.parent).with_suffix('').parts).removesuffix('.__init__')
+           for path in (DOCS.parent / 'sbp_tad').rglob('*.py') if '.mim' not in path.parts}
+if not {page.stem for page in PAGES.glob('*.rst')} <= modules:
+    shutil.rmtree(PAGES)
 
 project = 'sbp_tad'
 author = 'The sbp_tad authors'

@@ -3,10 +3,11 @@ import json
 
 import pytest
 import torch
-from pages import ROOT, block_with
+from pages import ROOT, block_with, page
 
 from sbp_tad.apis import launch
 from sbp_tad.datasets import FeatureFiles
+from sbp_tad.models.backbones.strategies import STRATEGIES
 from sbp_tad.registry import DATASETS, METRICS, MODELS
 
 YOUR_VIDEOS = 'docs/tutorials/your_videos.md'
@@ -114,3 +115,10 @@ def test_your_own_head_is_the_head_line_by_line():
     assert len(lines) > 10
     for line in lines:
         assert line.startswith('def ') or line in source, line
+
+
+def test_every_strategy_is_listed():
+    for mode in STRATEGIES:
+        assert f"`'{mode}'`" in page('docs/reference/components.md'), mode
+    for mode in set(STRATEGIES) - {'direct', 'deferred', 'token'}:
+        assert f'| `{mode}` |' in page('docs/explanation/costs.md'), mode
