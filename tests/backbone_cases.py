@@ -1,4 +1,4 @@
-"""The table of mmaction's RGB backbones that SBPBackbone is tested around: one row each."""
+"""Table of mmaction's RGB backbones in SBPBackbone: one row each."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -10,22 +10,22 @@ from torch import Tensor
 
 
 def of_frames(maps: Tensor) -> Tensor:
-    """(t, C, h, w) of the frames of one clip to (1, C, t)."""
+    """Pool the frames of one clip (t, C, h, w) to (1, C, t)."""
     return maps.mean(dim=(2, 3)).T[None]
 
 
 def of_clip(video_map: Tensor) -> Tensor:
-    """(1, C, t, h, w) of one clip to (1, C, t)."""
+    """Pool the map of one clip (1, C, t, h, w) to (1, C, t)."""
     return video_map.mean(dim=(3, 4))
 
 
 def of_vector(vector: Tensor) -> Tensor:
-    """(1, C) of one clip to (1, C, 1)."""
+    """Shape the vector of one clip (1, C) to (1, C, 1)."""
     return vector[:, :, None]
 
 
 def of_pathways(pathways: tuple[Tensor, Tensor]) -> Tensor:
-    """SlowFast's two maps of one clip to (1, C, t), fast steps averaged in runs."""
+    """Pool SlowFast's two maps of one clip to (1, C, t), fast steps averaged in runs."""
     slow, fast = map(of_clip, pathways)
     runs = fast.unflatten(2, (slow.shape[2], -1)).mean(dim=3)
     return torch.cat([slow, runs], dim=1)
@@ -33,13 +33,13 @@ def of_pathways(pathways: tuple[Tensor, Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class Case:
-    """One backbone in small.
+    """One small backbone.
 
     Args:
         backbone: its config.
-        clip_len: frames of a clip.
+        clip_len: frames per clip.
         channels: C of its features.
-        stride: frames to a feature step.
+        stride: frames per feature step.
         pool: what the backbone returns for one clip, made (1, C, t) by hand.
         head: config of a recognizer's head; None where the output is for detection alone.
         size: pixels on a side.
@@ -60,7 +60,7 @@ class Case:
 
     @property
     def takes_frames(self) -> bool:
-        """Whether the backbone takes frames (n * L, C, H, W) rather than clips."""
+        """Tell whether the backbone takes frames (n * L, C, H, W) rather than clips."""
         return self.pool is of_frames
 
 

@@ -1,4 +1,4 @@
-"""Small wrapped backbones of the tests of strategies: 3D ResNet and VideoMAE, 16 px, clips of 4."""
+"""Small backbones for the tests of strategies: 3D ResNet and VideoMAE, 16 px, clips of 4."""
 
 R3D = dict(type='ResNet3d', depth=18, stage_blocks=(1, 1), num_stages=2, out_indices=(1, ),
            base_channels=8, spatial_strides=(1, 2), temporal_strides=(1, 1), dilations=(1, 1),

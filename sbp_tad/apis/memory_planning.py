@@ -1,4 +1,4 @@
-"""Plan of the training memory of a config: its model as shapes, its loader, its optimizer."""
+"""Plan of a config's training memory: read the model, the loader and the optimizer."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def plan_memory(cfg: Config, budget: int, amp: bool | None = None) -> MemoryPlan
     Args:
         cfg: with model, train_dataloader and optim_wrapper.
         budget: bytes.
-        amp: in mixed precision; None: as the config says.
+        amp: plan for mixed precision; None: as the config says.
 
     Raises:
         ConfigError: no video model, or a pipeline without frames.
@@ -39,7 +39,7 @@ def plan_memory(cfg: Config, budget: int, amp: bool | None = None) -> MemoryPlan
 
 
 def video_model_of(cfg: Config, amp: bool | None = None) -> tuple[VideoModel, Setting]:
-    """The model of a config as shapes, and its setting.
+    """Build the model of a config as shapes, and read its setting.
 
     Raises:
         ConfigError: no video model, or a pipeline without frames.
@@ -71,10 +71,10 @@ def _name(config: dict) -> str:
 
 def item_shape(pipeline: Sequence[dict], size: tuple[int, int]
                ) -> tuple[tuple[int, ...], int, int]:
-    """Of a recognizer's pipeline: shape of an item, items of a sample, frames of a sample.
+    """Read a recognizer's pipeline: shape of an item, items per sample, frames per sample.
 
     Raises:
-        ConfigError: it samples no frames.
+        ConfigError: the pipeline samples no frames.
     """
     steps = {_name(step): step for step in pipeline}
     sample = next((step for name, step in steps.items() if name.endswith('SampleFrames')), None)
@@ -88,7 +88,7 @@ def item_shape(pipeline: Sequence[dict], size: tuple[int, int]
 
 
 def weight_copies(cfg: Config) -> WeightCopies:
-    """What the optimizer keeps for each number it trains, found by a step of its own, and EMA."""
+    """Count the optimizer's states per weight, by a step of its own, and the averages of EMA."""
     weight = nn.Parameter(torch.zeros(PROBE_SHAPE))
     weight.grad = torch.ones(PROBE_SHAPE)
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or dict(type='AdamW')

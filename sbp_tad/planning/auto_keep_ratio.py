@@ -1,4 +1,7 @@
-"""The largest keep ratio of a backbone that fits a memory budget, planned before the first step."""
+"""Planner of ``keep_ratio='auto'``: the largest keep ratio of a backbone that fits a budget.
+
+Importing this module registers the planner with SBPBackbone.
+"""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -22,12 +25,12 @@ from sbp_tad.sbp.nested_tensors import Features
 
 
 def agree_on_keep_ratio(backbone: SBPBackbone, inputs: Tensor, budget: int) -> float:
-    """The keep ratio that fits on every rank, logged.
+    """Plan, and log, the largest keep ratio that fits in every process.
 
     Args:
-        backbone: whose memory is planned, in training mode; it is not changed.
-        inputs: a batch as it is trained on; its shape alone counts.
-        budget: bytes.
+        backbone: in training mode; it does not change.
+        inputs: a training batch; only its shape counts.
+        budget: bytes per process.
 
     Raises:
         PlanningError: not even the smallest keep ratio fits.
@@ -37,7 +40,7 @@ def agree_on_keep_ratio(backbone: SBPBackbone, inputs: Tensor, budget: int) -> f
     setting = configured(video_model, _samples(backbone, inputs), num_frames)
     ratio = largest_keep_ratio(video_model, setting, budget) or 0.0
     agreed = torch.tensor(ratio, dtype=torch.float64, device=inputs.device)
-    all_reduce(agreed, op='min')  # ranks may have read another number of windows
+    all_reduce(agreed, op='min')  # ranks may have batches of different size
     if not agreed:
         least = replace(setting, keep_ratio=keep_ratios_of(video_model, setting)[0])
         raise PlanningError(
@@ -53,12 +56,12 @@ def agree_on_keep_ratio(backbone: SBPBackbone, inputs: Tensor, budget: int) -> f
 
 
 def _samples(backbone: SBPBackbone, inputs: Tensor) -> int:
-    """Windows of a batch, or what is encoded together where clips come as a batch."""
+    """Count the windows of a batch; of a batch of clips, the groups encoded together."""
     return len(inputs) if backbone.clip_len else len(inputs) // (backbone.num_segments or 1)
 
 
 def backbone_as_shapes(backbone: SBPBackbone, inputs: Tensor) -> VideoModel:
-    """A backbone's twin without numbers, for inputs of that shape.
+    """Copy a backbone without numbers, for inputs of a given shape.
 
     Args:
         backbone: in training mode.

@@ -1,4 +1,4 @@
-"""A memory budget as a user writes it."""
+"""Memory budgets as text: parsed to bytes, and formatted."""
 from __future__ import annotations
 
 from sbp_tad.planning.errors import PlanningError
@@ -8,10 +8,10 @@ UNITS = {'KiB': 2 ** 10, 'MiB': 2 ** 20, 'GiB': 2 ** 30, 'TiB': 2 ** 40,
 
 
 def parse_budget(text: str | int) -> int:
-    """Bytes of ``'8GiB'``, ``'500 MB'`` or a number of bytes.
+    """Parse ``'8GiB'``, ``'500 MB'`` or a number of bytes to bytes.
 
     Raises:
-        PlanningError: no positive number with one of the units.
+        PlanningError: not a positive number with one of the units.
     """
     written = str(text).strip()
     unit = next((unit for unit in UNITS if written.lower().endswith(unit.lower())), '')
@@ -26,5 +26,5 @@ def parse_budget(text: str | int) -> int:
 
 
 def format_bytes(size: int) -> str:
-    """In GiB, small sizes in MiB."""
+    """Format bytes in GiB, small sizes in MiB."""
     return f'{size / 2 ** 30:.2f} GiB' if size >= 2 ** 30 else f'{size / 2 ** 20:.1f} MiB'

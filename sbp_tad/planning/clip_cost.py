@@ -1,8 +1,8 @@
-"""Memory of encoding so many clips, with gradient and without: lines through one and two clips.
+"""Memory of encoding clips, with and without gradient: lines through one and two clips.
 
-Clips are encoded one by one, so what their encoding holds is a line in their
-number, which fake tensors (:mod:`sbp_tad.planning.fake_tensors`) give without
-computing a clip.
+Clips do not depend on each other, so the memory of encoding them is linear in
+their number. Fake tensors (:mod:`sbp_tad.planning.fake_tensors`) give this line
+without computing a clip.
 """
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ EncodeClips = Callable[[int], Features]
 
 @dataclass(frozen=True)
 class ClipCost:
-    """Bytes for so many clips: ``shared + clips * each``, measured at one and two."""
+    """Bytes as a linear function of the clips, ``shared + clips * each``."""
 
     shared: int
     each: int
 
     @classmethod
     def through(cls, one: int, two: int) -> ClipCost:
-        """The line through the bytes of one and of two clips."""
+        """Draw the line through the bytes of one and of two clips."""
         return cls(max(0, 2 * one - two), two - one)
 
     def bytes(self, num_clips: int) -> int:
-        """Of ``num_clips`` clips that are encoded together."""
+        """Return the bytes of clips that are encoded together."""
         return self.shared + num_clips * self.each if num_clips else 0
 
 
 @dataclass(frozen=True)
 class EncodingCost:
-    """Of an encoder's clips.
+    """Memory of an encoder's clips.
 
     Args:
-        saved: for backward.
-        live: the most that is held in forward and backward, ``saved``
-            included, gradients of parameters not.
-        without_grad: the most that a pass without gradient holds.
+        saved: activations for backward.
+        live: peak of forward and backward, with ``saved``, without the
+            gradients of parameters.
+        without_grad: peak of a pass without gradient.
     """
 
     saved: ClipCost
@@ -55,26 +55,31 @@ class EncodingCost:
 
 @dataclass(frozen=True)
 class StepBytes:
-    """What a step holds beside weights: ``saved`` for backward and ``transients`` above it."""
+    """Bytes of a step besides weights.
+
+    Args:
+        saved: activations for backward.
+        transients: peak above ``saved``.
+    """
 
     saved: int
     transients: int
 
     def times(self, factor: float) -> StepBytes:
-        """Of so many such steps together."""
+        """Multiply both by a factor."""
         return StepBytes(round(factor * self.saved), round(factor * self.transients))
 
 
 def measure_encoding(module: nn.Module, encode: EncodeClips, device: str = 'cpu',
                      amp: bool = False) -> EncodingCost:
-    """Run forward and backward of one and of two clips.
+    """Measure the encoding of one and of two clips, forward and backward.
 
     Args:
         module: the encoder, in training mode, see
             :func:`sbp_tad.planning.fake_tensors.shape_twin`.
         encode: number of clips to features that are backpropagated in full.
-        device: where the module claims to be.
-        amp: in mixed precision.
+        device: device type of the module.
+        amp: mixed precision.
     """
     steps = [_step_bytes(module, encode, clips, device, amp) for clips in (1, 2)]
     return EncodingCost(*(ClipCost.through(*pair) for pair in zip(*steps)))
@@ -82,7 +87,7 @@ def measure_encoding(module: nn.Module, encode: EncodeClips, device: str = 'cpu'
 
 def _step_bytes(module: nn.Module, encode: EncodeClips, num_clips: int, device: str, amp: bool
                 ) -> tuple[int, int, int]:
-    """Saved, live, and live without gradient."""
+    """Return the bytes saved, live, and live without gradient."""
     def run() -> list[Tensor]:
         dtype = torch.bfloat16 if device == 'cpu' else torch.float16
         with torch.autocast(device, dtype, enabled=amp):
@@ -91,7 +96,7 @@ def _step_bytes(module: nn.Module, encode: EncodeClips, num_clips: int, device: 
     with restored_random_state(torch.device('cpu')):
         with LiveMemory(module) as without_grad, torch.no_grad():
             run()
-        # A weight cast without gradient would be found within an outer autocast.
+        # An outer autocast would reuse the weights that were cast without gradient.
         torch.clear_autocast_cache()
         with LiveMemory(module) as live, meter_saved_memory(module) as saved:
             _backpropagate(run())
@@ -108,7 +113,14 @@ def _backpropagate(features: list[Tensor]) -> None:
 
 def direct_bytes(cost: EncodingCost, num_kept: int, num_dropped: int, clips_without_grad: int,
                  head: StepBytes) -> StepBytes:
-    """A step that saves its kept clips at once, and then runs what comes on top, ``head``."""
+    """Memory of a step of the direct form: all kept clips are saved, then the head runs.
+
+    Args:
+        cost: of the encoding.
+        num_kept, num_dropped: clips of the batch.
+        clips_without_grad: clips in one pass without gradient.
+        head: of neck, head and losses.
+    """
     saved = cost.saved.bytes(num_kept)
     peak = max(saved + cost.without_grad.bytes(min(num_dropped, clips_without_grad)),
                saved + head.saved + head.transients, cost.live.bytes(num_kept))
@@ -117,18 +129,18 @@ def direct_bytes(cost: EncodingCost, num_kept: int, num_dropped: int, clips_with
 
 def deferred_bytes(cost: EncodingCost, num_kept: int, num_clips: int, passes: tuple[int, int],
                    clip_bytes: int, head: StepBytes) -> StepBytes:
-    """A step that encodes kept clips again when ``head`` has let go of its own.
+    """Memory of a step of the deferred form: kept clips are encoded again after the head.
 
     Args:
         cost: of the encoding.
         num_kept, num_clips: clips of the batch, kept and all.
-        passes: clips of one pass with gradient and without.
-        clip_bytes: frames of a clip; those of all clips are saved.
-        head: what comes on top.
+        passes: clips in one pass with gradient and without.
+        clip_bytes: bytes of a clip's frames; those of all clips are saved.
+        head: of neck, head and losses.
     """
     with_grad = min(num_kept, passes[0])
     frames = num_clips * clip_bytes
-    # Neighbours come as a view of the frames, which are saved already; others as a copy.
+    # If all clips are kept, a pass takes a view of the saved frames; else it takes a copy.
     view = with_grad * clip_bytes if num_kept == num_clips else 0
     saved = frames + max(head.saved, cost.saved.bytes(with_grad) - view)
     peak = frames + max(cost.without_grad.bytes(min(num_clips, passes[1])),
@@ -137,7 +149,12 @@ def deferred_bytes(cost: EncodingCost, num_kept: int, num_clips: int, passes: tu
 
 
 def largest_fit(fits: Callable[[int], bool], most: int) -> int:
-    """The largest of 1 to ``most`` that fits, 0 if none; whatever is below one that fits, fits."""
+    """Find the largest number from 1 to ``most`` that fits, by bisection; 0 if none does.
+
+    Args:
+        fits: true for every number below one that fits.
+        most: the largest to try.
+    """
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2

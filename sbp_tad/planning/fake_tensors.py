@@ -1,8 +1,9 @@
-"""Networks that have shapes but no numbers, and the bytes that a step of theirs would hold.
+"""Networks that have shapes but no numbers, and the memory that their steps would take.
 
-Fake tensors know shape, type and device of what an operation would give and
-compute nothing, so a step of any size runs in no memory. They are mixed with
-real ones here: what decides on shapes (sampling, masks) stays real and small.
+Fake tensors know the shape, dtype and device of an operation's result and
+compute nothing, so a step of any size takes no memory. Here they are mixed
+with real tensors: those that determine shapes (sampling, masks) stay real and
+are small.
 """
 from __future__ import annotations
 
@@ -20,18 +21,18 @@ from torch.utils._pytree import tree_flatten
 
 from sbp_tad.sbp.deferred import restored_random_state
 
-# What layers create their parameters with. Not `linspace`, `arange` or `tensor`, whose numbers
-# constructors read (the rates of drop-path, indices).
+# Functions with which layers create parameters. Not `linspace`, `arange` or `tensor`: constructors
+# read their numbers (the rates of drop path, indices).
 PARAMETER_FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.randn, torch.rand})
 NUMBERS = FakeTensorMode(allow_non_fake_inputs=True)
 
 
 class ShapesOnly(TorchFunctionMode):
-    """Within the block new parameters have no numbers, and take no memory."""
+    """Create parameters without numbers, which take no memory, within the block."""
 
     def __torch_function__(self, function: Callable, types: Iterable[type],
                            args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        """Call the function, a factory of parameters in the mode of fake tensors."""
+        """Call the function; one that creates parameters gives fake tensors."""
         if function in PARAMETER_FACTORIES:
             with NUMBERS:
                 return function(*args, **(kwargs or {}))
@@ -39,7 +40,7 @@ class ShapesOnly(TorchFunctionMode):
 
 
 def build_shapes(build: Callable[[], nn.Module], device: str = 'cpu') -> nn.Module:
-    """What ``build`` gives, without the memory of its weights; the random state stays as it is."""
+    """Build a module without the memory of its weights; the random state does not change."""
     with restored_random_state(torch.device('cpu')):
         with ShapesOnly():
             module = build()
@@ -47,11 +48,11 @@ def build_shapes(build: Callable[[], nn.Module], device: str = 'cpu') -> nn.Modu
 
 
 def shape_twin(module: nn.Module, device: str | None = None) -> nn.Module:
-    """A copy of ``module`` whose parameters and buffers are fake.
+    """Copy ``module`` with fake parameters and buffers.
 
     Args:
-        module: real, fake or in part.
-        device: where the copy claims to be; None: where each tensor is.
+        module: real, fake, or partly fake.
+        device: of the copy; None: the device of each tensor.
     """
     twins = {id(tensor): _fake_like(tensor, device)
              for tensor in (*module.parameters(), *module.buffers())}
@@ -67,27 +68,27 @@ def _fake_like(tensor: Tensor, device: str | None) -> Tensor:
 
 def empty_shape(shape: Iterable[int], dtype: torch.dtype = torch.float32,
                 device: str | torch.device = 'cpu') -> FakeTensor:
-    """A tensor of that shape without memory."""
+    """Create a tensor of a shape without memory."""
     with NUMBERS:
         return torch.empty(tuple(shape), dtype=dtype, device=device)
 
 
 class LiveMemory(TorchDispatchMode):
-    """Count the bytes of all storages that are created within the block and still held.
+    """Count the bytes of all storages that are created within the block and still alive.
 
     Args:
-        module: the gradients that its parameters have in the end do not count.
+        module: the final gradients of its parameters do not count.
     """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        self._events: list[tuple[int, int]] = []  # number of a storage, bytes that came or went
+        self._events: list[tuple[int, int]] = []  # number of a storage, bytes allocated or freed
         self._numbers: dict[int, int] = {}  # address -> number, of those alive
 
     def __torch_dispatch__(self, function: Callable, types: Iterable[type],
                            args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        """Call the function and note the storages of what it gives."""
+        """Call the function and note the storages of its result."""
         known = {tensor.untyped_storage()._cdata for tensor in _tensors((args, kwargs))}
         result = function(*args, **(kwargs or {}))
         for tensor in _tensors(result):
@@ -109,7 +110,7 @@ class LiveMemory(TorchDispatchMode):
 
     @property
     def peak_bytes(self) -> int:
-        """The most that was held at one time."""
+        """Peak of the live bytes."""
         gradients = {self._numbers.get(parameter.grad.untyped_storage()._cdata)
                      for parameter in self.module.parameters() if parameter.grad is not None}
         held = peak = 0

@@ -1,7 +1,7 @@
 """Memory of a detector's neck, head and losses, measured on random features.
 
-Losses choose steps by their numbers, so that shapes alone do not run them;
-but they are small beside a backbone, and one window is computed for real.
+Losses select steps by their values, so they cannot run on shapes. They are
+small compared with a backbone, and one window is computed for real.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sbp_tad.structures import OnlineDataSample, TADDataSample, Window
 
 @dataclass(frozen=True)
 class FeatureShape:
-    """Features (``channels``, ``steps``) of so many frames, of a trained or frozen network."""
+    """Features (``channels``, ``steps``) of ``frames`` frames, of a trained or frozen network."""
 
     channels: int
     frames: int
@@ -32,14 +32,14 @@ class FeatureShape:
 
 
 class _RandomFeatures(nn.Module):
-    """Stands in for a backbone: features that need a gradient where the backbone has one."""
+    """Stand-in for a backbone: random features, with gradient if the backbone is trained."""
 
     def __init__(self, shape: FeatureShape) -> None:
         super().__init__()
         self.shape = shape
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(1, C', T')."""
+        """Return features (1, C', T')."""
         steps = -(-inputs.shape[2] * self.shape.steps // self.shape.frames)
         needs = self.shape.trained and torch.is_grad_enabled()
         return torch.randn(1, self.shape.channels, steps).requires_grad_(needs)
@@ -47,7 +47,7 @@ class _RandomFeatures(nn.Module):
 
 @contextmanager
 def random_features(detector: nn.Module, shape: FeatureShape) -> Iterator[None]:
-    """Random features take the place of the backbone's within the block."""
+    """Replace the backbone by random features within the block."""
     backbone = detector.backbone
     try:
         detector.backbone = _RandomFeatures(shape)
@@ -57,7 +57,7 @@ def random_features(detector: nn.Module, shape: FeatureShape) -> Iterator[None]:
 
 
 def one_action(num_frames: int) -> TADDataSample:
-    """A window with one action in its middle."""
+    """Make a window with one action in its middle."""
     window = Window('', 0.0, num_frames, 1.0, 1.0, num_frames)
     sample = TADDataSample(metainfo=dict(window=window, video_id='', error=None))
     middle = torch.tensor([[0.4, 0.6]], dtype=torch.float64) * num_frames
@@ -77,13 +77,13 @@ def one_online_window(num_memory: int, num_frames: int, num_classes: int) -> Onl
 
 def neck_head_bytes(detector: TemporalDetector | OnlineActionDetector, num_frames: int,
                     shape: FeatureShape, amp: bool = False) -> StepBytes:
-    """Of forward, losses and backward of one window, above a backbone's features.
+    """Measure forward, losses and backward of one window, from the backbone's features on.
 
     Args:
-        detector: its neck and head are real.
+        detector: with real neck and head.
         num_frames: of the (working) window.
         shape: of the backbone's features.
-        amp: in mixed precision.
+        amp: mixed precision.
     """
     num_inputs, sample = num_frames, None
     if isinstance(detector, OnlineActionDetector):

@@ -22,13 +22,13 @@ PLAIN_UNIT_FRAMES = 16  # of a backbone without clips
 
 
 def check_planned(mode: str) -> None:
-    """Refuse a strategy whose memory is no line in the number of kept clips.
+    """Check that a strategy's memory is linear in the number of kept clips.
 
     Args:
         mode: of SBPBackbone.
 
     Raises:
-        PlanningError: with what to do instead.
+        PlanningError: it is not; the message says what to do instead.
     """
     if mode not in PLANNED_MODES:
         raise PlanningError(
@@ -38,7 +38,7 @@ def check_planned(mode: str) -> None:
 
 
 def clip_frames(detector: nn.Module) -> int:
-    """Frames per clip; of a backbone without clips, a number that fits most of them.
+    """Return the frames per clip; for a backbone without clips, a number that suits most.
 
     Raises:
         PlanningError: an SBPBackbone without ``clip_len``.
@@ -53,7 +53,7 @@ def clip_frames(detector: nn.Module) -> int:
 
 
 def frames_per_step(detector: TemporalDetector, frame_size: tuple[int, int]) -> float:
-    """Sampled frames per step of the backbone's features, from the shape of one clip.
+    """Return the sampled frames per feature step of the backbone, from the shape of one clip.
 
     Raises:
         PlanningError: the backbone encodes no videos.
@@ -63,10 +63,10 @@ def frames_per_step(detector: TemporalDetector, frame_size: tuple[int, int]) -> 
 
 
 def check_config(config: dict) -> None:
-    """Refuse a mode that is not predicted before anything is built.
+    """Check, before anything is built, that the mode of a model's backbone is predicted.
 
     Raises:
-        PlanningError: with what to do instead.
+        PlanningError: it is not; the message says what to do instead.
     """
     backbone = config['backbone']
     if str(backbone['type']).rpartition('.')[2] == SBPBackbone.__name__:
@@ -148,14 +148,14 @@ def feature_shape(backbone: nn.Module, unit: int, frame_size: tuple[int, int]) -
 
 def head_of_frames(measure: Callable[[int], StepBytes], proportional: bool
                    ) -> Callable[[int], StepBytes]:
-    """Measured for the frames that are asked for first; others are told from these.
+    """Measure the first number of frames that is asked for, and scale it to others.
 
-    Windows of another length are only asked for to find the longest that
+    Other window lengths are only asked for to find the longest window that
     fits, where neck and head are a small part.
 
     Args:
-        measure: frames of a window to its bytes.
-        proportional: to the frames; else the same for all.
+        measure: frames per window to bytes.
+        proportional: scale with the frames; else the same for all.
     """
     measured: dict[int, StepBytes] = {}
 
@@ -169,16 +169,16 @@ def head_of_frames(measure: Callable[[int], StepBytes], proportional: bool
 
 def recognizer_as_shapes(config: dict, item_shape: tuple[int, ...], num_clips: int = 1,
                          **options: object) -> VideoModel:
-    """A recognizer of mmaction, none of whose weights has numbers.
+    """Build a recognizer of mmaction whose weights have no numbers.
 
     Args:
         config: of the model.
         item_shape: (C, L, H, W) of a clip, or (C, H, W) of a frame.
-        num_clips: items of a sample.
+        num_clips: items per sample.
         options: ``amp`` and ``copies`` of :class:`VideoModel`.
 
     Raises:
-        PlanningError: a backbone in a mode that is not predicted.
+        PlanningError: the mode of the backbone is not predicted.
     """
     check_config(config)
     model = build_shapes(lambda: MODELS.build(config)).train()

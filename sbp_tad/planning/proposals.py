@@ -1,4 +1,4 @@
-"""The settings of a video model whose training fits a memory budget."""
+"""Search for settings of a video model whose training fits a memory budget."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from sbp_tad.planning.video_model import Setting, StepMemory, VideoModel
 from sbp_tad.sbp.config import DEFAULT_CLIPS_WITHOUT_GRAD
 
 KEEP_RATIOS = (1.0, 0.5, 0.25, 0.125)
-MOST = 4096  # windows of a batch, and clips of a window, that are tried
+MOST = 4096  # largest batch, and most clips per window, that are tried
 
 Planned = tuple[Setting, StepMemory]
 
 
 def describe(setting: Setting) -> str:
-    """One line that names every choice."""
+    """Describe a setting in one line."""
     clips = '' if setting.clips_at_once is None else f', clips_at_once={setting.clips_at_once}'
     return (f'mode={setting.mode!r}, keep_ratio={setting.keep_ratio:g}{clips}, '
             f'batch_size={setting.batch_size}, num_frames={setting.num_frames}')
@@ -27,7 +27,7 @@ def describe(setting: Setting) -> str:
 
 def tabulate(video_model: VideoModel, current: Setting,
              keep_ratios: tuple[float, ...] = KEEP_RATIOS) -> list[Planned]:
-    """Every form and keep ratio, with the rest as it is; those of the config among them."""
+    """Predict every mode and keep ratio, the config's own among them, other choices unchanged."""
     ratios = sorted({*keep_ratios, current.keep_ratio}, reverse=True)
     if not isinstance(video_model.backbone, SBPBackbone):
         ratios = [1.0]
@@ -38,7 +38,7 @@ def tabulate(video_model: VideoModel, current: Setting,
 
 
 def keep_ratios_of(video_model: VideoModel, setting: Setting) -> list[float]:
-    """Keep ratios that differ, ascending: one for each number of clips, a few for tokens."""
+    """List distinct keep ratios, ascending: one per number of kept clips, a few for tokens."""
     if not isinstance(video_model.backbone, SBPBackbone) or setting.mode in FIXED_MODES:
         return [1.0]
     if setting.mode == TOKEN_MODE:
@@ -50,20 +50,20 @@ def keep_ratios_of(video_model: VideoModel, setting: Setting) -> list[float]:
 
 
 def propose(video_model: VideoModel, current: Setting, budget: int) -> dict[str, Planned]:
-    """Settings that fit, each with one thing changed as far as it goes.
+    """Find settings that fit, each with one choice changed as far as the budget allows.
 
     Args:
-        video_model: what is trained.
-        current: what its config asks for.
+        video_model: the model to train.
+        current: the setting of its config.
         budget: bytes of a whole training step.
 
     Returns:
-        ``'as configured'``, where that fits; for each form the largest keep
-        ratio; the most windows, and the longest window, as configured else.
-        Where none of these fits, ``'smaller batch'``.
+        ``'as configured'`` if it fits; for each form of SBP the largest keep
+        ratio; the largest batch; the longest window. If none of these fits,
+        ``'smaller batch'``.
 
     Raises:
-        PlanningError: with the smallest that would.
+        PlanningError: nothing fits; the message names the smallest setting.
     """
     found = dict(_candidates(video_model, current, budget))
     if not found:
@@ -92,12 +92,12 @@ def _candidates(video_model: VideoModel, current: Setting, budget: int
 
 
 def fits(video_model: VideoModel, setting: Setting, budget: int) -> bool:
-    """Whether a step takes no more than the budget."""
+    """Tell whether a step takes no more than the budget."""
     return video_model.predict(setting).total <= budget
 
 
 def largest_keep_ratio(video_model: VideoModel, setting: Setting, budget: int) -> float | None:
-    """The largest that fits with the rest of a setting; None where not even the smallest does."""
+    """Find the largest keep ratio that fits, with the other choices as given; None if none fits."""
     ratios = keep_ratios_of(video_model, setting)
     count = largest_fit(lambda n: fits(
         video_model, replace(setting, keep_ratio=ratios[n - 1]), budget), len(ratios))
@@ -105,7 +105,7 @@ def largest_keep_ratio(video_model: VideoModel, setting: Setting, budget: int) -
 
 
 def _fewer_clips_at_once(video_model: VideoModel, setting: Setting, budget: int) -> Setting:
-    """Deferred, or where the pass without gradient is in the way: as many clips as fit."""
+    """Reduce ``clips_at_once`` to what fits, where a whole pass does not fit at any keep ratio."""
     least = replace(setting, keep_ratio=keep_ratios_of(video_model, setting)[0])
     if setting.mode == TOKEN_MODE or fits(video_model, least, budget):
         return setting
@@ -115,10 +115,10 @@ def _fewer_clips_at_once(video_model: VideoModel, setting: Setting, budget: int)
 
 
 def _smaller_batch(video_model: VideoModel, current: Setting, budget: int) -> Setting:
-    """The largest batch of the form that takes least.
+    """Find the largest batch in the mode that takes the least memory.
 
     Raises:
-        PlanningError: a single window is too much.
+        PlanningError: not even one window fits.
     """
     leanest = [replace(current, mode=mode, batch_size=1,
                        clips_at_once=None if mode in (TOKEN_MODE, 'full') else 1,

@@ -1,4 +1,4 @@
-"""The plan of a training's memory as a table and as JSON."""
+"""Plan of the training memory as a table and as JSON."""
 from __future__ import annotations
 
 import sys
@@ -15,13 +15,13 @@ from sbp_tad.planning.video_model import Setting, StepMemory
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What was planned.
+    """Predicted memory of a config, and settings that fit the budget.
 
     Args:
         budget: bytes.
-        current: of the config.
-        table: every form and keep ratio.
-        proposals: settings that fit, by what they change.
+        current: setting of the config.
+        table: prediction for every mode and keep ratio.
+        proposals: settings that fit, by the choice that they change.
     """
 
     budget: int
@@ -31,7 +31,7 @@ class MemoryPlan:
 
 
 def plan_to_json(plan: MemoryPlan) -> dict[str, Any]:
-    """Bytes and settings, by their names."""
+    """Convert a plan to JSON: settings and bytes by name."""
     def row(planned: Planned) -> dict[str, Any]:
         setting, memory = planned
         return dict(**asdict(setting), **asdict(memory), total=memory.total,
@@ -43,11 +43,11 @@ def plan_to_json(plan: MemoryPlan) -> dict[str, Any]:
 
 
 def print_plan(plan: MemoryPlan, file: TextIO | None = None) -> None:
-    """Print the table of forms and the proposals.
+    """Print the table of modes and the proposals.
 
     Args:
-        plan: what was planned.
-        file: stdout if not given.
+        plan: to print.
+        file: stdout by default.
     """
     console = Console(file=file or sys.stdout)
     if not console.is_terminal:  # a file or a pipe has no width: keep every row on one line

@@ -26,13 +26,13 @@ from sbp_tad.sbp.nested_tensors import Features
 
 @dataclass(frozen=True)
 class Setting:
-    """What decides on memory and can be chosen.
+    """Choices that determine the memory of a step.
 
     Args:
         mode: one of ``PLANNED_MODES``.
         keep_ratio: of clips or tokens.
         batch_size: windows, or clips of a recognizer.
-        num_frames: of a (working) window, or of a clip.
+        num_frames: per (working) window, or per clip.
         clips_at_once: see :class:`sbp_tad.sbp.SBPConfig`.
     """
 
@@ -50,9 +50,9 @@ class StepMemory:
     Args:
         parameters: and buffers.
         gradients: of the trained parameters.
-        optimizer: its states, and averaged weights.
-        saved: activations for backward, what :class:`sbp_tad.sbp.SavedMemory` counts.
-        transients: the most above that, frames included.
+        optimizer: states of the optimizer, and averaged weights.
+        saved: activations for backward, as :class:`sbp_tad.sbp.SavedMemory` counts them.
+        transients: peak above these, frames included.
     """
 
     parameters: int
@@ -63,13 +63,13 @@ class StepMemory:
 
     @property
     def total(self) -> int:
-        """All together."""
+        """Sum of all parts."""
         return self.parameters + self.gradients + self.optimizer + self.saved + self.transients
 
 
 @dataclass(frozen=True)
 class WeightCopies:
-    """Copies of the weights: ``states`` of each trained one, ``averages`` of all."""
+    """Copies of the weights: ``states`` per trained weight, ``averages`` of all weights."""
 
     states: float = 2.0  # AdamW's
     averages: int = 0
@@ -77,19 +77,19 @@ class WeightCopies:
 
 @dataclass
 class VideoModel:
-    """A model without numbers in its backbone, and how its step is made up.
+    """A model whose backbone has no numbers, and the parts of its training step.
 
     Args:
-        model: all of it.
-        backbone: the part that is encoded clip by clip.
+        model: the whole model, for the bytes of its weights.
+        backbone: the part that encodes clips, without numbers.
         encode: number of clips to features with gradient.
-        clip_shape: (C, L, H, W), of what a clip's frames take.
-        clips: frames of a sample to its clips with gradient and those that never have one.
-        head: frames of a sample to what comes on top of its features.
-        frames_step: windows may be any multiple of it; None: they are fixed.
-        amp: in mixed precision.
+        clip_shape: (C, L, H, W) of a clip's frames.
+        clips: frames per sample to its clips with gradient, and its clips that never have one.
+        head: frames per sample to the bytes of neck, head and losses.
+        frames_step: windows may be any multiple of it; None: their length is fixed.
+        amp: mixed precision.
         copies: of the weights.
-        device: where the backbone claims to be.
+        device: device type of the backbone.
     """
 
     model: nn.Module
@@ -106,7 +106,7 @@ class VideoModel:
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """Forms of SBP that the model's config leaves a choice of."""
+        """Modes that the model can be planned for."""
         if not isinstance(self.backbone, SBPBackbone):
             return ('direct', )
         mode = self.backbone.mode
@@ -114,7 +114,7 @@ class VideoModel:
         return alone if mode in (TOKEN_MODE, 'frozen') else (*alone, 'direct', 'deferred')
 
     def cost(self, keep_ratio: float) -> EncodingCost:
-        """Of kept clips; of tokens, those of a keep ratio."""
+        """Measure, once, the cost of kept clips; with tokens, once per keep ratio."""
         key = keep_ratio if TOKEN_MODE in self.modes else 1.0
         if key not in self._costs:
             measure = partial(measure_encoding, self.backbone, self.encode, self.device, self.amp)
@@ -126,7 +126,7 @@ class VideoModel:
         return self._costs[key]
 
     def predict(self, setting: Setting) -> StepMemory:
-        """Bytes of a training step with this setting."""
+        """Predict the bytes of a training step with this setting."""
         parameters = sum(p.nbytes for p in self.model.parameters())
         trained = sum(p.nbytes for p in self.model.parameters() if p.requires_grad)
         buffers = sum(b.nbytes for b in self.model.buffers())
@@ -149,11 +149,11 @@ class VideoModel:
         else:
             step = direct_bytes(cost, kept, num_clips - kept + num_dropped,
                                 passes.clips_without_grad, head)
-        frames = (num_clips + num_dropped) * clip_bytes  # as the data preprocessor gives them
+        frames = (num_clips + num_dropped) * clip_bytes  # of the data preprocessor
         return replace(step, transients=step.transients + frames)
 
     def _kept(self, setting: Setting, per_sample: int) -> int:
-        """Clips are drawn from each window; of clips that come alone, from the batch."""
+        """Count the kept clips: drawn per window, or from the batch where clips come alone."""
         if setting.mode == 'frozen' and self.backbone.strategy.is_whole:
             return 0
         if setting.mode in (TOKEN_MODE, *FIXED_MODES):
@@ -178,7 +178,7 @@ def full_clips(backbone: SBPBackbone, keep_ratio: float) -> Iterator[None]:
 
 
 def configured(video_model: VideoModel, batch_size: int, num_frames: int) -> Setting:
-    """The setting that a config asks for."""
+    """Return the setting that a config asks for."""
     backbone = video_model.backbone
     if not isinstance(backbone, SBPBackbone):
         return Setting('direct', 1.0, batch_size, num_frames)

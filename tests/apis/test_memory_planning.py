@@ -1,4 +1,4 @@
-"""The plan of every config that trains on video, against a training step of it, shrunk."""
+"""Plan of every config that trains on video, against a training step of it, made small."""
 from __future__ import annotations
 
 import json

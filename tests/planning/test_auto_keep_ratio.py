@@ -1,4 +1,4 @@
-"""``keep_ratio='auto'``: planned once, from shapes, the largest that fits."""
+"""``keep_ratio='auto'`` is the largest keep ratio that fits, planned once from shapes."""
 from __future__ import annotations
 
 import logging
@@ -33,7 +33,7 @@ def build(options, **more):
 
 
 def total(options, shape, ratio):
-    """Planned bytes of a given keep ratio."""
+    """Plan the bytes of a given keep ratio."""
     backbone = build(options, keep_ratio=ratio)
     inputs = torch.empty(shape)
     samples = len(inputs)
@@ -89,7 +89,7 @@ def test_planned_once_logged_and_the_same_each_time():
 
 
 def ratio_of_rank(rank, budget):
-    """What a process with ``rank + 1`` windows trains with."""
+    """Return the keep ratio of a process with ``rank + 1`` windows, and the one planned alone."""
     options, (_, *window) = CASES['frames']
     backbone = build(options, keep_ratio='auto', memory_budget=budget)
     inputs = torch.randn(rank + 1, *window)

@@ -1,4 +1,4 @@
-"""Budgets in words."""
+"""Budgets as text."""
 from __future__ import annotations
 
 import pytest

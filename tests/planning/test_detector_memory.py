@@ -1,4 +1,4 @@
-"""The estimate from one and two clips against a training step of the whole window."""
+"""Predicted saved memory against a training step of the whole window."""
 from __future__ import annotations
 
 import pytest
@@ -124,7 +124,7 @@ def test_frames_of_a_step(backbone, channels, expected):
 
 @MODELS.register_module()
 class FlatBackbone(torch.nn.Conv3d):
-    """Encodes videos on its own, without clips."""
+    """Backbone that encodes whole videos, without clips."""
 
     def __init__(self, vectors: bool = False):
         super().__init__(3, 8, (4, 3, 3), stride=(4, 2, 2))

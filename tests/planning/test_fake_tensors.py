@@ -11,7 +11,7 @@ from sbp_tad.sbp import SavedMemory
 
 
 class Tied(nn.Module):
-    """Reads numbers while it is built, and has one weight under two names."""
+    """Network that reads numbers while it is built, and has one weight under two names."""
 
     def __init__(self):
         super().__init__()

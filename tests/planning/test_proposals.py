@@ -1,4 +1,4 @@
-"""What fits a budget, on a model whose memory is known by hand."""
+"""Settings that fit a budget, on a model whose memory is known by hand."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ CURRENT = Setting('direct', 0.25, 2, 16)
 
 @pytest.fixture(scope='module')
 def video_model():
-    """Clips of one frame: 10,000 bytes saved by each, 16 a window."""
+    """Clips of one frame: 10,000 bytes saved per clip, 16 clips per window."""
     backbone = MODELS.build(dict(type='SBPBackbone', clip_len=1, backbone=dict(type='FrameCNN',
                                                                                channels=8 * 4)))
     model = nn.Linear(10, 10)

@@ -1,4 +1,4 @@
-"""Every backbone of the table: shape, stride, exact forward, gradients, keys, and in both models.
+"""Invariants of every backbone of the table: shape, stride, exact forward, gradients, keys.
 
 What is compared with is the plain backbone, one clip at a time, its output
 made features by the row's own few words.
@@ -36,7 +36,7 @@ def skip_unregistered(name):
 
 
 def build_plain(config):
-    """The backbone alone, as mmaction's recognizers build it."""
+    """Build the backbone alone, as mmaction's recognizers do."""
     with DefaultScope.overwrite_default_scope('mmaction'):
         return MODELS.build(copy.deepcopy(config))
 
@@ -64,7 +64,7 @@ def build(name, context_frames=0, options=None, clip_len='row', **settings):
 
 
 def switch_off_stochastic_depth(model):
-    """TimeSformer has it without an option to say no."""
+    """Switch off stochastic depth, which TimeSformer has without an option."""
     for layer in model.modules():
         if isinstance(layer, DropPath):
             layer.drop_prob = 0.0
@@ -214,7 +214,7 @@ def test_a_backbone_that_is_frozen_whole_gives_features_without_gradient():
 
 @pytest.mark.parametrize('name', STOCHASTIC_DEPTH)
 def test_stochastic_depth_is_drawn_for_kept_and_dropped_clips(name):
-    """Kept clips first, then the others: the plain backbone's draws in that order."""
+    """Encode the kept clips first, then the others, with the draws in that order."""
     options = STOCHASTIC_DEPTH[name]
     model, video = build(name, options=options | dict(type=CASES[name].backbone['type']),
                          keep_ratio=0.5)

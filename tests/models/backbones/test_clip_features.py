@@ -1,4 +1,4 @@
-"""Windows to clips with and without context, outputs to features: every form and its refusals."""
+"""Cutting of windows into clips, and conversion of every form of output to features."""
 import pytest
 import torch
 from hypothesis import given, settings
@@ -91,7 +91,7 @@ REACH = 6
 
 
 def whole_and_cut(context_frames):
-    """Features of a network over the whole video, and clip by clip with so much context."""
+    """Encode the whole video, and clip by clip with context."""
     torch.manual_seed(0)
     model = SBPBackbone(CONVOLUTIONS, clip_len=8, context_frames=context_frames, keep_ratio=0.5)
     for parameter in model.parameters():
@@ -148,7 +148,7 @@ def test_a_batch_has_no_temporal_stride():
 
 
 def test_detector_with_context_and_two_pathways():
-    """The features' place in time is what the detector counts on: frames over steps."""
+    """The detector relies on the temporal stride: frames divided by steps."""
     pathway = dict(type='resnet3d', depth=18, num_stages=1, out_indices=(0, ), stage_blocks=(1, ),
                    spatial_strides=(1, ), temporal_strides=(1, ), dilations=(1, ), inflate=(1, ),
                    pretrained=None, conv1_kernel=(3, 7, 7), conv1_stride_t=1, pool1_stride_t=1)

@@ -1,4 +1,4 @@
-"""Layouts of clips that are refused, each with what to set."""
+"""Invalid layouts of clips are refused, with advice."""
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""The small network of single frames: its shapes, and that frames do not meet in it."""
+"""The small network for single frames: its shapes, and the independence of its frames."""
 import torch
 
 from sbp_tad.models.backbones.frame_cnn import FrameCNN

@@ -1,4 +1,4 @@
-"""The planner behind ``keep_ratio='auto'``: registered from above, and missed in words."""
+"""Registration of the planner behind ``keep_ratio='auto'``, and the error without one."""
 from __future__ import annotations
 
 import subprocess
@@ -14,7 +14,7 @@ from sbp_tad.sbp import SBPError
 
 AUTO = dict(type='SBPBackbone', clip_len=1, backbone=dict(type='FrameCNN', channels=32),
             keep_ratio='auto', memory_budget=1000)
-# As mmaction's own tools do it: custom_imports names the package, the config names the type.
+# As in mmaction's own tools: custom_imports names the package, the config names the type.
 FRESH = '''
 import sbp_tad
 from mmaction.registry import MODELS
@@ -29,7 +29,7 @@ print(backbone.config.keep_ratio, backbone.memory_budget)
 
 @pytest.fixture
 def registered(monkeypatch):
-    """Planners of this test alone, none at first."""
+    """Start without a planner; restore the real one after the test."""
     MODELS.import_from_location()  # registers the real one, which comes back in the end
     monkeypatch.setattr(planners, '_planners', [])
     return planners.register_keep_ratio_planner

@@ -1,4 +1,4 @@
-"""mmaction checkpoints in the detector: every key used, missing or unexpected, and said so."""
+"""mmaction checkpoints in the detector: every used, missing or unexpected key is reported."""
 import logging
 
 import pytest

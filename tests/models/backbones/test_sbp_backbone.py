@@ -43,7 +43,7 @@ def build(case, **options):
 
 
 def plain_features(model, video):
-    """What the wrapped backbone gives for all clips in one batch."""
+    """Encode all clips in one batch with the wrapped backbone."""
     clips = split_clips(video, model.clip_len)
     return model._encode_clips(clips).unflatten(0, (2, -1)).transpose(1, 2).flatten(2)
 
@@ -234,7 +234,7 @@ def test_activation_checkpointing_inside_kept_clips():
 @pytest.mark.parametrize('use_reentrant', [False, True])
 @pytest.mark.parametrize('mode', ['direct', 'token'])
 def test_activation_checkpointing_around_the_whole_backbone_keeps_what_it_kept(mode, use_reentrant):
-    """The forward that it repeats is no second one, which would keep other clips."""
+    """A repeated forward does not count as a second one, which would keep other clips."""
     model, video = build('videomae', mode=mode)
     video.requires_grad_()
     expected = first_gradient(model, video)
@@ -365,7 +365,7 @@ def test_folded_batch_norm_saves_memory_and_changes_nothing(case, share):
 @pytest.mark.parametrize('options, bound', [
     (dict(fold_bn=False), 0.26), (dict(), 0.13), (dict(mode='deferred', clips_at_once=1), 0.06)])
 def test_saved_share_of_a_resnet50(options, bound):
-    """Of full backprop, forward and backward measured; deferred holds one clip of 16."""
+    """Measure the share of full backpropagation's bytes; deferred holds one clip of 16."""
     torch.manual_seed(0)
     backbone = dict(type='ResNet', depth=50, pretrained=None)
     video = torch.randn(1, 3, 16, 64, 64)

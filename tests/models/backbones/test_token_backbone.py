@@ -53,7 +53,7 @@ def build(case, **options):
 
 
 def build_plain(case):
-    """The same weights and full backpropagation."""
+    """Build a twin with the same weights and full backpropagation."""
     return build(case, mode='direct', keep_ratio=1, token=None, token_blocks=None)[0]
 
 
@@ -119,7 +119,7 @@ def test_copies_train_alike(case, copied):
 
 @every_case
 def test_what_is_kept_follows_the_iteration_of_the_runner(case):
-    """A restart in iteration 5 keeps what the first run kept in it, whatever came before."""
+    """A run restarted at iteration 5 keeps there what the first run kept."""
     model, video = build(case)
     hub = MessageHub.get_current_instance()
     hub.update_info('iter', 5)
@@ -134,7 +134,7 @@ def test_what_is_kept_follows_the_iteration_of_the_runner(case):
 
 
 def test_keys_of_the_tokens(monkeypatch):
-    """(seed, iteration, forwards in it, place, clip), then block and branch."""
+    """Return the key: (seed, iteration, forward in it, position, clip), then block and branch."""
     model, video = build('swin')
     masks = record_masks(monkeypatch)
     MessageHub.get_current_instance().update_info('iter', 3)
@@ -256,5 +256,5 @@ def build_for_two(name):
 
 @pytest.mark.slow
 def test_two_processes():
-    """The place in the global batch interleaves the ranks."""
+    """The position in the global batch interleaves the ranks."""
     check_distributed(build_for_two, CASES)

@@ -1,4 +1,4 @@
-"""Networks of other libraries, by mmaction's names; small ones stand in for the libraries."""
+"""Networks of other libraries, by mmaction's names; small stand-ins replace the libraries."""
 import copy
 import pickle
 import sys
@@ -16,7 +16,7 @@ from sbp_tad.sbp import SBPError
 
 
 class TimmNet(nn.Module):
-    """As a model of timm: features by a method of its own, pretrained when built."""
+    """Stand-in for a model of timm: a method for features, pretrained when built."""
 
     def __init__(self, num_classes, layout='NCHW', width=4):
         super().__init__()
@@ -34,7 +34,7 @@ class TimmNet(nn.Module):
 
 
 class DenseNet(nn.Module):
-    """As a model of torchvision with ``features`` and ``classifier``."""
+    """Stand-in for a model of torchvision with ``features`` and ``classifier``."""
 
     def __init__(self, width=4):
         super().__init__()
@@ -43,7 +43,7 @@ class DenseNet(nn.Module):
 
 
 class VisionNet(nn.Module):
-    """As a model of torchvision that pools and ends with ``fc``."""
+    """Stand-in for a model of torchvision that pools and ends with ``fc``."""
 
     def __init__(self):
         super().__init__()
@@ -55,7 +55,7 @@ class VisionNet(nn.Module):
 
 @pytest.fixture
 def libraries(monkeypatch):
-    """Stand-ins for timm and torchvision with one model or two each."""
+    """Replace timm and torchvision by stand-ins with one or two models each."""
     timm, torchvision = ModuleType('timm'), ModuleType('torchvision')
     timm.create_model = lambda name, **options: {'tiny': TimmNet}[name](**options)
     torchvision.models = ModuleType('torchvision.models')
@@ -112,7 +112,7 @@ def test_a_missing_library_is_named(monkeypatch, library):
 
 
 def test_networks_of_mmpretrain_come_by_their_registry(monkeypatch):
-    """Importing mmpretrain.models registers them; they return a tuple of one map."""
+    """Stand-in for mmpretrain: networks are registered on import and return a tuple of one map."""
     class ImageNet(nn.Conv2d):
         def forward(self, frames):
             return (super().forward(frames), )

@@ -1,4 +1,4 @@
-"""Activation checkpointing: keep the inputs of blocks, compute the rest a second time."""
+"""Activation checkpointing: save the inputs of blocks, compute the rest a second time."""
 from __future__ import annotations
 
 import re
@@ -19,23 +19,23 @@ from sbp_tad.models.backbones.strategies.base import BlockStrategy, Keys
 from sbp_tad.sbp import SBPError
 from sbp_tad.sbp.nested_tensors import Encoder, Features
 
-# Residual and transformer blocks: what published recipes checkpoint.
+# Residual and transformer blocks, as published recipes checkpoint them.
 BLOCK_TYPES = (resnet.BasicBlock, resnet.Bottleneck, resnet3d.BasicBlock3d, resnet3d.Bottleneck3d,
                swin.SwinTransformerBlock3D, vit_mae.Block)
 
 
 class CheckpointingStrategy(BlockStrategy):
-    """The exact gradient; every block's forward runs twice.
+    """Save only the inputs of blocks and run every block a second time; the gradient is exact.
 
     Chen et al., "Training Deep Nets with Sublinear Memory Cost", arXiv
-    1604.06174 (2016): only the inputs of blocks are kept, and a block is run
-    again when its backward comes. It costs one more forward, a third of the
-    time of a step where the backward takes twice the forward's.
+    1604.06174 (2016). A block runs again when its backward begins. This costs
+    one more forward: a third of a step's time where the backward takes twice
+    as long as the forward.
 
     Args:
         keep_ratio: ignored.
         clips_at_once: clips in one pass without gradient.
-        blocks: regular expressions of module names that are checkpointed;
+        blocks: regular expressions of the names of the checkpointed modules;
             None takes residual and transformer blocks of mmaction.
     """
 
@@ -45,35 +45,35 @@ class CheckpointingStrategy(BlockStrategy):
         """Run the blocks under checkpointing from now on.
 
         Raises:
-            SBPError: there is no such block.
+            SBPError: the network has no such block.
         """
         blocks = list(find_blocks(network, self.blocks))
         if not blocks:
             raise SBPError(
                 f"mode 'checkpointing' found no block in {type(network).__name__}"
-                + (f' that fits {list(self.blocks)}' if self.blocks else '')
+                + (f' that matches {list(self.blocks)}' if self.blocks else '')
                 + "; name its modules by options=dict(blocks=['layers.*', ...]).")
         for block in blocks:
             block.forward = partial(run_checkpointed, block)
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
-        """Everything in one pass, whose blocks keep their inputs."""
+        """Encode all clips in one pass, whose blocks save only their inputs."""
         return encoder(clips)
 
 
 def find_blocks(network: nn.Module, patterns: Sequence[str] | None) -> Iterator[nn.Module]:
-    """Modules whose whole name fits a pattern, or blocks of a known type."""
+    """Find modules whose whole name matches a pattern; for None, blocks of a known type."""
     for name, module in network.named_modules():
         if patterns is None:
-            fits = isinstance(module, BLOCK_TYPES)
+            matches = isinstance(module, BLOCK_TYPES)
         else:
-            fits = any(re.fullmatch(pattern, name) for pattern in patterns)
-        if fits:
+            matches = any(re.fullmatch(pattern, name) for pattern in patterns)
+        if matches:
             yield module
 
 
 def run_checkpointed(block: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """The block's own forward; with gradient, only its inputs are kept."""
+    """Run the block's own forward; with gradient, save only its inputs."""
     forward = type(block).forward
     if not torch.is_grad_enabled():
         return forward(block, *args, **kwargs)

@@ -1,6 +1,6 @@
-"""DropIT: of what a layer caches for its weight's gradient, keep the largest numbers only.
+"""DropIT: a layer saves only the largest elements of its input for the gradient of its weight.
 
-Shapes: a layer's input has n items of m numbers, of which k are kept.
+Shapes: a layer's input has n items of m elements, of which k are kept.
 """
 from __future__ import annotations
 
@@ -27,31 +27,32 @@ INDEX_BYTES = torch.int32.itemsize
 
 
 def pack_bits(mask: Tensor) -> Tensor:
-    """A mask (n, m) bool, eight to a byte: (n, ceil(m / 8)) uint8."""
+    """Pack a mask (n, m) bool, eight bits per byte: (n, ceil(m / 8)) uint8."""
     padded = F.pad(mask, (0, -mask.shape[1] % 8)).view(torch.uint8)
     return (padded.unflatten(1, (-1, 8)) * bit_values(mask.device)).sum(2, dtype=torch.uint8)
 
 
 def unpack_bits(packed: Tensor, length: int) -> Tensor:
-    """The mask (n, ``length``) that :func:`pack_bits` packed."""
+    """Unpack the mask (n, ``length``) that :func:`pack_bits` packed."""
     return (packed[:, :, None] & bit_values(packed.device)).bool().flatten(1)[:, :length]
 
 
 def bit_values(device: torch.device) -> Tensor:
-    """1, 2, 4, ... 128 (8,) uint8."""
+    """Return the powers 1, 2, 4, ... 128 (8,) uint8."""
     return 2 ** torch.arange(8, dtype=torch.uint8, device=device)
 
 
 def compress(x: Tensor, keep_ratio: float) -> tuple[Tensor, Tensor]:
-    """The numbers of ``x`` (n, ...) that are largest by magnitude in their item, and their places.
+    """Keep the elements of each item that are largest by magnitude.
 
     Args:
-        x: n items of m numbers.
-        keep_ratio: k is :func:`sbp_tad.sbp.keep_count` of it and m.
+        x: n items of m elements, (n, ...).
+        keep_ratio: share to keep; k is :func:`sbp_tad.sbp.keep_count` of it and m.
 
     Returns:
-        Values (n, k), and either a mask of bits (n, ceil(m / 8)) uint8 or indices (n, k) int32,
-        whichever takes fewer bytes: indices where k is below m / 32.
+        Values (n, k), and their positions in the form that takes fewer bytes:
+        a mask of bits (n, ceil(m / 8)) uint8, or, where k is below m / 32,
+        indices (n, k) int32.
     """
     rows = x.flatten(1)  # (n, m)
     length = rows.shape[1]
@@ -63,7 +64,7 @@ def compress(x: Tensor, keep_ratio: float) -> tuple[Tensor, Tensor]:
 
 
 def decompress(values: Tensor, places: Tensor, shape: torch.Size) -> Tensor:
-    """What :func:`compress` kept of a tensor of ``shape``, zeros elsewhere."""
+    """Restore a tensor of ``shape`` from :func:`compress`, with zeros for dropped elements."""
     length = math.prod(shape[1:])
     rows = values.new_zeros(len(values), length)
     if places.dtype == torch.int32:
@@ -74,7 +75,7 @@ def decompress(values: Tensor, places: Tensor, shape: torch.Size) -> Tensor:
 
 
 class _Context:
-    """What a Function is given as ``ctx`` when it runs within another one."""
+    """Context ``ctx`` of a Function that runs within another one."""
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
@@ -85,12 +86,12 @@ class _Context:
 
 
 class _SparseInput(torch.autograd.Function):
-    """Another Function of an input x and weights, with less of x saved.
+    """Another Function of an input x and weights that saves less of x.
 
-    Forward: ``function(x, ...)`` as it is. Backward: that of ``function``,
-    which needs x for gradients of weights alone, with zeros for the numbers
-    of x that were dropped. Saved: what ``function`` saves, but x, which comes
-    first there, in the form of :func:`compress`.
+    Forward: ``function(x, ...)`` unchanged. Backward: the backward of
+    ``function``, with zeros for the dropped elements of x, which it needs only
+    for the gradients of weights. Saved: the tensors that ``function`` saves,
+    where x, the first of them, is compressed by :func:`compress`.
     """
 
     @staticmethod
@@ -117,7 +118,7 @@ class _SparseInput(torch.autograd.Function):
 class _Linear(torch.autograd.Function):
     """``y = W x + b``; ``dx = W' dy``, ``dW = dy x'``, ``db = dy``, summed over all but channels.
 
-    Saved: x, where the gradient of W is needed, and W.
+    Saved: W, and x if the gradient of W is needed.
     """
 
     @staticmethod
@@ -139,7 +140,7 @@ class _Linear(torch.autograd.Function):
 class _Convolution(torch.autograd.Function):
     """``y = conv(x, w) + b``; ``dx = conv^T(dy, w)``, dw from x and dy, db the sum of dy.
 
-    Saved: x, where the gradient of w is needed, and w.
+    Saved: w, and x if the gradient of w is needed.
     """
 
     @staticmethod
@@ -165,7 +166,7 @@ class _Convolution(torch.autograd.Function):
 
 
 class _SignReLU(torch.autograd.Function):
-    """``y = max(x, 0)``; dx is dy where y is not 0. Saved: a bit a number, where y is 0."""
+    """``y = max(x, 0)``; dx is dy where y is not 0. Saved: a bit per element, y = 0."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
@@ -184,23 +185,23 @@ class _SignReLU(torch.autograd.Function):
 
 @dataclass
 class CacheShare:
-    """Share of the inputs that the layers of one network cache; they look it up each time."""
+    """Share of the inputs that the layers of one network save, read in every forward."""
 
     keep_ratio: float = 1.0
 
     def applies(self, layer: nn.Module) -> bool:
-        """Whether ``layer`` drops anything in this forward."""
+        """Tell whether ``layer`` drops anything in this forward."""
         return self.keep_ratio < 1 and layer.training and torch.is_grad_enabled()
 
 
 class SparseLayer:
-    """The forward method of a convolution, linear layer or ReLU that caches less."""
+    """Forward method of a convolution, linear layer or ReLU that saves less."""
 
     def __init__(self, layer: nn.Module, share: CacheShare) -> None:
         self.layer, self.share = layer, share
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the layer gives for ``x``."""
+        """Compute the layer's output for ``x``."""
         layer = self.layer
         if not self.share.applies(layer):
             return type(layer).forward(layer, x)
@@ -214,7 +215,7 @@ class SparseLayer:
 
 
 class SparseFoldedPair(FoldedPair):
-    """A convolution with folded normalization that caches less of its input."""
+    """Convolution with folded normalization that saves less of its input."""
 
     def __init__(self, parent: nn.Module, pair: Pair, share: CacheShare) -> None:
         super().__init__(parent, pair)
@@ -230,21 +231,21 @@ class SparseFoldedPair(FoldedPair):
 
 
 def drop_caches(network: nn.Module, share: CacheShare, relu_signs: bool = True) -> int:
-    """Let the convolutions and linear layers of a network cache a share of their input, in place.
+    """Let the convolutions and linear layers of a network save a share of their input, in place.
 
-    Parameters and state dict stay as they are. Convolutions with a padding
-    other than by zeros, of given widths, keep all.
+    Parameters and state dict do not change. Convolutions whose padding is not
+    a fixed number of zeros save their whole input.
 
     Args:
-        network: where to look, with all below it.
-        share: what the layers ask for the share.
-        relu_signs: let rectifiers save signs instead of what they return.
+        network: module that contains the layers.
+        share: read by the layers in every forward.
+        relu_signs: let ReLUs save signs instead of their output.
 
     Returns:
         The number of convolutions and linear layers.
 
     Raises:
-        SBPError: there are none.
+        SBPError: the network has none.
     """
     found = 0
     for layer in network.modules():
@@ -259,44 +260,45 @@ def drop_caches(network: nn.Module, share: CacheShare, relu_signs: bool = True) 
         elif relu_signs and type(layer) is nn.ReLU:
             layer.forward = SparseLayer(layer, share).forward
     if not found:
-        raise SBPError(f'{type(network).__name__} has no convolution or linear layer whose cached '
+        raise SBPError(f'{type(network).__name__} has no convolution or linear layer whose saved '
                        "input could be thinned out; choose another mode than 'dropit'.")
     return found
 
 
 def can_drop(layer: nn.Module) -> bool:
-    """Whether a layer is linear or a plain convolution."""
+    """Tell whether a layer is linear or a plain convolution."""
     return type(layer) is nn.Linear or type(layer) in PLAIN_CONV_TYPES \
         and layer.padding_mode == 'zeros' and not isinstance(layer.padding, str)
 
 
 class DropITStrategy(Strategy):
-    """Layers cache the part of their input that is largest by magnitude; the forward is exact.
+    """Save only the elements of a layer's input that are largest by magnitude.
 
     Chen et al., "DropIT: Dropping Intermediate Tensors for Memory-Efficient
-    DNN Training", ICLR 2023: convolutions and fully connected layers drop the
-    smallest elements of their cached input and take zeros for them when the
-    gradient of the weight is computed. The gradient of the input needs the
-    weight alone and stays exact, so the error does not travel down. What other layers
-    cache stays. The authors report, with up to 90 % dropped, accuracies as
-    good or better: DeiT-S fine-tuned on CIFAR-100 89.7 % in full, 90.1 % with
-    90 % dropped; Faster R-CNN on COCO 37.0 and 37.2 AP (the tables of
-    github.com/chenjoya/dropit); 20 % of the GPU memory saved (the abstract of
-    arXiv 2202.13808).
+    DNN Training", ICLR 2023. Convolutions and fully connected layers drop the
+    smallest elements of their saved input, and take zeros for them in the
+    gradient of the weight. The forward is exact. The gradient of the input
+    needs only the weight and stays exact too, so the error does not propagate
+    to lower layers. The saved tensors of other layers do not change. The
+    authors report equal or better accuracy with up to 90 % dropped: DeiT-S
+    fine-tuned on CIFAR-100 89.7 % in full, 90.1 % with 90 % dropped; Faster
+    R-CNN on COCO 37.0 and 37.2 AP (tables of github.com/chenjoya/dropit). They
+    report 20 % less GPU memory (abstract of arXiv 2202.13808). A step takes
+    longer: every layer selects its largest elements.
 
-    An item, whose largest numbers are taken, is a row of the layer's input:
-    a frame in a 2D network, a clip in a 3D one, a window in Swin's attention.
-    Values and a mask of bits are saved, ``keep_ratio + 1 / 32`` of a float32
-    input, or values and int32 indices where that is less.
+    The selection is made per item, a row of the layer's input: a frame in a 2D
+    network, a clip in a 3D one, a window in Swin's attention. Saved are the
+    values and a mask of bits, ``keep_ratio + 1 / 32`` of a float32 input, or
+    the values and int32 indices where these take less.
 
-    A rectifier caches what it returns, which is what the next convolution
-    drops: the memory would grow. With ``relu_signs`` rectifiers save a bit a
-    number instead, with the same gradient to the bit. That is not of the paper. Weights
-    that are used without calling their layer (queries, keys and values of
-    VideoMAE, ``nn.MultiheadAttention``) keep their inputs.
+    A ReLU saves its output, which is the tensor that the next convolution
+    drops, so memory would grow. With ``relu_signs`` a ReLU saves one bit per
+    element instead, with a bit-identical gradient. This is not in the paper.
+    Weights that are used without calling their layer (queries, keys and values
+    of VideoMAE, ``nn.MultiheadAttention``) save their whole inputs.
 
     Args:
-        keep_ratio: share of an item's numbers that is cached; 1 is full
+        keep_ratio: share of an item's elements that is saved; 1 is full
             backpropagation.
         clips_at_once: clips in one pass without gradient.
         relu_signs: see above.
@@ -311,9 +313,10 @@ class DropITStrategy(Strategy):
         self.share = CacheShare()
 
     def attach(self, network: nn.Module, layout: ClipLayout) -> None:
-        """Swap the forward methods of the layers."""
+        """Replace the forward methods of the layers."""
         drop_caches(network, self.share, self.relu_signs)
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
+        """Encode all clips in one pass, whose layers save a share of their input."""
         self.share.keep_ratio = self.config.keep_ratio
         return encoder(clips)

@@ -1,4 +1,4 @@
-"""Early temporal pooling: fewer frames for the backbone, features at every step again."""
+"""Early temporal pooling: fewer frames for the backbone, features interpolated to all steps."""
 from __future__ import annotations
 
 from typing import ClassVar
@@ -13,14 +13,14 @@ from sbp_tad.sbp.nested_tensors import Encoder, encode_in_chunks
 
 
 def pool_clips(clips: Tensor, batch: int, num_left: int, pooling: str) -> Tensor:
-    """(B * K, C, L, H, W) to (B * k, C, L, H, W), the same time in fewer frames.
+    """Pool clips (B * K, C, L, H, W) to (B * k, C, L, H, W), the same time in fewer frames.
 
     Args:
         clips: the K clips of a sample side by side.
         batch: B.
         num_left: k.
-        pooling: ``'mean'`` averages equal parts of the time, ``'stride'``
-            takes the frame in the middle of each.
+        pooling: ``'mean'`` averages the frames of equal parts of the time,
+            ``'stride'`` takes the middle frame of each part.
     """
     clip_len = clips.shape[2]
     video = clips.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3)  # (B, C, T, H, W)
@@ -34,7 +34,7 @@ def pool_clips(clips: Tensor, batch: int, num_left: int, pooling: str) -> Tensor
 
 
 def spread_steps(features: Tensor, batch: int, num_clips: int) -> Tensor:
-    """(B * k, C', t) to (B * K, C', t), linear in time between the centers of the steps."""
+    """Interpolate (B * k, C', t) to (B * K, C', t), linearly between the centers of the steps."""
     num_steps = features.shape[2]
     line = features.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2)  # (B, C', k * t)
     line = F.interpolate(line, size=num_clips * num_steps, mode='linear', align_corners=False)
@@ -42,19 +42,20 @@ def spread_steps(features: Tensor, batch: int, num_clips: int) -> Tensor:
 
 
 class EarlyPoolingStrategy(Strategy):
-    """The frames are pooled in time before the network, in training and in evaluation.
+    """Pool the frames in time before the network, in training and in evaluation.
 
-    Costs the share ``r`` of full backpropagation in memory and in time: what
-    follows the pooling is fully trained but sees time coarsely. Another
-    network than the wrapped one, so its accuracy in evaluation differs too.
+    Takes the share ``r``, the keep ratio, of the memory and time of full
+    backpropagation. The network is trained in full but sees fewer frames per
+    second. Evaluation pools too, so its features differ from those of the
+    wrapped network. This is a simple baseline without a paper of its own.
 
     Args:
-        keep_ratio: share of the clips that are left, of frames therefore too.
+        keep_ratio: share of the clips, and so of the frames, that remains.
         clips_at_once: clips in one pass without gradient.
         pooling: ``'mean'`` averages frames, ``'stride'`` takes every n-th.
 
     Raises:
-        SBPError: another pooling.
+        SBPError: an unknown pooling.
     """
 
     mode: ClassVar[str] = 'early_pooling'
@@ -67,10 +68,10 @@ class EarlyPoolingStrategy(Strategy):
         self.pooling = pooling
 
     def attach(self, network: nn.Module, layout: ClipLayout) -> None:
-        """Check that there is a time to pool.
+        """Check that the clips are those of a video, without context.
 
         Raises:
-            SBPError: clips with context.
+            SBPError: a batch of clips, or clips with context.
         """
         self.check_videos(layout)
         if layout.context_frames:
@@ -78,11 +79,11 @@ class EarlyPoolingStrategy(Strategy):
                            f'have no context; leave context_frames={layout.context_frames} out.')
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Tensor:
-        """The pooled video, its features spread over all steps."""
+        """Encode the pooled video and interpolate its features to all steps."""
         return self._encode_pooled(encoder, clips, len(keys))
 
     def encode_without_grad(self, encoder: Encoder, clips: Tensor, batch: int) -> Tensor:
-        """The same, some clips at a time."""
+        """Encode the pooled video, some clips at a time."""
         def in_chunks(pooled: Tensor) -> Tensor:
             return encode_in_chunks(encoder, pooled, self.clips_without_grad)
         return self._encode_pooled(in_chunks, clips, batch)

@@ -13,18 +13,18 @@ from sbp_tad.sbp.nested_tensors import Encoder
 
 
 def interpolate_dropped(features: Tensor, kept: Tensor) -> Tensor:
-    """Features of all clips, from those of the kept ones.
+    """Interpolate the features of all clips from those of the kept clips.
 
-    A step of a dropped clip lies on the line in time between the nearest
-    steps of kept clips before and after it; before the first and after the
-    last one it equals these.
+    A step of a dropped clip is interpolated linearly in time between the
+    nearest steps of kept clips before and after it. Before the first and after
+    the last kept step it equals that step.
 
     Args:
         features: (B, k, C', t) of the kept clips.
         kept: (B, K) bool, k of each row True.
 
     Returns:
-        (B, K, C', t), the rows of kept clips as they came.
+        (B, K, C', t), the rows of kept clips unchanged.
     """
     (batch, num_clips), num_steps = kept.shape, features.shape[3]
     times = torch.arange(num_clips * num_steps, device=features.device).repeat(batch, 1)
@@ -45,13 +45,13 @@ def interpolate_dropped(features: Tensor, kept: Tensor) -> Tensor:
 
 
 class FrameDropoutStrategy(Strategy):
-    """Only a random part of the clips is encoded in training; in evaluation all are.
+    """Encode only a random part of the clips in training, and all clips in evaluation.
 
-    Costs the share ``r`` of full backpropagation in memory and in time, as the
-    dropped frames are not seen at all: the baseline of sampling frames
-    sparsely (Wang et al., "Temporal Segment Networks", ECCV 2016), with the
-    features brought back to every step by interpolation, for a head that
-    localizes.
+    Takes the share ``r``, the keep ratio, of the memory and time of full
+    backpropagation; the dropped frames are not seen at all. It is the baseline
+    of sparse frame sampling (Wang et al., "Temporal Segment Networks", ECCV
+    2016). Interpolation gives features at every step, as a head that
+    localizes needs.
 
     Args:
         keep_ratio: share of the clips that are encoded.
@@ -59,7 +59,7 @@ class FrameDropoutStrategy(Strategy):
         sampler: of the encoded clips, see :class:`sbp_tad.sbp.SBPConfig`.
 
     Raises:
-        SBPError: a sampler that does not exist.
+        SBPError: an unknown sampler.
     """
 
     mode: ClassVar[str] = 'frame_dropout'
@@ -70,11 +70,15 @@ class FrameDropoutStrategy(Strategy):
         self.sampler = SBPConfig(sampler=sampler).sampler
 
     def attach(self, network: nn.Module, layout: ClipLayout) -> None:
-        """Check that there is a time to interpolate in."""
+        """Check that the clips are those of a video.
+
+        Raises:
+            SBPError: a batch of clips.
+        """
         self.check_videos(layout)
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Tensor:
-        """The kept clips; the others lie between them."""
+        """Encode the kept clips and interpolate the others."""
         batch = len(keys)
         kept = draw_kept_clips(len(clips) // batch, self.config.keep_ratio, self.sampler, keys)
         kept = kept.to(clips.device)

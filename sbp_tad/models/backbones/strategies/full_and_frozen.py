@@ -1,4 +1,4 @@
-"""Full backpropagation, and none: what every other strategy is measured against."""
+"""Full backpropagation and frozen backbones: the references of every other strategy."""
 from __future__ import annotations
 
 import re
@@ -15,45 +15,47 @@ from sbp_tad.sbp.nested_tensors import Encoder, Features, encode_in_chunks
 
 
 class FullStrategy(Strategy):
-    """Everything is backpropagated, all activations are kept."""
+    """Backpropagate everything: the exact gradient, at full memory and full time."""
 
     mode: ClassVar[str] = 'full'
     has_keep_ratio: ClassVar[bool] = False
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
-        """Everything in one pass."""
+        """Encode all clips in one pass."""
         return encoder(clips)
 
 
 class FrozenStrategy(BlockStrategy):
-    """The network, or its first parts, stays as it was loaded.
+    """Freeze the network or its first parts: no gradient, and no activations, below the rest.
 
-    Frozen parts are in evaluation mode: no dropout, no statistics of the
-    batch. Parts in front of the first trained one keep no activations; a part
-    behind it would still pass the gradient on.
+    The usual way to train detectors on fixed features. Frozen everything costs
+    a forward without gradient and no activations, but the features do not
+    adapt to the data. Frozen parts are in evaluation mode: no dropout, no batch
+    statistics. Parts before the first trained one save no activations. A
+    frozen part after it still passes the gradient on.
 
     Args:
         keep_ratio: ignored.
         clips_at_once: clips in one pass without gradient.
-        blocks: regular expressions of names of modules or parameters, fitting
-            from the start to the end or to a dot: ``['conv1', 'layer[12]']``.
-            None freezes everything, and then nothing at all is kept.
+        blocks: regular expressions of names of modules or parameters. Each
+            must match a whole name, or a name up to a dot: ``['conv1', 'layer[12]']``.
+            None freezes everything.
     """
 
     mode: ClassVar[str] = 'frozen'
 
     def attach(self, network: nn.Module, layout: ClipLayout) -> None:
-        """Take the frozen part out of training.
+        """Freeze the parameters that ``blocks`` names.
 
         Raises:
-            SBPError: a pattern fits nothing.
+            SBPError: a pattern matches nothing.
         """
         self.is_whole = self.blocks is None
         for parameter in frozen_parameters(network, self.blocks):
             parameter.requires_grad_(False)
 
     def on_train(self, network: nn.Module) -> None:
-        """Frozen modules behave as in evaluation."""
+        """Put frozen modules into evaluation mode."""
         for module in network.modules():
             own = list(module.parameters())
             if own and not any(parameter.requires_grad for parameter in own):
@@ -62,7 +64,7 @@ class FrozenStrategy(BlockStrategy):
             network.eval()  # layers without parameters too
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
-        """In one pass what is trained in part; without gradient what is not."""
+        """Encode all clips: in one pass, or without gradient if everything is frozen."""
         if not self.is_whole:
             return encoder(clips)
         with torch.no_grad():
@@ -70,10 +72,10 @@ class FrozenStrategy(BlockStrategy):
 
 
 def frozen_parameters(network: nn.Module, patterns: Sequence[str] | None) -> list[nn.Parameter]:
-    """Parameters whose name fits a pattern up to its end or a dot; all for None.
+    """Select parameters whose name, whole or up to a dot, matches a pattern; all for None.
 
     Raises:
-        SBPError: no list of regular expressions, or one that fits nothing.
+        SBPError: no list of regular expressions, or one that matches nothing.
     """
     named = dict(network.named_parameters())
     if patterns is None:
@@ -87,7 +89,7 @@ def frozen_parameters(network: nn.Module, patterns: Sequence[str] | None) -> lis
                    if re.fullmatch(rf'(?:{pattern})(?:\..*)?', name)}
         if not fitting:
             tops = sorted({name.split('.')[0] for name in named})
-            raise SBPError(f'{pattern!r} fits no part of {type(network).__name__}, which has '
+            raise SBPError(f'{pattern!r} matches no part of {type(network).__name__}, which has '
                            f'{tops}.')
         frozen.update(fitting)
     return list(frozen.values())

@@ -1,4 +1,4 @@
-"""A bank of features: clips that are not trained on are not encoded either.
+"""Bank of features: clips without gradient are read from it instead of being encoded.
 
 Shapes: B windows of K clips each, clips (B * K, C, L, H, W), features (B * K, C', t) with t
 steps a clip.
@@ -24,23 +24,23 @@ DTYPES = {'float32': torch.float32, 'float16': torch.float16}
 
 
 class Place(NamedTuple):
-    """Where features lie in a bank: a video, seen at one temporal stride, and the first step."""
+    """Position of features in a bank: a video at one temporal stride, and the first step."""
 
     video: str
     first_step: int
 
 
 def place_in_video(window: Window, first_frame: int, frames_per_step: float) -> Place:
-    """Where the features from one sampled frame of a window on lie.
+    """Locate the features that begin at one sampled frame of a window.
 
     The steps of a video are counted from its start. A window that begins
-    between two of them takes the nearer one, so its features are at most half
-    a step off in time.
+    between two steps takes the nearer one, so its features are at most half a
+    step off in time.
 
     Args:
-        window: its place in the video.
+        window: of the video.
         first_frame: sampled frames from the start of the window, whole steps.
-        frames_per_step: sampled frames of a feature step.
+        frames_per_step: sampled frames per feature step.
     """
     step_frames = window.stride_frames * frames_per_step  # in frames of the video
     start = math.floor(window.start_frame / step_frames + 0.5)
@@ -49,14 +49,14 @@ def place_in_video(window: Window, first_frame: int, frames_per_step: float) -> 
 
 
 class FeatureBank(nn.Module):
-    """The latest feature of every step of every video that was seen, on the CPU.
+    """The latest feature of every visited step of every video, on the CPU.
 
-    It is part of the state dict as extra state, which a checkpoint may lack:
-    inference does not need it. Copies share nothing.
+    The bank is extra state of the state dict. A checkpoint may lack it, since
+    inference does not need it. Copies of the bank share no memory.
 
     Args:
-        dtype: of what is stored, which bounds the memory: its bytes times C'
-            times the steps of the training videos.
+        dtype: of the stored features. The bank takes at most its bytes times
+            C' times the steps of the training videos.
     """
 
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
@@ -67,22 +67,22 @@ class FeatureBank(nn.Module):
 
     @property
     def bytes(self) -> int:
-        """What the stored features take."""
+        """Bytes of the stored features."""
         return sum(features.nbytes for features in self._features.values())
 
     def holds(self, place: Place, num_steps: int) -> bool:
-        """Whether all of so many steps were written."""
+        """Tell whether ``num_steps`` steps from ``place`` on are all there."""
         filled = self._filled.get(place.video)
         steps = slice(place.first_step, place.first_step + num_steps)
         return filled is not None and steps.stop <= len(filled) and bool(filled[steps].all())
 
     def read(self, place: Place, num_steps: int) -> Tensor:
-        """Features (C', ``num_steps``) that the bank holds."""
+        """Read features (C', ``num_steps``) that the bank holds."""
         assert self.holds(place, num_steps)
         return self._features[place.video][place.first_step:place.first_step + num_steps].T
 
     def write(self, place: Place, features: Tensor) -> None:
-        """Store features (C', steps) in the place of what was there."""
+        """Store features (C', steps), replacing older ones."""
         rows = features.detach().T.to('cpu', self.dtype)  # (steps, C')
         end = place.first_step + len(rows)
         stored = self._features.get(place.video, rows[:0])
@@ -95,46 +95,46 @@ class FeatureBank(nn.Module):
         self._features[place.video], self._filled[place.video] = stored, filled
 
     def get_extra_state(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint keeps; tensors and names alone, so it loads with weights_only."""
+        """Return the bank for a checkpoint: tensors and names, which load with weights_only."""
         return dict(features=dict(self._features), filled=dict(self._filled))
 
     def set_extra_state(self, state: dict[str, dict[str, Tensor]]) -> None:
-        """Take over the content of another bank."""
+        """Load the content of another bank."""
         self._features = {video: features.to('cpu', self.dtype, copy=True)
                           for video, features in state['features'].items()}
         self._filled = {video: filled.to('cpu', copy=True)
                         for video, filled in state['filled'].items()}
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        if f'{prefix}_extra_state' in state_dict:  # else the bank stays, and nothing is amiss
+        if f'{prefix}_extra_state' in state_dict:  # else the bank stays, which is no error
             super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class MemoryBankStrategy(Strategy):
-    """Only the kept clips are encoded; the features of the others come from a bank.
+    """Encode only the kept clips and read the features of the others from a bank.
 
     Cheng and Bertasius, "TALLFormer: Temporal Action Localization with a
-    Long-memory Transformer", ECCV 2022: a share of a window's clips is encoded
-    and backpropagated, the features of the others are those that a memory
-    holds of them, and the new features replace the old ones there. The
-    published recipe for THUMOS'14 keeps 0.15 of clips of 32 frames at 15 fps
-    of a Video Swin-B and stores a feature every second frame
+    Long-memory Transformer", ECCV 2022. A share of a window's clips is encoded
+    and backpropagated, and its new features replace the old ones in the bank.
+    The features of the other clips come from the bank. The published recipe
+    for THUMOS'14 keeps 0.15 of the clips, of 32 frames at 15 fps, of a Video
+    Swin-B and stores a feature every second frame
     (github.com/klauscc/TALLFormer); average mAP 59.1 on THUMOS'14, 35.6 on
     ActivityNet-1.3 (arXiv 2204.01680, abstract).
 
-    It keeps what SBP's direct form keeps, and takes little more than
-    ``keep_ratio`` of the time: 0.31 of full backpropagation with a quarter
-    kept, SBP 0.63 (the 3D ResNet of configs/toy, one CPU thread). The price:
-    features of the bank are as old as the last visit that kept their clip, and
-    of that visit's crop, flip and rounding in time (:func:`place_in_video`),
-    so the loss and its gradient are those of other features than evaluation
-    sees. Rescaled gradients are unbiased in the choice of clips, not in that.
+    Saves as many activations as the direct form of SBP, and most of the time
+    of the dropped clips: with a quarter kept a step takes 0.31 of the time of
+    full backpropagation, SBP 0.63 (the 3D ResNet of configs/toy, one CPU
+    thread). The cost is accuracy of the forward: features of the bank are as
+    old as the last visit that kept their clip. They come from the crop, flip
+    and rounding in time of that visit (:func:`place_in_video`). Rescaling makes
+    the gradient unbiased over the choice of clips, but not over old features.
 
-    The published code extracts all features beforehand. Here a clip that the
-    bank does not hold wholly is encoded without gradient, once;
-    :meth:`fill` does so beforehand. In evaluation all clips are encoded. Under
-    DDP each process has a bank of what it saw itself, and a checkpoint has
-    that of the first: resuming is exact in one process.
+    The published code extracts all features before training. Here a clip that
+    is not completely in the bank is encoded without gradient, once;
+    :meth:`fill` does this before training. Evaluation encodes all clips. Under
+    DDP each process has a bank of its own samples, and a checkpoint has only
+    the bank of the first: resuming is exact in one process.
 
     Args:
         keep_ratio, sampler, rescale: see :class:`sbp_tad.sbp.SBPConfig`.
@@ -142,7 +142,7 @@ class MemoryBankStrategy(Strategy):
         dtype: ``'float32'``, or ``'float16'`` for half of the bank's memory.
 
     Raises:
-        SBPError: choices that do not exist.
+        SBPError: an unknown sampler or dtype.
     """
 
     mode: ClassVar[str] = 'memory_bank'
@@ -163,17 +163,17 @@ class MemoryBankStrategy(Strategy):
         """Put the bank into the network's state dict.
 
         Raises:
-            SBPError: a batch of clips has no place in a video.
+            SBPError: a batch of clips, which has no position in a video.
         """
         self.check_videos(layout)
         self.network, self.clip_len = network, layout.clip_len
         network.add_module(BANK_NAME, self.bank)
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Tensor:
-        """Features of all clips, those of the dropped ones from the bank.
+        """Encode the kept clips and read the features of the dropped ones from the bank.
 
         Raises:
-            SBPError: nobody said which windows the clips are of.
+            SBPError: the windows of the clips are unknown.
         """
         windows, num_clips = self._known_windows(len(keys)), len(clips) // len(keys)
         ratio = self.config.keep_ratio
@@ -196,7 +196,7 @@ class MemoryBankStrategy(Strategy):
     @torch.no_grad()
     def _recall(self, encoder: Encoder, clips: Tensor, dropped: list[tuple[int, Place]],
                 like: Tensor) -> Tensor:
-        """Features (m, C', t) of m dropped clips, on the device and in the dtype of ``like``."""
+        """Read features (m, C', t) of m dropped clips, with the device and dtype of ``like``."""
         num_steps = like.shape[2]
         unknown = [(clip, place) for clip, place in dropped
                    if not self.bank.holds(place, num_steps)]

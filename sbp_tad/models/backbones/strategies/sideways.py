@@ -1,4 +1,4 @@
-"""Sideways: the gradient of a frame goes down through the activations of newer frames.
+"""Sideways: a frame's gradient is backpropagated through the activations of newer frames.
 
 Shapes: B samples of T frames, D modules in depth.
 """
@@ -28,10 +28,11 @@ SPLIT_RULES: dict[type, SplitRule] = {}
 
 
 def split_rule(kind: type) -> Callable[[SplitRule], SplitRule]:
-    """Register how networks of exactly this type are split in depth.
+    """Register the rule that splits networks of exactly this type in depth.
 
-    The rule gives modules that, one after the other, compute what the network
-    does for frames (n, 3, H, W), each frame on its own and without random numbers.
+    The rule returns modules that, applied one after the other, compute the
+    network's output for frames (n, 3, H, W). They treat each frame on its own
+    and use no random numbers.
     """
     def register(rule: SplitRule) -> SplitRule:
         SPLIT_RULES[kind] = rule
@@ -41,20 +42,20 @@ def split_rule(kind: type) -> Callable[[SplitRule], SplitRule]:
 
 @split_rule(FrameCNN)
 def split_frame_cnn(network: FrameCNN) -> list[nn.Module]:
-    """A module a convolution."""
+    """Split into one module per convolution."""
     *layers, last = network.layers
     return [*layers, nn.Sequential(last, nn.Flatten()) if network.keep_places else last]
 
 
 @split_rule(ResNet)
 def split_resnet(network: ResNet) -> list[nn.Module]:
-    """The stem and each stage up to the one that is returned.
+    """Split into the stem and each stage up to the one that is returned.
 
     Raises:
-        SBPError: several stages are returned.
+        SBPError: the network returns several stages.
     """
     if len(network.out_indices) != 1:
-        raise SBPError("mode 'sideways' hands a single gradient down from the last module, but "
+        raise SBPError("mode 'sideways' backpropagates one gradient from the last module, but "
                        f'the ResNet returns the stages {tuple(network.out_indices)}; choose one '
                        'by out_indices.')
     stages = network.res_layers[:network.out_indices[0] + 1]
@@ -63,7 +64,7 @@ def split_resnet(network: ResNet) -> list[nn.Module]:
 
 
 def split_network(network: nn.Module) -> list[nn.Module]:
-    """The modules of a network in depth, the lowest first.
+    """Split a network in depth into modules, the lowest first.
 
     Raises:
         SBPError: no rule is registered for its type.
@@ -79,27 +80,27 @@ def split_network(network: nn.Module) -> list[nn.Module]:
 
 
 class PooledModule(nn.Module):
-    """The last module and the mean over space: frames' maps (n, C, h, w) to (n, C', 1)."""
+    """The last module followed by the mean over space: maps (n, C, h, w) to (n, C', 1)."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Features of n frames, as SBPBackbone gives them."""
+        """Encode n frames as SBPBackbone does."""
         return pool_space(self.module(maps), len(maps))
 
 
 class Sweep:
     """The sideways backward pass over the frames of a batch.
 
-    At time step s all modules hold the activations of frame s, the newest;
-    past the end the last frame stays for the gradients still on their way.
+    At time step s all modules hold the activations of frame s, the newest.
+    After the last frame its activations stay until all gradients have arrived.
 
     Args:
-        network: holds the parameters behind the modules.
+        network: has the parameters of the modules.
         modules: the lowest first; the last one gives the features.
-        steps_at_once: time steps whose activations are held at a time. It
+        steps_at_once: time steps whose activations are held together. It
             changes memory and speed, not the result.
     """
 
@@ -109,14 +110,14 @@ class Sweep:
 
     def gradients(self, frames: Tensor, from_head: Tensor, parameters: Sequence[Tensor],
                   frames_need_gradient: bool) -> tuple[Tensor | None, list[Tensor | None]]:
-        """Pseudo-gradients of the frames and of ``parameters``.
+        """Compute the pseudo-gradients of the frames and of ``parameters``.
 
         Args:
             frames: (B, T, ...).
-            from_head: of the features (B, T, ...).
-            parameters: of the network; theirs gather in twins, so that hooks
-                on them run once, when autograd hands the sum on.
-            frames_need_gradient: whether the lowest module passes its own on.
+            from_head: gradient of the features (B, T, ...).
+            parameters: of the network. Their gradients are summed in twins, so
+                that hooks on the parameters run once, on the sum.
+            frames_need_gradient: compute the gradient of the frames too.
         """
         num_frames, delay = frames.shape[1], len(self.modules) - 1
         twins = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in parameters}
@@ -133,16 +134,17 @@ class Sweep:
         return of_frames, [twins[id(p)].grad for p in parameters]
 
     def pull_back(self, frames: Tensor, gradient: Tensor) -> Tensor | None:
-        """A few time steps: modules pass on what the one above gave them a step before.
+        """Run a few time steps: each module passes on the gradient it received a step before.
 
         Gradients of parameters are added to ``.grad``.
 
         Args:
-            frames: (B, S, ...), the newest of each step.
+            frames: (B, S, ...), the newest frame of each step.
             gradient: of the features (B, S, ...).
 
         Returns:
-            What leaves the lowest module at these steps, for older frames (B, S, ...).
+            The gradients that leave the lowest module at these steps, of older
+            frames (B, S, ...); None where nothing is trained below.
         """
         leaves, outputs = [], []  # of the modules; the graph is cut between them
         x = frames.flatten(0, 1)
@@ -163,14 +165,14 @@ class Sweep:
         return of_inputs
 
     def hand_down(self, of_inputs: Tensor, to: int) -> Tensor:
-        """A module's gradients (B, S, ...), a step later: what the one below is given now."""
+        """Delay a module's gradients (B, S, ...) by a step, for the module below."""
         before = self.on_the_way[to]
         before = torch.zeros_like(of_inputs[:, :1]) if before is None else before
         self.on_the_way[to] = of_inputs[:, -1:].clone()
         return torch.cat([before, of_inputs[:, :-1]], dim=1)
 
     def encode(self, encoder: Encoder, clips: Tensor, clips_at_once: int) -> Features:
-        """Features of all clips (B * T, ...), without gradient; notes the autocast of now."""
+        """Encode all clips (B * T, ...) without gradient, and note the current autocast."""
         self.context = same_autocast(clips.device)
         with torch.no_grad():
             features = encode_in_chunks(encoder, clips, clips_at_once)
@@ -180,7 +182,7 @@ class Sweep:
 
 
 class _EncodeSideways(torch.autograd.Function):
-    """Attach the sideways gradient to features computed without one.
+    """Attach the sideways gradient to features that were computed without gradient.
 
     Forward: ``y = features``. Backward: :meth:`Sweep.gradients` of dL/dy.
     Saved: frames and parameters.
@@ -204,26 +206,28 @@ class _EncodeSideways(torch.autograd.Function):
 
 
 class SidewaysStrategy(Strategy):
-    """All frames are backpropagated, each through the activations of newer ones.
+    """Backpropagate all frames, each through the activations of newer frames.
 
     Malinowski, Swirszcz, Carreira and Patraucean, "Sideways: Depth-Parallel
-    Training of Video Models", CVPR 2020: activations are overwritten as new
-    frames arrive. A gradient goes down one module a time step, so at the
-    module i below the last it meets the activations of the frame i steps
-    later and becomes a pseudo-gradient, good as far as a video is smooth and
-    exact where it stands still. The authors show that such training of
-    convolutional video networks converges and can generalize better than
+    Training of Video Models", CVPR 2020. Activations are overwritten as new
+    frames arrive. A gradient descends one module per time step. At the i-th
+    module below the last it meets the activations of the frame i steps later
+    and becomes a pseudo-gradient. It is a good approximation in smooth videos,
+    and exact in still ones. The authors show that convolutional video networks
+    trained in this way converge, and can generalize better than with
     backpropagation.
 
-    Two things differ from the paper. The network's forward is not pipelined:
-    in a time step all modules see the same frame, as features of one frame
-    must not be a mixture where evaluation gives none. And the gradient comes
-    after the last frame, not with each: a temporal detector's loss of any
-    frame needs the features of all. So frames are encoded twice, first all
-    without gradient, then one by one, when the loss gradient of the
-    features is known; at the end the last frame is repeated until all
-    gradients have left. Nothing runs in parallel, which is the paper's other
-    aim. Memory is that of the activations of ``steps_at_once`` frames a sample.
+    Saves all activations but those of ``steps_at_once`` frames per sample.
+    Costs a second forward of every frame, and the error of the pseudo-gradient.
+
+    Two things differ from the paper. First, the forward is not pipelined: in a
+    time step all modules see the same frame, so that training and evaluation
+    give the same features. Second, the gradient comes after the last frame,
+    since the loss of a temporal detector needs the features of all frames. So
+    frames are encoded twice: first all without gradient, then one by one when
+    the gradient of the features is known. At the end the last frame repeats
+    until all gradients have arrived. Nothing runs in parallel, which is the
+    paper's other aim.
 
     The network works frame by frame (``clip_len=1``), without batch
     statistics, and a rule splits it into modules, see :func:`split_rule`.
@@ -231,13 +235,12 @@ class SidewaysStrategy(Strategy):
     Args:
         keep_ratio: ignored.
         clips_at_once: frames in one pass without gradient.
-        steps_at_once: time steps of the backward in one pass. As the forward
-            is not pipelined, so many steps may be computed together with the
-            same result: the activations of as many frames for fewer, larger
-            passes.
+        steps_at_once: time steps of the backward in one pass. More steps take
+            the activations of more frames, in fewer and larger passes, with
+            the same result.
 
     Raises:
-        SBPError: steps that are no whole number.
+        SBPError: ``steps_at_once`` is no positive whole number.
     """
 
     mode: ClassVar[str] = 'sideways'
@@ -256,7 +259,7 @@ class SidewaysStrategy(Strategy):
         """Check that the network can be split and takes single frames.
 
         Raises:
-            SBPError: with what to set.
+            SBPError: it cannot; the message says what to set.
         """
         split_network(network)
         if (layout.clip_len, layout.context_frames, layout.input_format) != (1, 0, 'NCHW'):
@@ -267,6 +270,7 @@ class SidewaysStrategy(Strategy):
         self.network = network
 
     def encode(self, encoder: Encoder, clips: Tensor, keys: Keys) -> Features:
+        """Encode all clips without gradient and attach the sideways gradient."""
         check_batch_norm(self.network)
         *modules, last = split_network(self.network)
         sweep = Sweep(self.network, [*modules, PooledModule(last)], self.steps_at_once)

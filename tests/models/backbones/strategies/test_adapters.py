@@ -1,4 +1,4 @@
-"""Adapters change nothing at first, learn while the network stays, and see along time alone."""
+"""Adapters start as the identity, learn while the network is frozen, and see only along time."""
 import copy
 import pickle
 
@@ -35,7 +35,7 @@ def video(batch=2):
 
 
 def wake(model):
-    """Let the adapters do something."""
+    """Draw the last projections, so that the adapters are not the identity."""
     generator = torch.Generator().manual_seed(2)
     for adapter in list_adapters(model):
         with torch.no_grad():
@@ -167,7 +167,7 @@ def test_a_batch_of_clips_has_no_neighbours():
 
 @pytest.mark.parametrize('backbone, choices, message', [
     (R3D, {}, 'after the blocks of VideoMAE .* found none in ResNet3d; take one'),
-    (VIT, dict(blocks=['layers.*']), r"that fits \['layers.\*'\], of \['blocks.0', "),
+    (VIT, dict(blocks=['layers.*']), r"that matches \['layers.\*'\], of \['blocks.0', "),
     (VIT, dict(reduction=0), 'reduction of adapters must be a whole number .*got 0'),
     (VIT, dict(kernel_size=2.5), 'kernel_size of adapters must be a whole number .*got 2.5'),
     (VIT, dict(kernel_size=4), 'kernel_size of adapters must be odd, .*got 4')])

@@ -62,7 +62,7 @@ def test_named_blocks():
 
 @pytest.mark.parametrize('backbone, options, message', [
     (dict(type='FrameCNN'), None, 'found no block in FrameCNN; name its modules by options'),
-    (R3D, dict(blocks=['layer9']), r"found no block in ResNet3d that fits \['layer9'\]")])
+    (R3D, dict(blocks=['layer9']), r"found no block in ResNet3d that matches \['layer9'\]")])
 def test_no_block(backbone, options, message):
     with pytest.raises(SBPError, match=message):
         SBPBackbone(backbone, mode='checkpointing', clip_len=1, options=options)

@@ -43,7 +43,7 @@ RATIOS = pytest.mark.parametrize('keep_ratio', [0.02, 0.25, 0.7])
 
 
 def build(case):
-    """A layer in float64, its twin whose caches are dropped, the share, and an input."""
+    """Return a layer in float64, its twin that saves less, the share, and an input."""
     torch.manual_seed(0)
     make, shape = {**LAYERS, **FOLDED}[case]
     layer = nn.Sequential(make()).double()
@@ -292,6 +292,6 @@ def test_convolutions_of_another_padding_keep_all():
 
 
 def test_a_network_without_such_layers():
-    with pytest.raises(SBPError, match="ReLU has no convolution or linear layer whose cached input "
+    with pytest.raises(SBPError, match="ReLU has no convolution or linear layer whose saved input "
                                        "could be thinned out; choose another mode than 'dropit'"):
         drop_caches(nn.ReLU(), CacheShare())

@@ -65,7 +65,8 @@ def test_frozen_stays_so_after_evaluation():
 
 
 @pytest.mark.parametrize('blocks, message', [
-    (['layer9'], r"'layer9' fits no part of ResNet3d, which has \['conv1', 'layer1', 'layer2'\]"),
+    (['layer9'],
+     r"'layer9' matches no part of ResNet3d, which has \['conv1', 'layer1', 'layer2'\]"),
     ([], r'at least one name or regular expression, got \[\]'),
     ('layer1', "at least one name or regular expression, got 'layer1'")])
 def test_wrong_blocks(blocks, message):

@@ -1,4 +1,4 @@
-"""The bank returns what was stored, and clips that it holds are not encoded."""
+"""The bank returns the stored features, and clips in the bank are not encoded."""
 import copy
 import io
 
@@ -30,7 +30,7 @@ WINDOWS = [window('a', 5.0), window('b')]
 
 
 class Frames(nn.Module):
-    """Clips (n, 1, L, 1, 1) to features (n, 3, L / 2); knows what it has encoded."""
+    """Encoder of clips (n, 1, L, 1, 1) to features (n, 3, L / 2) that counts its clips."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Sideways: backpropagation where a video stands still, the reference's pseudo-gradients else."""
+"""Sideways: exact gradients in a still video, the reference's pseudo-gradients otherwise."""
 import copy
 
 import pytest
@@ -87,7 +87,7 @@ def test_pseudo_gradients_are_those_of_the_reference(backbone, num_frames):
 
 
 def modules_with_mean(modules):
-    """The modules, the last followed by the mean over what space there is."""
+    """Return the modules, the last one followed by the mean over space."""
     *rest, last = modules
     return [*rest, nn.Sequential(last, MeanOverSpace())]
 

@@ -1,4 +1,4 @@
-"""What holds for every strategy. To add one, add a row."""
+"""Invariants of every strategy. To add one, add a row."""
 import copy
 import pickle
 
