@@ -51,12 +51,14 @@ def test_the_page_on_mmaction_configs_says_the_same():
 
 
 def test_plain_pytorch():
-    namespace = dict(network=torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(1)))
+    clips = torch.randn(2, 8, 3, 6, 6)
+    namespace = dict(clips=clips, network=torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3),
+                                                              torch.nn.Flatten(1)))
     exec(block_with(README, 'ClipwiseSBP(network'), namespace)
-    encoder, clips = namespace['encoder'], torch.randn(2, 8, 3, 6, 6)
+    encoder = namespace['encoder']
+    assert namespace['features'].shape == (16, 64)
     with SavedMemory(encoder) as saved:
-        features = encoder(clips)
-    assert features.shape == (16, 64)
+        encoder(clips)
     with SavedMemory(encoder) as full:
         namespace['network'](clips.flatten(0, 1))
     assert saved.bytes == pytest.approx(full.bytes / 4, rel=0.1)  # and an index
@@ -70,7 +72,8 @@ def test_a_video_in_segments_out(tmp_path, write_video, monkeypatch, capsys):
     model = MODELS.build(launch.load_config(launch.find_config(name)).model)
     for folder in ('work_dirs/demo', 'videos'):
         (tmp_path / folder).mkdir(parents=True)
-    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'work_dirs/demo/best.pth')
+    torch.save(dict(state_dict=model.state_dict()),
+               tmp_path / 'work_dirs/demo/best_tad_average_mAP_epoch_34.pth')
     write_video(tmp_path / 'videos' / 'mine.mp4', 40)
     monkeypatch.chdir(tmp_path)
     exec(block.replace('=0.3', '=0.005'), {})

@@ -83,7 +83,8 @@ def test_a_stream_is_told(tmp_path, write_video, monkeypatch, capsys):
     model = MODELS.build(launch.load_config(launch.find_config('online_gru_cnn4_sbp-r4_toy')).model)
     for folder in ('work_dirs/demo_online', 'videos'):
         (tmp_path / folder).mkdir(parents=True)
-    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'work_dirs/demo_online/best.pth')
+    torch.save(dict(state_dict=model.state_dict()),
+               tmp_path / 'work_dirs/demo_online/best_online_mAP_epoch_20.pth')
     write_video(tmp_path / 'videos' / 'mine.mp4', 40)
     monkeypatch.chdir(tmp_path)
     exec(block_with('docs/tutorials/online_detection.md', 'OnlineInferencer'), {})
