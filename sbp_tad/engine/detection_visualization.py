@@ -1,4 +1,4 @@
-"""Timelines of some validation videos while training goes on."""
+"""Timelines of some validation videos during training."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from sbp_tad.visualization.visualizer import TimelineVisualizer
 
 @HOOKS.register_module()
 class DetectionVisualizationHook(Hook):
-    """Show annotation and detections of the first videos after each validation.
+    """Draw annotation and detections of the first videos after each validation.
 
     The detections are those that the metric scores: the windows of a video
     are merged by the detector's ``test_cfg`` and the ``post_processing`` of
@@ -33,13 +33,12 @@ class DetectionVisualizationHook(Hook):
         custom_hooks = [dict(type='DetectionVisualizationHook', num_videos=3)]
 
     Args:
-        num_videos: how many, in the order of the data set.
-        score_threshold: leave out detections below it.
-        interval: validations from one picture to the next.
+        num_videos: number of videos, in the order of the dataset.
+        score_threshold: draw no detections below it.
+        interval: number of validations from one picture to the next.
 
     Raises:
-        HookError: before training, a run whose visualizer draws
-            no timelines.
+        HookError: before training, if the visualizer draws no timelines.
     """
 
     def __init__(self, num_videos: int = 3, score_threshold: float = 0.2,
@@ -54,20 +53,20 @@ class DetectionVisualizationHook(Hook):
         self._rules: PostProcessing | None = None  # of the detector
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse a visualizer without timelines before anything is trained."""
+        """Refuse a visualizer without timelines before training."""
         if not isinstance(runner.visualizer, TimelineVisualizer):
             raise HookError(
                 "DetectionVisualizationHook needs visualizer = dict(type='TimelineVisualizer', "
                 f'...), got {type(runner.visualizer).__name__}.')
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Choose the videos."""
+        """Select the videos."""
         self._windows = {}
         self._videos = first_videos(runner.val_dataloader.dataset, self.num_videos)
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                        outputs: Sequence[TADDataSample] | None = None) -> None:
-        """Keep the predictions of their windows."""
+        """Keep the predictions of the windows of these videos."""
         for sample in outputs or ():
             self._rules = sample.get('post_processing')
             if sample.video_id in self._videos and sample.window is not None:
@@ -98,7 +97,7 @@ class DetectionVisualizationHook(Hook):
 
 
 def first_videos(dataset: Any, number: int) -> dict[str, VideoAnnotation]:
-    """The annotations of the first videos of a data set whose items name them."""
+    """Return the annotations of the first videos of a dataset."""
     videos: dict[str, VideoAnnotation] = {}
     for index in range(len(dataset)):
         annotation = dataset.get_data_info(index)['annotation']
@@ -110,7 +109,7 @@ def first_videos(dataset: Any, number: int) -> dict[str, VideoAnnotation]:
 
 def video_sample(annotation: VideoAnnotation, found: VideoColumns, classes: Sequence[str]
                  ) -> TADDataSample:
-    """A whole video with its annotation and its detections."""
+    """Return a data sample of a whole video with its annotation and detections."""
     sample = TADDataSample(metainfo=dict(video_id=annotation.video_id, window=None, error=None))
     sample.gt_instances = InstanceData(
         segments_seconds=torch.from_numpy(annotation.segments_seconds),

@@ -1,4 +1,4 @@
-"""A video in, segments out."""
+"""Inference with a temporal detector: a video in, segments out."""
 from __future__ import annotations
 
 import hashlib
@@ -33,13 +33,13 @@ from sbp_tad.visualization.timeline import ScoredSegments, draw_timeline
 
 NUM_THUMBNAILS = 12
 LEAST_DRAWN_SCORE = 0.2
-# Where data lie and what is annotated says nothing of how a window is read.
+# paths and annotations do not change how a window is read
 _PLACES = ('ann_file', 'data_root', 'data_prefix', 'subsets', 'metainfo')
 
 
 @dataclass
 class _OpenVideo:
-    """A video some windows of which are done: its best predictions so far."""
+    """Best predictions so far of a video whose windows are being processed."""
 
     candidates: VideoColumns = field(default_factory=lambda: (
         np.empty((0, 2)), np.empty(0), np.empty(0, np.int64)))
@@ -47,7 +47,7 @@ class _OpenVideo:
     error: str | None = None
 
     def add(self, sample: TADDataSample, rules: PostProcessing) -> None:
-        """Take in one more window; memory does not grow with their number."""
+        """Add one more window; the memory does not grow with the number of windows."""
         found = window_columns(sample.pred_instances)
         self.candidates = best_candidates([self.candidates, found], rules)
         self.error = self.error or sample.error
@@ -56,31 +56,32 @@ class _OpenVideo:
 
 @INFERENCERS.register_module()
 class TADInferencer(BaseInferencer):
-    """Detects the actions of any video with a trained detector.
+    """Detect the actions of any video with a trained detector.
 
     Windows and transforms are those of the config's test set. Suppression is
     that of ``model.test_cfg``, with the ``post_processing`` of the config's
     ``TADMetric`` on top. So the detections equal those of ``tools/test.py``.
-    The steps are those of mmengine's ``BaseInferencer``, but a video is
-    finished (``postprocess``, then ``visualize``, whose picture shows its
-    merged detections) before the next one is held, and the result is typed.
-    Start the processes of a launcher before (``launch.start_processes``):
-    each takes its share of the videos and returns the results of all.
+    The steps are those of mmengine's ``BaseInferencer``, with two
+    differences. A video is finished (``postprocess``, then ``visualize`` of
+    its merged detections) before the next one, and the result is typed. With
+    several processes, start them first (``launch.start_processes``); each
+    processes its share of the videos and returns the results of all.
 
     Args:
         config_or_name: path of a config, the config itself, or the name of a
             recipe (stem of a config file of this project).
-        checkpoint: file with the trained weights; its class names go before
-            those of the config.
-        device: ``'auto'`` (CUDA where there is one, else the CPU), ``'cpu'``,
+        checkpoint: file with the trained weights; its class names take
+            precedence over those of the config.
+        device: ``'auto'`` (CUDA if available, else the CPU), ``'cpu'``,
             ``'cuda'`` or ``'cuda:N'``.
-        show_progress: draw a bar with the time that is left.
+        show_progress: draw a progress bar with the remaining time.
 
     Raises:
-        ConfigError: no such config or checkpoint, or one that cannot be built.
+        ConfigError: no such config or checkpoint, or a config that cannot be built.
         CheckpointError: a checkpoint of another model.
-        InferenceError: no detector over windows of videos, class names that
-            are absent or too few, or a device that cannot be used.
+        InferenceError: a model that is no temporal detector, missing or too
+            few class names, or a device that cannot be used.
+        EvaluationError: an unknown ``post_processing`` option of the metric.
 
     Example:
         >>> inferencer = TADInferencer('actionformer_r3d10_sbp-r4_toy', 'best.pth')
@@ -106,29 +107,29 @@ class TADInferencer(BaseInferencer):
                  num_workers: int = 0) -> list[VideoDetections]:
         """Detect the actions of videos.
 
-        A video that cannot be read gives a result with ``error``; the others
-        are finished.
+        An unreadable video gives a result with ``error``; the others are
+        processed.
 
         Args:
             inputs: a video file, a folder (all videos below it), frames (T,
                 H, W, 3) uint8 RGB, or a list of these. A detector on features
-                takes feature files, one on frame folders such folders.
-            batch_size: windows at a time; the config's by default.
-            fps: frames a second of arrays (needed there), and of features and
-                folders of frames that do not know theirs.
-            score_threshold: leave out detections that score less.
-            out_dir: keep one JSON a video there, with all its detections; what
-                an earlier call with this detector has finished is not done
-                again.
-            vis_dir: draw one timeline a video there; pictures that are there
-                of videos that are not done again stay.
-            num_workers: processes that decode ahead.
+                takes feature files, a detector on frame folders such folders.
+            batch_size: windows per batch; that of the config by default.
+            fps: frames per second of arrays (required), and of feature files
+                and frame folders that do not state theirs.
+            score_threshold: drop detections below it.
+            out_dir: folder for one JSON per video with all its detections.
+                Videos that an earlier call with this detector finished are
+                not processed again.
+            vis_dir: folder for one timeline per video. Existing pictures of
+                videos that are not processed again are kept.
+            num_workers: number of processes that decode ahead.
 
         Returns:
             The detections of each video, in the order of the inputs.
 
         Raises:
-            InferenceError: inputs, numbers or folders that cannot be.
+            InferenceError: an input, a number or a folder that cannot be used.
         """
         batch_size = self.cfg.test_dataloader.get('batch_size', 1) if batch_size is None \
             else batch_size
@@ -144,7 +145,7 @@ class TADInferencer(BaseInferencer):
     def _run(self, videos: Sequence[InputVideo], store: ResultFolder, batch_size: int,
              fps: float | None, score_threshold: float, vis_dir: str | Path | None,
              num_workers: int) -> dict[str, VideoDetections]:
-        """All detections of this process' videos: those in the store, and the others made."""
+        """Return all detections of the videos of this process, stored or new."""
         results = {video.video_id: found for video in videos if (found := store.read(video))}
         pending = []
         for video in videos:
@@ -156,22 +157,22 @@ class TADInferencer(BaseInferencer):
         for result in self.detect(reads, batch_size, num_workers):
             video = reads.videos[result.video_id]
             self.visualize(video, result, vis_dir, fps, score_threshold)
-            store.write(video, result)  # last: what is there needs no further work
+            store.write(video, result)  # last: a stored video counts as finished
             results[video.video_id] = result
         return results
 
     @property
     def kind(self) -> str:
-        """What the detector reads: ``'video'``, ``'frames'`` or ``'features'``."""
+        """Kind of input of the detector: ``'video'``, ``'frames'`` or ``'features'``."""
         return next(iter(self.dataset.data_prefix))
 
     def preprocess(self, inputs: WindowReads, batch_size: int = 1, num_workers: int = 0
                    ) -> Iterator[Mapping[str, Any]]:
-        """Batches of windows, decoded when their turn comes."""
+        """Yield batches of windows, decoded on demand."""
         return inputs.load(batch_size, num_workers, self.collate_fn)
 
     def postprocess(self, preds: VideoColumns) -> tuple[Detection, ...]:
-        """The detections of a video out of the predictions of all its windows."""
+        """Merge the predictions of all windows of a video into its detections."""
         segments, scores, labels = (column.tolist()
                                     for column in merge_windows([preds], self.rules))
         return tuple(Detection(start, end, self.class_names[label], score)
@@ -183,7 +184,7 @@ class TADInferencer(BaseInferencer):
         """Draw ``<vis_dir>/<video_id>.png``: frames above detections.
 
         Returns:
-            The picture; None without ``vis_dir`` or of a video that cannot be opened.
+            The picture; None without ``vis_dir`` or for an unreadable video.
         """
         if vis_dir is None or preds.duration_seconds is None:
             return None
@@ -197,7 +198,7 @@ class TADInferencer(BaseInferencer):
 
     def detect(self, reads: WindowReads, batch_size: int = 1, num_workers: int = 0
                ) -> Iterator[VideoDetections]:
-        """The result of each video as soon as its last window is done."""
+        """Yield the result of each video when its last window is done."""
         opened: dict[str, _OpenVideo] = {}
         weights = {name: video.weight for name, video in reads.videos.items()}
         with VideoProgress(weights, self.show_progress and is_main_process()) as progress:
@@ -215,19 +216,19 @@ class TADInferencer(BaseInferencer):
                             self.postprocess(video.candidates), video.error)
 
     def _init_model(self, cfg: Config, weights: str, device: str) -> TemporalDetector:
-        """The config's detector with the weights of the checkpoint, evaluating."""
+        """Return the config's detector with the weights of the checkpoint, in evaluation mode."""
         model, self.checkpoint_meta = load_detector(cfg, weights, device, TemporalDetector)
         return model
 
     def _init_pipeline(self, cfg: Config) -> TemporalDetectionDataset:
-        """The config's test set, of which no annotation is read; sets ``class_names``."""
+        """Return the config's test set without reading its annotation; set ``class_names``."""
         self.dataset = build_test_set(cfg, self.model, self.checkpoint_meta,
                                       TemporalDetectionDataset)
         self.class_names = tuple(self.dataset.metainfo['classes'])
         return self.dataset
 
     def _init_visualizer(self, cfg: Config) -> None:
-        """Timelines need none."""
+        """Do nothing: timelines need no visualizer."""
 
 
 def _picture(vis_dir: str | Path, video: InputVideo) -> Path:
@@ -249,10 +250,10 @@ def evaluator_options(cfg: Config) -> dict[str, Any]:
 
 def check_options(videos: Sequence[InputVideo], batch_size: int, fps: float | None,
                   score_threshold: float) -> None:
-    """Refuse numbers that cannot be.
+    """Check the options of a call.
 
     Raises:
-        InferenceError: one of them, or arrays without fps.
+        InferenceError: a number out of range, or arrays without ``fps``.
     """
     if batch_size < 1:
         raise InferenceError(f'batch_size must be at least 1, got {batch_size}.')
@@ -261,12 +262,12 @@ def check_options(videos: Sequence[InputVideo], batch_size: int, fps: float | No
     if fps is not None and not fps > 0:
         raise InferenceError(f'fps must be above 0, got {fps}.')
     if fps is None and any(video.frames is not None for video in videos):
-        raise InferenceError('an array does not know its frames a second; give fps=...')
+        raise InferenceError('an array of frames has no frame rate: give fps=..., per second.')
 
 
 def describe(cfg: Config, rules: PostProcessing, class_names: Sequence[str],
              checkpoint: str | Path) -> dict[str, str]:
-    """What results must have in common to be of one detector."""
+    """Return what identifies a detector: results with another identity are not reused."""
     dataset = {name: value for name, value in cfg.test_dataloader.dataset.items()
                if name not in _PLACES}
     settings = json.dumps([cfg.model, dataset, asdict(rules), class_names], sort_keys=True,

@@ -17,11 +17,19 @@ from sbp_tad.sbp.modules import (TokenSBP, TokenSBPContainer, Windows, outside_g
                                  run_attention, run_mlp)
 
 
-@outside_graph  # the compiler would pass the cache by
+@outside_graph  # torch.compile would bypass the cache
 @lru_cache(maxsize=64)
 def swin_windows(batch: int, grid: Grid, window: Grid, shift: Grid, device: torch.device
                  ) -> Windows:
-    """Where Video Swin puts every token: padded at the end, rolled, cut into windows."""
+    """Return the window of every token of Video Swin: padded, rolled, cut into windows.
+
+    Args:
+        batch: B.
+        grid: (D, H, W) tokens.
+        window: (D, H, W) tokens of a window.
+        shift: (D, H, W) tokens by which windows are shifted.
+        device: device of the result.
+    """
     rows = torch.arange(1, batch * grid[0] * grid[1] * grid[2] + 1).view(batch, *grid, 1)
     padding = [pad for size, extent in zip(reversed(grid), reversed(window))
                for pad in (0, -size % extent)]
@@ -31,12 +39,12 @@ def swin_windows(batch: int, grid: Grid, window: Grid, shift: Grid, device: torc
 
 
 class TokenSwinBlock(TokenSBP, swin.SwinTransformerBlock3D):
-    """Video Swin block that backpropagates some tokens."""
+    """Video Swin block that backpropagates a subset of tokens."""
 
     plain_type = swin.SwinTransformerBlock3D
 
     def forward(self, x: Tensor, mask_matrix: Tensor) -> Tensor:
-        """x (B, D, H, W, C) and the mask (M, L, L) of shifted windows."""
+        """Return x (B, D, H, W, C) after the block; mask_matrix (M, L, L) is of shifted windows."""
         if not self.is_stochastic:
             return super().forward(x, mask_matrix)
         grid = tuple(x.shape[1:4])
@@ -61,20 +69,24 @@ class TokenSwinBlock(TokenSBP, swin.SwinTransformerBlock3D):
 
 @register_rule(swin.SwinTransformerBlock3D)
 def swin_block(block: swin.SwinTransformerBlock3D) -> type[nn.Module] | None:
-    """Every block; recomputation by ``with_cp`` would undo what SBP does."""
+    """Cover every block with layer normalization.
+
+    Raises:
+        SBPError: ``with_cp=True``, whose recomputation leaves SBP nothing to save.
+    """
     if block.with_cp:
         raise SBPError('the Swin blocks recompute their forward (with_cp=True), so SBP cannot '
-                       'save more; set with_cp=False.')
+                       'save more memory; set with_cp=False.')
     return TokenSwinBlock if isinstance(block.norm1, nn.LayerNorm) else None
 
 
 class TokenSwin(TokenSBPContainer, swin.SwinTransformer3D):
-    """Video Swin that tells its blocks how many patch mergings follow."""
+    """Video Swin that tells each block how many patch mergings follow it."""
 
     plain_type = swin.SwinTransformer3D
 
     def prepare_blocks(self) -> None:
-        """Masks of one forward agree through patch merging where the config wants one mask."""
+        """Count the patch mergings after each block, so that one mask fits all stages."""
         merges = 0
         for stage in reversed(self.layers):
             merges += stage.downsample is not None
@@ -85,5 +97,5 @@ class TokenSwin(TokenSBPContainer, swin.SwinTransformer3D):
 
 @register_rule(swin.SwinTransformer3D)
 def swin_transformer(model: swin.SwinTransformer3D) -> type[nn.Module]:
-    """Every Video Swin."""
+    """Cover every Video Swin."""
     return TokenSwin

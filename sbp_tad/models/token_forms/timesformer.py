@@ -1,8 +1,8 @@
 """Token-level SBP for TimeSformer: attention over time, attention over space, MLP.
 
-12 layers of 384 channels on 8 x 112 x 112, one CPU thread, a quarter kept: 0.35
-of the bytes that full backpropagation saves (0.67 with the MLPs alone) and 0.74
-of its time.
+12 layers of 384 channels on 8 x 112 x 112 with keep ratio 1/4 on one CPU
+thread: 0.35 of the bytes that full backpropagation saves (0.67 with the MLPs
+only) and 0.74 of its time.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sbp_tad.sbp.modules import TokenMask, TokenSBP, run_attention, run_linear, 
 
 def attend_in_groups(x: Tensor, mask: TokenMask, norm: nn.LayerNorm,
                      attention: nn.MultiheadAttention, kv: str) -> Tensor:
-    """``attention(norm(x))`` of groups (G, L, C) among themselves; mask (G, L)."""
+    """Return ``attention(norm(x))`` within each group of x (G, L, C); the mask is (G, L)."""
     return run_attention(
         x, mask, norm, (attention.in_proj_weight, attention.in_proj_bias), attention.out_proj,
         num_heads=attention.num_heads, scale=math.sqrt(1 / attention.head_dim), form='queries',
@@ -32,23 +32,23 @@ def attend_in_groups(x: Tensor, mask: TokenMask, norm: nn.LayerNorm,
 
 
 class TokenTemporalAttention(TokenSBP, DividedTemporalAttentionWithNorm):
-    """TimeSformer's attention over time that backpropagates some tokens.
+    """Attention over time of TimeSformer that backpropagates a subset of tokens.
 
-    The tokens (B, 1 + P * T) have a class token in front and frames varying
-    fastest, so masks are those of a sequence without a grid.
+    The tokens (B, 1 + P * T) begin with a class token and frames vary
+    fastest, so masks are drawn over a sequence without a grid.
     """
 
     plain_type = DividedTemporalAttentionWithNorm
 
     def forward(self, query: Tensor, key: None = None, value: None = None, residual: None = None,
                 **options: Any) -> Tensor:
-        """query (B, 1 + P * T, C)."""
+        """Return query (B, 1 + P * T, C) after the attention."""
         if not self.is_stochastic or residual is not None:
             return super().forward(query, key, value, residual, **options)
         mask = self.draw_sequence_mask(query)
         patches = replace(mask, kept=mask.kept[:, 1:].reshape(-1, self.num_frames))  # (B * P, T)
         x = query[:, 1:].reshape(*patches.kept.shape, -1)  # (B * P, T, C)
-        # The last layer divides by the chance of being kept, so attention does not again.
+        # The last layer divides by the keep probability, so attention must not.
         branch = attend_in_groups(x, replace(patches, scale=1.0), self.norm, self.attn,
                                   self.token_sbp.model.config.kv)
         branch = self.dropout_layer(self.proj_drop(branch.contiguous()))
@@ -57,16 +57,16 @@ class TokenTemporalAttention(TokenSBP, DividedTemporalAttentionWithNorm):
 
 
 class TokenSpatialAttention(TokenSBP, DividedSpatialAttentionWithNorm):
-    """TimeSformer's attention over space that backpropagates some tokens.
+    """Attention over space of TimeSformer that backpropagates a subset of tokens.
 
-    The class token takes part in every frame and is kept in all or in none.
+    The class token is in every frame; it is kept in all frames or in none.
     """
 
     plain_type = DividedSpatialAttentionWithNorm
 
     def forward(self, query: Tensor, key: None = None, value: None = None, residual: None = None,
                 **options: Any) -> Tensor:
-        """query (B, 1 + P * T, C)."""
+        """Return query (B, 1 + P * T, C) after the attention."""
         if not self.is_stochastic or residual is not None:
             return super().forward(query, key, value, residual, **options)
         mask = self.draw_sequence_mask(query)
@@ -80,7 +80,7 @@ class TokenSpatialAttention(TokenSBP, DividedSpatialAttentionWithNorm):
         return mask.cut_shortcut(query + torch.cat([class_token, patches], 1))
 
     def _to_frames(self, x: Tensor) -> Tensor:
-        """(B, 1 + P * T, C) to (B * T, 1 + P, C), the class token in every frame."""
+        """Arrange (B, 1 + P * T, C) as (B * T, 1 + P, C), the class token in every frame."""
         patches = x[:, 1:].unflatten(1, (-1, self.num_frames)).transpose(1, 2)  # (B, T, P, C)
         class_token = x[:, :1, None].expand(-1, self.num_frames, -1, -1)
         return torch.cat([class_token, patches], 2).flatten(0, 1)
@@ -88,7 +88,7 @@ class TokenSpatialAttention(TokenSBP, DividedSpatialAttentionWithNorm):
 
 @register_rule(DividedTemporalAttentionWithNorm, DividedSpatialAttentionWithNorm)
 def divided_attention(block: nn.Module) -> type[nn.Module] | None:
-    """Attention with layer norm and one packed projection to q, k and v."""
+    """Cover attention with layer normalization and one packed projection to q, k and v."""
     attention = block.attn
     fits = (isinstance(block.norm, nn.LayerNorm) and attention._qkv_same_embed_dim
             and not attention.batch_first and attention.bias_k is None
@@ -98,12 +98,12 @@ def divided_attention(block: nn.Module) -> type[nn.Module] | None:
 
 
 class TokenFFNWithNorm(TokenSBP, FFNWithNorm):
-    """MLP of TimeSformer with its norm and shortcut."""
+    """MLP of TimeSformer with normalization and shortcut."""
 
     plain_type = FFNWithNorm
 
     def forward(self, x: Tensor, residual: None = None) -> Tensor:
-        """x (B, N, C), class token included."""
+        """Return x (B, N, C), class token included, after the MLP."""
         if not self.is_stochastic or residual is not None:
             return super().forward(x, residual)
         mask = self.draw_sequence_mask(x)
@@ -114,7 +114,7 @@ class TokenFFNWithNorm(TokenSBP, FFNWithNorm):
 
 @register_rule(FFNWithNorm)
 def timesformer_mlp(mlp: FFNWithNorm) -> type[nn.Module] | None:
-    """MLPs of two layers with a shortcut and without layer scale."""
+    """Cover MLPs of two layers with a shortcut and without layer scale."""
     fits = (isinstance(mlp.norm, nn.LayerNorm) and len(mlp.layers) == 3 and mlp.add_identity
             and isinstance(mlp.gamma2, nn.Identity))
     return TokenFFNWithNorm if fits else None

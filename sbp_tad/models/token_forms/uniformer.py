@@ -12,12 +12,12 @@ from sbp_tad.sbp.modules import TokenSBP, parameters_of, run_attention, run_mlp
 
 
 class TokenUniFormerBlock(TokenSBP, uniformer.SABlock):
-    """UniFormer's self-attention block that backpropagates some tokens."""
+    """Self-attention block of UniFormer that backpropagates a subset of tokens."""
 
     plain_type = uniformer.SABlock
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, T, H, W)."""
+        """Return x (B, C, T, H, W) after the block."""
         if not self.is_stochastic:
             return super().forward(x)
         shape, grid, attention = x.shape, tuple(x.shape[2:]), self.attn
@@ -37,5 +37,5 @@ class TokenUniFormerBlock(TokenSBP, uniformer.SABlock):
 
 @register_rule(uniformer.SABlock)
 def uniformer_block(block: uniformer.SABlock) -> type[nn.Module]:
-    """Self-attention blocks; the convolutional ones have no tokens."""
+    """Cover self-attention blocks; convolutional blocks have no tokens."""
     return TokenUniFormerBlock

@@ -13,12 +13,12 @@ from sbp_tad.sbp.modules import TokenSBP, TokenSBPContainer, run_attention, run_
 
 
 class TokenVideoMAEBlock(TokenSBP, vit_mae.Block):
-    """Vision transformer block that backpropagates some tokens."""
+    """Vision transformer block that backpropagates a subset of tokens."""
 
     plain_type = vit_mae.Block
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, N, C)."""
+        """Return x (B, N, C) after the block."""
         if not self.is_stochastic:
             return super().forward(x)
         mask = self.draw_sequence_mask(x)
@@ -43,18 +43,18 @@ class TokenVideoMAEBlock(TokenSBP, vit_mae.Block):
 
 @register_rule(vit_mae.Block)
 def videomae_block(block: vit_mae.Block) -> type[nn.Module] | None:
-    """Blocks with layer norm and an MLP of two layers."""
+    """Cover blocks with layer normalization and an MLP of two layers."""
     plain = isinstance(block.norm1, nn.LayerNorm) and len(block.mlp.layers) == 3
     return TokenVideoMAEBlock if plain else None
 
 
 class TokenVideoMAE(TokenSBPContainer, vit_mae.VisionTransformer):
-    """VideoMAE that tells its blocks the grid of their tokens."""
+    """VideoMAE that tells its blocks the grid of the tokens."""
 
     plain_type = vit_mae.VisionTransformer
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, 3, T, H, W)."""
+        """Return the features of x (B, 3, T, H, W)."""
         stride = self.patch_embed.projection.stride
         self.token_sbp.model.grid = tuple(
             size // step for size, step in zip(x.shape[2:], stride))
@@ -63,5 +63,5 @@ class TokenVideoMAE(TokenSBPContainer, vit_mae.VisionTransformer):
 
 @register_rule(vit_mae.VisionTransformer)
 def videomae(model: vit_mae.VisionTransformer) -> type[nn.Module]:
-    """Every VideoMAE."""
+    """Cover every VideoMAE."""
     return TokenVideoMAE

@@ -330,7 +330,7 @@ def test_conventions_of_openmmlab(config, checkpoint, inferencer):
 def test_numbers_that_cannot_be(inferencer, toy, options, message):
     with pytest.raises(InferenceError, match=message):
         inferencer(toy / 'videos', **options)
-    with pytest.raises(InferenceError, match='an array does not know its frames a second'):
+    with pytest.raises(InferenceError, match='an array of frames has no frame rate'):
         inferencer(np.zeros((8, 4, 4, 3), np.uint8))
 
 
