@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TextIO
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.errors import BenchmarkError
 from benchmarks.form_measurement import BenchmarkResult
 from benchmarks.networks import VARIANTS
-from sbp_tad.visualization.timeline import FAINT_INK, GRID, INK, PALETTE
+from sbp_tad.visualization.figures import style_axes, write_png
+from sbp_tad.visualization.palette import FAINT_INK, INK, PALETTE
 
 COLOURS = dict(zip(VARIANTS, PALETTE))
 COLUMNS = ('variant', 'keep ratio', 'saved MiB', 'saved', 'bound', 'peak MiB', 'peak',
@@ -67,7 +66,7 @@ def draw_results(path: str | Path, results: Sequence[BenchmarkResult]) -> None:
     """Write a PNG of saved bytes and step time over the keep ratio, with their bounds.
 
     Raises:
-        BenchmarkError: the file cannot be written.
+        VisualizationError: the file cannot be written.
     """
     figure = Figure(figsize=(11, 5), dpi=150, facecolor='white')
     memory, seconds = figure.subplots(1, 2)
@@ -90,21 +89,14 @@ def draw_results(path: str | Path, results: Sequence[BenchmarkResult]) -> None:
     keys.append(Line2D([], [], color=FAINT_INK, linestyle=(0, (3, 2)), label='bound'))
     figure.legend(handles=keys, loc='lower center', ncols=len(keys), frameon=False, fontsize=9,
                   labelcolor=INK)
-    try:
-        FigureCanvasAgg(figure).print_png(str(path))
-    except OSError as error:
-        raise BenchmarkError(f'Cannot write the plot to {path}: {error.strerror}.') from error
+    write_png(path, figure)
 
 
 def _style(axes: Axes, title: str) -> None:
     axes.set_title(title, loc='left', size=10, color=INK)
     axes.set_xlabel('keep ratio r', color=FAINT_INK)
     axes.set_xlim(-0.03, 1.03)
-    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    style_axes(axes)
 
 
 def _draw(axes: Axes, variant: str, ratios: list[float], values: list[float],

@@ -1,6 +1,5 @@
-"""Pictures of what was annotated and detected."""
+"""Pictures of annotations, detections and training runs."""
 from sbp_tad.visualization.errors import VisualizationError
-
-from .timeline import ScoredSegments, draw_timeline
+from sbp_tad.visualization.timeline import ScoredSegments, draw_timeline
 
 __all__ = ['ScoredSegments', 'VisualizationError', 'draw_timeline']

@@ -1,21 +1,16 @@
-"""The diagnosis of detections as pictures, in the manner of DETAD.
-
-Figures are built without pyplot, as in ``timeline``.
-"""
+"""Plots of the error analysis of detections, as in DETAD."""
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sbp_tad.evaluation.error_analysis import ErrorAnalysis, Values
 from sbp_tad.evaluation.error_kinds import ERROR_KINDS, KINDS
-from sbp_tad.visualization.errors import VisualizationError
-
-from .timeline import FAINT_INK, GRID, INK, OTHER_COLOUR, PALETTE
+from sbp_tad.visualization.figures import style_axes, write_png
+from sbp_tad.visualization.palette import FAINT_INK, GRID, INK, OTHER_COLOUR, PALETTE
 
 BLUE, RED, GREEN, YELLOW, CYAN, PURPLE = PALETTE[:6]
 KIND_COLOURS = dict(zip(KINDS, (GREEN, CYAN, PURPLE, BLUE, YELLOW, OTHER_COLOUR)))
@@ -26,11 +21,11 @@ def write_error_plots(folder: str | Path, analysis: ErrorAnalysis) -> list[Path]
     """Write ``false_positives.png``, ``sensitivity.png`` and ``false_negatives.png``.
 
     Args:
-        folder: created where it is missing.
-        analysis: what ``analyze_errors`` returned.
+        folder: created if it does not exist.
+        analysis: result of ``analyze_errors``.
 
     Returns:
-        The files.
+        Paths of the files.
 
     Raises:
         VisualizationError: the folder or a file cannot be written.
@@ -39,18 +34,13 @@ def write_error_plots(folder: str | Path, analysis: ErrorAnalysis) -> list[Path]
                'sensitivity': draw_sensitivity(analysis),
                'false_negatives': draw_false_negatives(analysis)}
     paths = [Path(folder) / f'{name}.png' for name in figures]
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        for path, figure in zip(paths, figures.values()):
-            FigureCanvasAgg(figure).print_png(str(path))
-    except OSError as error:
-        raise VisualizationError(
-            f'Cannot write the plots to {folder}: {error.strerror}.') from error
+    for path, figure in zip(paths, figures.values()):
+        write_png(path, figure, make_folder=True)
     return paths
 
 
 def draw_false_positives(analysis: ErrorAnalysis) -> Figure:
-    """Kinds among the best detections of every class, and what each kind costs."""
+    """Draw the kinds among the best detections of every class, and the mAP that each kind costs."""
     figure = _figure(12, 4.4)
     shares, gains = figure.subplots(1, 2, width_ratios=(1.7, 1))
     profile = 100 * np.nan_to_num(analysis.false_positive_profile)  # (num_multiples, 6)
@@ -67,7 +57,7 @@ def draw_false_positives(analysis: ErrorAnalysis) -> Figure:
     bars = gains.barh([_words(kind) for kind in ERROR_KINDS], values, height=0.7,
                       color=[KIND_COLOURS[kind] for kind in ERROR_KINDS])
     gains.bar_label(bars, fmt='+%.1f', padding=3, color=INK)
-    _style(gains, 'Gain if a kind were removed', '')
+    _style(gains, 'Gain without a kind of error', '')
     gains.grid(axis='y', visible=False)
     gains.grid(axis='x', color=GRID)
     gains.set_xlabel(f'average mAP (points above {100 * analysis.average_map:.1f})',
@@ -78,18 +68,18 @@ def draw_false_positives(analysis: ErrorAnalysis) -> Figure:
 
 
 def draw_sensitivity(analysis: ErrorAnalysis) -> Figure:
-    """Normalised average mAP by length, coverage and number of instances."""
+    """Draw the normalised average mAP by length, coverage and number of instances."""
     return _draw_buckets(analysis, analysis.sensitivity, 'Sensitivity',
                          'normalised average mAP (%)', analysis.average_normalized_map)
 
 
 def draw_false_negatives(analysis: ErrorAnalysis) -> Figure:
-    """Share of the instances that is missed, by the same."""
+    """Draw the share of missed instances by length, coverage and number of instances."""
     return _draw_buckets(analysis, analysis.false_negatives, 'False negatives',
                          'instances missed (%)', analysis.false_negative_rate)
 
 
-def _draw_buckets(analysis: ErrorAnalysis, values: Values, title: str, what: str, overall: float
+def _draw_buckets(analysis: ErrorAnalysis, values: Values, title: str, label: str, overall: float
                   ) -> Figure:
     figure = _figure(12, 4.2)
     panels = figure.subplots(1, len(values), sharey=True)
@@ -104,7 +94,7 @@ def _draw_buckets(analysis: ErrorAnalysis, values: Values, title: str, what: str
         for text in panel.bar_label(bars, texts, padding=3, color=INK):
             text.set_bbox(dict(facecolor='white', edgecolor='none', pad=0.8))
         _style(panel, f'{title} by {_words(characteristic)}', '')
-    panels[0].set_ylabel(what, color=FAINT_INK)
+    panels[0].set_ylabel(label, color=FAINT_INK)
     highest = max([overall, *(value for row in values.values() for value in row.values()
                               if not np.isnan(value))])
     panels[0].set_ylim(0, min(108, 118 * highest + 1))
@@ -114,7 +104,7 @@ def _draw_buckets(analysis: ErrorAnalysis, values: Values, title: str, what: str
 
 
 def _bucket_name(characteristic: str, name: str, bucket: dict[str, float | None]) -> str:
-    """Three lines: XS, its borders, how many instances it holds."""
+    """Return three lines: the name, such as XS, the bounds and the number of instances."""
     scale, unit = {'length': (1, ' s'), 'coverage': (100, ' %')}.get(characteristic, (1, ''))
     counts = characteristic == 'num_instances'  # above 1 is from 2
     first, last = scale * bucket['above'] + counts, bucket['up_to']
@@ -139,8 +129,4 @@ def _figure(width_inches: float, height_inches: float) -> Figure:
 def _style(axes: Axes, title: str, label: str) -> None:
     axes.set_title(title, loc='left', color=INK, weight='bold', size=11)
     axes.set_ylabel(label, color=FAINT_INK)
-    axes.grid(axis='y', color=GRID)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelcolor=INK)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    style_axes(axes, 'y')

@@ -1,4 +1,4 @@
-"""Places for labels beside points, such that nothing covers anything. Numpy only."""
+"""Placement of labels beside points without overlaps. Numpy only."""
 from __future__ import annotations
 
 import numpy as np
@@ -11,16 +11,16 @@ OUTSIDE_WEIGHT, DISTANCE_WEIGHT = 4.0, 0.6
 
 def place_labels(anchors: np.ndarray, radii: np.ndarray, sizes: np.ndarray, bounds: np.ndarray,
                  obstacles: np.ndarray | None = None) -> np.ndarray:
-    """Boxes (N, 4) of labels, each near its point: left, bottom, right, top.
+    """Return boxes (N, 4) of labels, each near its point: left, bottom, right, top.
 
-    Each label in turn takes the candidate place that covers least, the nearer
-    one where several are equal, until none moves any more.
+    Each label in turn takes the candidate box that covers least, the nearest of
+    equal ones, until no label moves any more. All lengths are in pixels.
 
     Args:
-        anchors: (N, 2) middles of round points, in pixels as all of these.
+        anchors: (N, 2) centres of round points.
         radii: (N,) of the points.
         sizes: (N, 2) width and height of the labels.
-        bounds: (4,) box in which the labels should be.
+        bounds: (4,) box that should contain the labels.
         obstacles: (M, 4) further boxes that no label should cover.
     """
     squares = np.concatenate([anchors - radii[:, None], anchors + radii[:, None]], axis=1)
@@ -39,16 +39,16 @@ def place_labels(anchors: np.ndarray, radii: np.ndarray, sizes: np.ndarray, boun
 
 
 def overlap_areas(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Areas (N, M) that boxes (N, 4) and others (M, 4) share."""
+    """Return the areas (N, M) that boxes (N, 4) and others (M, 4) share."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     return (high - low).clip(min=0).prod(axis=2)
 
 
 def _candidates(anchor: np.ndarray, radius: float, size: np.ndarray) -> np.ndarray:
-    """Boxes around a point, the nearer ones first, that to the right first of all."""
+    """Return boxes (K, 4) around a point, the nearest first, and to the right first of all."""
     directions = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)  # (A, 2)
-    # From the middle of the box to the edge that faces the point, on the way to it.
+    # From the centre of the box to its edge, in the direction of the point.
     reach = np.minimum.reduce([size[axis] / 2 / np.abs(directions[:, axis]).clip(1e-9)
                                for axis in (0, 1)])  # (A,)
     middles = np.concatenate([anchor + directions * (radius + gap + reach)[:, None]
@@ -57,7 +57,7 @@ def _candidates(anchor: np.ndarray, radius: float, size: np.ndarray) -> np.ndarr
 
 
 def _fixed_cost(boxes: np.ndarray, fixed: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """What the places (K, 4) cost whatever the other labels do: (K,)."""
+    """Return the cost (K,) of boxes (K, 4) without the overlaps with other labels."""
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     outside = areas - overlap_areas(boxes, bounds[None])[:, 0]
     gaps = np.repeat(GAPS, len(ANGLES))

@@ -1,4 +1,4 @@
-"""mAP against memory of several ways to train, the area of a bubble its time."""
+"""Bubble plot of strategies: mAP over memory, with the time of a step as the area."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,11 +14,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import IdentityTransform
 
 from sbp_tad.visualization.errors import VisualizationError
+from sbp_tad.visualization.figures import style_axes, write_png
 from sbp_tad.visualization.label_placement import place_labels
-from sbp_tad.visualization.timeline import FAINT_INK, GRID, INK, PALETTE
+from sbp_tad.visualization.palette import FAINT_INK, INK, PALETTE
 
 DPI = 150
-# Points of 1/72 inch: the diameter of a bubble that takes as long as full backpropagation.
+# Diameter of a bubble that takes as long as full backpropagation, in points of 1/72 inch.
 UNIT_DIAMETER = 17.0
 LABEL_SIZE = 8.5
 
@@ -28,11 +29,12 @@ class StrategyPoint:
     """One bubble.
 
     Args:
-        name: beside it.
-        group: gives the colour.
+        name: written beside it.
+        group: determines the colour.
         memory_mib: saved for backward.
         mAP, deviation: mean and standard deviation, in percent.
-        time_ratio: to full backpropagation; None: not known, drawn hollow.
+        time_ratio: time of a step divided by that of full backpropagation; None: unknown,
+            drawn hollow.
     """
 
     name: str
@@ -44,13 +46,13 @@ class StrategyPoint:
 
 
 def draw_strategies(path: str | Path, points: Sequence[StrategyPoint]) -> None:
-    """Write a PNG.
+    """Write a PNG of all points.
 
     Raises:
-        VisualizationError: no point, or a file that cannot be written.
+        VisualizationError: no point, or the file cannot be written.
     """
     if not points:
-        raise VisualizationError('there is no strategy to draw; train at least one.')
+        raise VisualizationError('no strategy has a mAP to draw; train at least one.')
     figure = Figure(figsize=(9.5, 6), dpi=DPI, facecolor='white')
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -63,10 +65,7 @@ def draw_strategies(path: str | Path, points: Sequence[StrategyPoint]) -> None:
     _set_limits(axes, points)
     _label(axes, points, canvas)
     _draw_keys(figure, colours, points)
-    try:
-        canvas.print_png(str(path))
-    except OSError as error:
-        raise VisualizationError(f'Cannot write the plot to {path}: {error.strerror}.') from error
+    write_png(path, figure)
 
 
 def _diameter(point: StrategyPoint) -> float:
@@ -80,11 +79,7 @@ def _style(axes: Axes) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.tick_params(which='both', length=0, labelsize=9, labelcolor=INK)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    style_axes(axes)
 
 
 def _draw_point(axes: Axes, point: StrategyPoint, colour: str) -> None:
@@ -98,7 +93,7 @@ def _draw_point(axes: Axes, point: StrategyPoint, colour: str) -> None:
 
 
 def _set_limits(axes: Axes, points: Sequence[StrategyPoint]) -> None:
-    """Room for the labels around the outermost points."""
+    """Leave room for the labels around the outermost points."""
     memory = np.array([point.memory_mib for point in points])
     factor = max(1.25, (memory.max() / memory.min()) ** 0.1)
     axes.set_xlim(memory.min() / factor, memory.max() * factor)
@@ -111,7 +106,7 @@ def _set_limits(axes: Axes, points: Sequence[StrategyPoint]) -> None:
 
 
 def _label(axes: Axes, points: Sequence[StrategyPoint], canvas: FigureCanvasAgg) -> None:
-    """Names where they cover nothing, with a line to the bubbles that are not beside them."""
+    """Write names where they cover nothing, with a line to a bubble that is farther away."""
     texts = [axes.text(0, 0, point.name, size=LABEL_SIZE, color=INK, zorder=4,
                        ha='center', va='center', transform=IdentityTransform()) for point in points]
     extents = [text.get_window_extent(canvas.get_renderer()) for text in texts]
@@ -131,14 +126,14 @@ def _label(axes: Axes, points: Sequence[StrategyPoint], canvas: FigureCanvasAgg)
 
 
 def _bar(to_pixels: object, point: StrategyPoint) -> np.ndarray:
-    """The box of an error bar."""
+    """Return the box of an error bar in pixels."""
     low, high = to_pixels([(point.memory_mib, point.mAP - point.deviation),
                            (point.memory_mib, point.mAP + point.deviation)])
     return np.concatenate([low - (5, 1), high + (5, 1)])
 
 
 def _draw_keys(figure: Figure, colours: dict[str, str], points: Sequence[StrategyPoint]) -> None:
-    """Title, colours, and what the areas are."""
+    """Draw the title and the legends of colours and areas."""
     figure.text(0.075, 0.945, 'mAP against memory', size=13, weight='bold', color=INK)
     keys = [Line2D([], [], color=colour, marker='o', markersize=8, linestyle='', label=group)
             for group, colour in colours.items()]
@@ -147,6 +142,6 @@ def _draw_keys(figure: Figure, colours: dict[str, str], points: Sequence[Strateg
     if any(point.time_ratio is not None for point in points):
         sizes = [Line2D([], [], color=FAINT_INK, marker='o', linestyle='', alpha=0.6,
                         markersize=UNIT_DIAMETER * ratio ** 0.5, label=label)
-                 for ratio, label in ((0.5, '0.5'), (1, '1'), (2, "2 × full's time of a step"))]
+                 for ratio, label in ((0.5, '0.5'), (1, '1'), (2, "2 × the step time of full"))]
         figure.legend(handles=sizes, loc='upper right', bbox_to_anchor=(0.99, 0.985),
                       frameon=False, ncols=3, fontsize=9, labelcolor=INK, columnspacing=1.2)

@@ -1,4 +1,4 @@
-"""What a training run logged, out of the JSON lines that mmengine writes."""
+"""Scalars of a training run, from the JSON lines that mmengine writes."""
 from __future__ import annotations
 
 import json
@@ -16,12 +16,12 @@ Curve = tuple[np.ndarray, np.ndarray]  # iterations (N,) and values (N,)
 
 @dataclass(frozen=True, eq=False)
 class TrainingLog:
-    """The scalars of one run.
+    """Scalars of one run.
 
     Args:
         name: of the run, for the legend.
-        curves: by the name of the scalar, over iterations; those of a
-            validation stand at the last iteration before it, its times left out.
+        curves: values over iterations, by the name of the scalar. The scores of a validation
+            are at the last iteration before it; its times are left out.
     """
 
     name: str
@@ -29,23 +29,23 @@ class TrainingLog:
 
 
 def read_training_log(source: str | Path) -> TrainingLog:
-    """Read a work dir, with the runs that resumed there, or one JSON of a run.
+    """Read the log of a work dir, resumed runs included, or one JSON file of a run.
 
     Raises:
-        VisualizationError: there is no log, or no line of training in it.
+        VisualizationError: no log, or a log without a line of training.
     """
     source = Path(source)
     files = sorted(source.glob('*/vis_data/scalars.json')) if source.is_dir() else [source]
     if not files:
-        raise VisualizationError(f'{source} holds no */vis_data/scalars.json; give the work dir of '
-                                 'a training with a LocalVisBackend, or its JSON.')
+        raise VisualizationError(f'{source} has no */vis_data/scalars.json; give the work dir of '
+                                 'a training with a LocalVisBackend, or its JSON file.')
     rows: list[Row] = []
     for file in files:
         rows = _continue(rows, _read_rows(file))
     curves = _curves(rows)
     if not curves:
-        raise VisualizationError(f'{source} has no line of training (with "iter"); a test writes a '
-                                 'log too, give that of the training.')
+        raise VisualizationError(f'{source} has no line of training (with "iter"); give the log '
+                                 'of a training, not of a test.')
     name = source.name if source.is_dir() else next(
         (part.name for part in source.absolute().parents
          if part.name != 'vis_data' and not part.name.replace('_', '').isdigit()), source.stem)
@@ -61,12 +61,12 @@ def _read_rows(path: Path) -> list[Row]:
     except ValueError as error:
         raise VisualizationError(f'{path} is not a log of JSON lines: {error}.') from error
     if not all(isinstance(row, dict) for row in rows):
-        raise VisualizationError(f'{path} is not a log of JSON lines: expected an object a line.')
+        raise VisualizationError(f'{path} is not a log of JSON lines: expected an object per line.')
     return rows
 
 
 def _continue(rows: list[Row], later: list[Row]) -> list[Row]:
-    """The rows of a run up to where a later one took over, and that one's."""
+    """Append the rows of a resumed run to those before the iteration from which it resumed."""
     first = next((row for row in later if 'iter' in row), None)
     if first is None:  # a test
         return rows

@@ -1,4 +1,4 @@
-"""Curves of one or several training runs in one picture."""
+"""Plot of the curves of one or several training runs."""
 from __future__ import annotations
 
 import math
@@ -7,24 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sbp_tad.visualization.errors import VisualizationError
-from sbp_tad.visualization.timeline import FAINT_INK, GRID, INK, PALETTE
+from sbp_tad.visualization.figures import style_axes, write_png
+from sbp_tad.visualization.palette import FAINT_INK, INK, PALETTE
 from sbp_tad.visualization.training_log import TrainingLog
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes.
+    """One panel of the plot.
 
     Args:
-        title: above it.
-        scalars: beginnings of the names that belong here, the first drawn
-            solid; a run shows those that it has.
-        scale: what values are multiplied by.
+        title: above the panel.
+        scalars: prefixes of the names of its scalars; the first scalar has the thickest line.
+        scale: factor of the values.
     """
 
     title: str
@@ -38,22 +37,23 @@ PANELS = (
     Panel('learning rate', ('lr', 'base_lr')),
     Panel('memory (MiB)', ('memory', 'peak_memory_mib', 'saved_mib')),
     Panel('keep ratio', ('keep_ratio', )),
-    Panel('seconds an iteration', ('time', )))
+    Panel('seconds per iteration', ('time', )))
 
 
 def draw_training(path: str | Path, logs: Sequence[TrainingLog]) -> None:
-    """Write a PNG: loss, mAP, learning rate, memory, keep ratio and time over iterations.
+    """Write a PNG of loss, mAP, learning rate, memory, keep ratio and time over iterations.
 
-    A run has one colour throughout. Parts of the loss and single tIoU
-    thresholds are drawn where there is one run.
+    With several runs, each has one colour. With one run, parts of the loss and single tIoU
+    thresholds are drawn too.
 
     Raises:
-        VisualizationError: no scalar that is drawn, or a file that cannot be written.
+        VisualizationError: no scalar to draw, or the file cannot be written.
     """
     panels = [panel for panel in PANELS if any(_names(panel, log, True) for log in logs)]
     if not panels:
         known = ', '.join(name for panel in PANELS for name in panel.scalars)
-        raise VisualizationError(f'the logs hold none of {known}.')
+        raise VisualizationError(f'the logs have none of the scalars {known}; give the work dir of '
+                                 'a training.')
     rows = math.ceil(len(panels) / 2)
     figure = Figure(figsize=(11, 2.6 * rows + 0.9), dpi=150, facecolor='white',
                     layout='constrained')
@@ -71,14 +71,11 @@ def draw_training(path: str | Path, logs: Sequence[TrainingLog]) -> None:
                       fontsize=9, labelcolor=INK)
     else:
         figure.suptitle(logs[0].name, x=0.01, ha='left', size=13, weight='bold', color=INK)
-    try:
-        FigureCanvasAgg(figure).print_png(str(path))
-    except OSError as error:
-        raise VisualizationError(f'Cannot write the plot to {path}: {error.strerror}.') from error
+    write_png(path, figure)
 
 
 def _names(panel: Panel, log: TrainingLog, is_alone: bool) -> list[str]:
-    """The scalars of a run that a panel shows, the main one first."""
+    """Return the scalars of a run that a panel shows, the main one first."""
     found = [name for start in panel.scalars for name in log.curves if name.startswith(start)]
     return list(dict.fromkeys(found))[:None if is_alone else 1]
 
@@ -94,10 +91,8 @@ def _draw_panel(axes: Axes, panel: Panel, logs: Sequence[TrainingLog]) -> None:
                       linewidth=1.8 if place == 0 else 1.1, zorder=3 - 0.1 * place)
     axes.set_title(panel.title, loc='left', size=10, color=INK)
     axes.set_xlabel('iteration', size=9, color=FAINT_INK)
-    axes.tick_params(length=0, labelsize=9, labelcolor=INK, labelbottom=True)
-    axes.grid(color=GRID, linewidth=0.8)
+    style_axes(axes)
+    axes.tick_params(labelbottom=True)
     axes.set_ylim(0, 1.05 * max(line.get_ydata().max() for line in axes.lines) or 1)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
     if is_alone and len(axes.lines) > 1:
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)

@@ -1,4 +1,4 @@
-"""Timelines on mmengine's visual backends: files, TensorBoard, WandB."""
+"""Timelines for mmengine's visual backends: files, TensorBoard, WandB."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -17,12 +17,11 @@ from sbp_tad.visualization.timeline import ScoredSegments, timeline_image
 
 @VISUALIZERS.register_module()
 class TimelineVisualizer(Visualizer):
-    """Draws what was annotated and what was detected as a timeline.
+    """Draw annotated and detected segments as a timeline.
 
-    It takes the place of mmaction's ``ActionVisualizer`` in a config, with
-    the same ``vis_backends``; ``dataset_meta``, which a training loop sets,
-    names the classes. ``DetectionVisualizationHook`` calls it during
-    training.
+    It replaces mmaction's ``ActionVisualizer`` in a config, with the same
+    ``vis_backends``. A training loop sets ``dataset_meta``, which has the class
+    names. ``DetectionVisualizationHook`` calls it during training.
     """
 
     @master_only
@@ -30,20 +29,20 @@ class TimelineVisualizer(Visualizer):
                        data_sample: TADDataSample, draw_gt: bool = True, draw_pred: bool = True,
                        step: int = 0, *, duration_seconds: float | None = None,
                        score_threshold: float = 0.2, out_file: str | Path | None = None) -> None:
-        """Draw a timeline and hand it to every backend.
+        """Draw a timeline and pass it to every backend.
 
         Args:
             name: of the picture.
             image: frames (H, W, 3) uint8 RGB from equal parts of the time
                 shown, or None.
-            data_sample: of a video or window, with ``gt_instances`` and
-                ``pred_instances``, those that are to be drawn.
+            data_sample: sample of a video or window, with ``gt_instances`` and
+                ``pred_instances`` where they are drawn.
             draw_gt: show the annotated segments.
-            draw_pred: show the detected ones.
+            draw_pred: show the detected segments.
             step: of training.
             duration_seconds: end of the time axis; the end of the window by default.
             score_threshold: leave out detections below it.
-            out_file: write it here as well (PNG).
+            out_file: PNG file to write too.
 
         Raises:
             VisualizationError: no class names, or no duration.
@@ -53,7 +52,7 @@ class TimelineVisualizer(Visualizer):
             raise VisualizationError("TimelineVisualizer needs dataset_meta = dict(classes=...); a "
                                      'training loop sets it.')
         if duration_seconds is None and data_sample.get('window') is None:
-            raise VisualizationError(f'{name}: give duration_seconds, as the sample has no window.')
+            raise VisualizationError(f'{name}: the sample has no window; give duration_seconds.')
         end = data_sample.window.valid_end_seconds if duration_seconds is None \
             else duration_seconds
         truth = _annotation(data_sample, classes) \

@@ -1,4 +1,4 @@
-"""A picture of one window as the model gets it: its frames, its actions under them."""
+"""Picture of one window as the model gets it: its frames and its actions."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sbp_tad.structures import TADDataSample, Window
 from sbp_tad.visualization.errors import VisualizationError
-from sbp_tad.visualization.timeline import (CHARACTER_INCHES, FAINT_INK, GRID, INK, LANE_INCHES,
-                                            OTHER_COLOUR, PALETTE, WIDTH_INCHES, assign_lanes,
-                                            shade)
+from sbp_tad.visualization.figures import style_axes, write_png
+from sbp_tad.visualization.palette import FAINT_INK, INK, OTHER_COLOUR, PALETTE, shade
+from sbp_tad.visualization.sheet import CHARACTER_INCHES, LANE_INCHES, WIDTH_INCHES, assign_lanes
 
 MARGIN_INCHES = 0.3
 HEAD_INCHES, GAP_INCHES, FOOT_INCHES = 0.55, 0.1, 0.55
@@ -22,23 +21,23 @@ FEATURE_INCHES = 2.0
 
 def draw_window(path: str | Path, inputs: np.ndarray, sample: TADDataSample,
                 class_names: Sequence[str], num_frames: int = 12) -> None:
-    """Write a PNG: frames of a packed window over its annotated segments, in video time.
+    """Write a PNG of the frames of a packed window above its annotated segments.
 
     Args:
         path: file to write; its folder is created.
-        inputs: frames (C, T, H, W) with 3 channels, of which some are shown,
-            or features (C, T), shown as a map; numbers that are no bytes are
-            stretched to the range of grey.
-        sample: with ``window`` and, where something is annotated, ``gt_instances``.
+        inputs: frames (3, T, H, W), of which some are shown, or features (C, T),
+            shown as a map. Values other than uint8 are scaled to [0, 1].
+        sample: with ``window`` and, if annotated, ``gt_instances``.
         class_names: by label.
-        num_frames: frames shown, the middles of as many equal parts.
+        num_frames: frames shown, each from the middle of an equal part.
 
     Raises:
-        VisualizationError: inputs that are neither frames nor features.
+        VisualizationError: inputs that are neither frames nor features, or the file cannot
+            be written.
     """
     if not (inputs.ndim == 4 and len(inputs) == 3) and inputs.ndim != 2:
-        raise VisualizationError('a window has frames (3, T, H, W) or features (C, T), got '
-                                 f'{inputs.shape}.')
+        raise VisualizationError('inputs of a window must be frames (3, T, H, W) or features (C, '
+                                 f'T), got shape {inputs.shape}.')
     window: Window = sample.window
     found = sample.get('gt_instances')
     segments = np.empty((0, 2)) if found is None else np.asarray(found.segments_seconds)
@@ -63,17 +62,16 @@ def draw_window(path: str | Path, inputs: np.ndarray, sample: TADDataSample,
     for axes in (upper, lower):
         axes.set_xlim(start, end)
     _write_head(figure, window, inputs, len(segments))
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(str(path))
+    write_png(path, figure, make_folder=True)
 
 
 def _end_seconds(window: Window) -> float:
-    """Where the window ends, padding included."""
+    """Return the end of the window, padding included."""
     return window.start_seconds + window.num_frames * window.seconds_per_frame
 
 
 def _strip(inputs: np.ndarray, num_frames: int) -> np.ndarray:
-    """Frames side by side (H, n * W, 3), or the map of features (C, T)."""
+    """Return frames side by side (H, n * W, 3), or the map of features (C, T)."""
     if inputs.dtype != np.uint8:
         values = inputs.astype(np.float64)
         inputs = (values - values.min()) / max(np.ptp(values), np.finfo(float).tiny)
@@ -85,7 +83,7 @@ def _strip(inputs: np.ndarray, num_frames: int) -> np.ndarray:
 
 
 def _figure(heights: tuple[float, float]) -> tuple[Figure, Axes, Axes]:
-    """Two axes under each other, of these heights in inches."""
+    """Return a figure with two axes of these heights in inches, one above the other."""
     total = HEAD_INCHES + sum(heights) + GAP_INCHES + FOOT_INCHES
     figure = Figure(figsize=(WIDTH_INCHES, total), dpi=150, facecolor='white')
     left, width = MARGIN_INCHES / WIDTH_INCHES, 1 - 2 * MARGIN_INCHES / WIDTH_INCHES
@@ -105,7 +103,7 @@ def _write_head(figure: Figure, window: Window, inputs: np.ndarray, num_segments
 
 
 def _name_places(window: Window, segments: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Where on the time axis each name is written, (N, 2): at the start, but within the window."""
+    """Return the time span (N, 2) of each written name: at the start, but within the window."""
     seconds_per_inch = (_end_seconds(window) - window.start_seconds) / (
         WIDTH_INCHES - 2 * MARGIN_INCHES)
     room = seconds_per_inch * CHARACTER_INCHES * np.array([len(name) + 1 for name in names])
@@ -115,7 +113,7 @@ def _name_places(window: Window, segments: np.ndarray, names: Sequence[str]) -> 
 
 def _draw_segments(axes: Axes, window: Window, segments: np.ndarray, labels: Sequence[int],
                    lanes: np.ndarray) -> None:
-    """A bar a segment; the padding behind the video is hatched."""
+    """Draw one bar per segment; hatch the padding after the end of the video."""
     for (start, end), label, lane in zip(segments, labels, lanes):
         axes.barh(lane, end - start, left=start, height=0.8,
                   color=shade(PALETTE[label % len(PALETTE)], 0.6))  # pale enough to write on
@@ -126,8 +124,4 @@ def _draw_segments(axes: Axes, window: Window, segments: np.ndarray, labels: Seq
     axes.set_ylim(lanes.max(initial=0) + 0.5, -0.5)
     axes.set_yticks([])
     axes.set_xlabel('time in the video, seconds', size=9, color=FAINT_INK)
-    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
-    axes.grid(axis='x', color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    style_axes(axes, 'x')

@@ -44,7 +44,7 @@ def test_json_and_plots_are_written(run, tmp_path):
     (['--subset', 'other'], 'no video is in subset'),
     (['--background-tiou', '0.5'], 'not above the lowest tIoU threshold 0.3, got 0.5'),
     (['--exclude-video', 'bYUmtLBL7W4', 'hDPLy21Yyuk'], 'no ground truth to find'),
-    (['--out', FIXTURE + '.json.gz'], 'Cannot write the plots to')])
+    (['--out', FIXTURE + '.json.gz'], 'Cannot write the plot to')])
 def test_bad_input_is_a_sentence_and_status_2(run, tmp_path, change, message):
     status, _, errors = run(*FILES, '--subset', 'validation', '--out', tmp_path, *change)
     assert status == 2

@@ -59,5 +59,5 @@ def test_files_are_written(analysis, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(analysis, tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(VisualizationError, match='Cannot write the plots to .*file/x: '):
+    with pytest.raises(VisualizationError, match='Cannot write the plot to .*file/x/'):
         write_error_plots(tmp_path / 'file' / 'x', analysis)

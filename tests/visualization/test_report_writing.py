@@ -17,7 +17,7 @@ def test_excluded_videos_and_unknown_labels_are_left_out():
                              EvaluationOptions(excluded_videos=('second',)))
     assert [video['name'] for video in content['videos']] == ['first', 'third']
     assert content['labels'] == ('jump', 'run', 'Ambiguous') and content['numClasses'] == 2
-    assert content['notes'][1:] == ['Detections that lie in excluded videos: 1.']
+    assert content['notes'][1:] == ['Detections that are in excluded videos: 1.']
 
 
 def test_annotation_without_classes_is_a_sentence():

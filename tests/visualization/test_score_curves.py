@@ -7,7 +7,7 @@ from matplotlib.image import imread
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.visualization.errors import VisualizationError
 from sbp_tad.visualization.score_curves import draw_scores
-from sbp_tad.visualization.timeline import PALETTE, shade
+from sbp_tad.visualization.palette import PALETTE, shade
 
 CLASSES = ('run', 'jump', 'throw')
 TIMES = np.arange(40) / 4
@@ -54,5 +54,5 @@ def test_thumbnails_stand_above(tmp_path):
 @pytest.mark.parametrize(('times', 'scores'), [
     (TIMES, np.zeros((40, 2))), (TIMES[:1], np.zeros((1, 3))), (TIMES, np.zeros((39, 3)))])
 def test_parts_that_do_not_fit_are_refused(tmp_path, times, scores):
-    with pytest.raises(VisualizationError, match='at least two moments and a score of each for 3'):
+    with pytest.raises(VisualizationError, match='at least two moments and for each of them the'):
         draw_scores(tmp_path / 'scores.png', 'video', times, scores, TRUTH, CLASSES)

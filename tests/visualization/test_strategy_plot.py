@@ -6,7 +6,7 @@ from matplotlib.image import imread
 
 from sbp_tad.visualization.errors import VisualizationError
 from sbp_tad.visualization.strategy_plot import StrategyPoint, draw_strategies
-from sbp_tad.visualization.timeline import PALETTE
+from sbp_tad.visualization.palette import PALETTE
 
 
 def point(name, group='a', memory=20.0, mAP=50.0, deviation=0.0, time_ratio=1.0):
@@ -44,7 +44,7 @@ def test_error_bars_and_more_memory_change_the_picture(tmp_path):
 
 
 def test_nothing_to_draw_and_nowhere_to_write(tmp_path):
-    with pytest.raises(VisualizationError, match='there is no strategy to draw; train at least'):
+    with pytest.raises(VisualizationError, match='no strategy has a mAP to draw; train at least'):
         draw(tmp_path)
     with pytest.raises(VisualizationError, match='Cannot write the plot to'):
         draw_strategies(tmp_path / 'no' / 'plot.png', [point('x')])

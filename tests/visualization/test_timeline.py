@@ -9,7 +9,8 @@ from matplotlib.image import imread
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.visualization import ScoredSegments, draw_timeline
 from sbp_tad.visualization.errors import VisualizationError
-from sbp_tad.visualization.timeline import OTHER_COLOUR, PALETTE, assign_lanes, shade
+from sbp_tad.visualization.palette import OTHER_COLOUR, PALETTE, shade
+from sbp_tad.visualization.sheet import assign_lanes
 
 CLASSES = ('run', 'jump', 'throw')
 

@@ -45,7 +45,7 @@ def test_a_resumed_run_goes_on_where_it_took_over_and_tests_are_left_out(tmp_pat
 
 
 @pytest.mark.parametrize('content, message', [
-    ('{"iter": 1', 'is not a log of JSON lines'), ('[1]\n', 'expected an object a line'),
+    ('{"iter": 1', 'is not a log of JSON lines'), ('[1]\n', 'expected an object per line'),
     ('{"tad/average_mAP": 1, "step": 1}\n', 'has no line of training'), ('', 'no line of')])
 def test_files_that_are_no_log(tmp_path, content, message):
     path = tmp_path / 'scalars.json'
@@ -55,7 +55,7 @@ def test_files_that_are_no_log(tmp_path, content, message):
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(VisualizationError, match=r'holds no \*/vis_data/scalars.json; give the'):
+    with pytest.raises(VisualizationError, match=r'has no \*/vis_data/scalars.json; give the'):
         read_training_log(tmp_path)
     with pytest.raises(VisualizationError, match='Cannot read the log .*No such file'):
         read_training_log(tmp_path / 'none.json')

@@ -5,7 +5,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from sbp_tad.visualization.errors import VisualizationError
-from sbp_tad.visualization.timeline import PALETTE
+from sbp_tad.visualization.palette import PALETTE
 from sbp_tad.visualization.training_log import TrainingLog
 from sbp_tad.visualization.training_plot import draw_training
 
@@ -43,7 +43,7 @@ def test_panels_are_those_that_have_something_to_show(tmp_path):
 
 
 def test_nothing_to_draw_and_nowhere_to_write(tmp_path):
-    with pytest.raises(VisualizationError, match='the logs hold none of loss, tad/average_mAP'):
+    with pytest.raises(VisualizationError, match='the logs have none of the scalars loss, tad'):
         draw(tmp_path, log('a', accuracy=STEPS))
     with pytest.raises(VisualizationError, match='Cannot write the plot to'):
         draw_training(tmp_path / 'no' / 'plot.png', [log('a', loss=STEPS)])

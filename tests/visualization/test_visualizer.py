@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sbp_tad.registry import VISUALIZERS
 from sbp_tad.structures import TADDataSample, Window
 from sbp_tad.visualization.errors import VisualizationError
-from sbp_tad.visualization.timeline import PALETTE, shade
+from sbp_tad.visualization.palette import PALETTE, shade
 
 
 def sample(window=None):
@@ -71,7 +71,7 @@ def test_a_window_is_its_own_time_axis(tmp_path):
 
 def test_what_is_missing_is_said(tmp_path):
     visualizer = build(tmp_path)
-    with pytest.raises(VisualizationError, match='a: give duration_seconds, as the sample has no'):
+    with pytest.raises(VisualizationError, match='a: the sample has no window; give duration_seconds'):
         visualizer.add_datasample('a', None, sample())
     visualizer.dataset_meta = None
     with pytest.raises(VisualizationError, match=r'needs dataset_meta = dict\(classes=...\)'):

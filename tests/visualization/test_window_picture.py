@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 
 from sbp_tad.structures import TADDataSample, Window
 from sbp_tad.visualization.errors import VisualizationError
-from sbp_tad.visualization.timeline import PALETTE, shade
+from sbp_tad.visualization.palette import PALETTE, shade
 from sbp_tad.visualization.window_picture import draw_window
 
 

@@ -1,4 +1,4 @@
-"""What the report page shows, as plain dictionaries and columns."""
+"""Content of the report page as plain dictionaries and columns."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from sbp_tad.evaluation.detections import Detections
 from sbp_tad.evaluation.error_analysis import ErrorAnalysisOptions, analyze_errors
 from sbp_tad.evaluation.evaluate import evaluate_detections, prepare_case
 from sbp_tad.evaluation.options import EvaluationOptions
-from sbp_tad.visualization.timeline import OTHER_COLOUR, PALETTE
+from sbp_tad.visualization.palette import OTHER_COLOUR, PALETTE
 
 Columns = dict[str, list]  # start, end, label and, of detections, score: equally long
 
@@ -20,19 +20,18 @@ def report_content(detections: Detections,
                    annotations: Mapping[str, VideoAnnotation] | None = None,
                    options: EvaluationOptions | None = None, subset: str = '',
                    title: str = 'Detection report') -> dict[str, Any]:
-    """Everything the page shows, ready for JSON; ``model.js`` reads it.
+    """Return the content of the page, ready for JSON; ``model.js`` reads it.
 
-    With ground truth the page shows the detections that ``options`` leave to
-    be scored, in videos ordered as in the file of detections, because equal
-    scores rank in that order; the page matches them anew at every position
-    of its sliders. Without ground truth it shows all.
+    With ground truth the page shows the detections that are scored under
+    ``options``. Their videos are in the order of the file of detections, because
+    equal scores rank in that order. The page matches them again at every position
+    of its sliders. Without ground truth it shows all detections.
 
     Args:
         detections: of any videos.
-        annotations: every video of the subset, as ``read_annotations``
-            returns them.
-        options: the rules of the score, protocol ``'activitynet'``.
-        subset: its name, for the record.
+        annotations: every video of the subset, from ``read_annotations``.
+        options: rules of the score, protocol ``'activitynet'``.
+        subset: name of the subset, for the notes.
         title: headline of the page.
 
     Returns:
@@ -41,7 +40,7 @@ def report_content(detections: Detections,
         ``evaluation`` and ``errorAnalysis`` as their ``to_json()``.
 
     Raises:
-        EvaluationError: the two cannot be scored together.
+        EvaluationError: detections and annotations cannot be scored together.
     """
     head = dict(title=title, palette=PALETTE, otherColour=OTHER_COLOUR,
                 hasGroundTruth=annotations is not None)
@@ -50,7 +49,7 @@ def report_content(detections: Detections,
                    detections.scores)
         return head | dict(
             labels=detections.labels, numClasses=len(detections.labels), evaluation=None,
-            errorAnalysis=None, notes=['There is no ground truth: nothing is marked or scored.'],
+            errorAnalysis=None, notes=['Without ground truth no detection is matched or scored.'],
             videos=_videos(detections.video_ids, {}, detections.labels,
                            _split(len(detections.video_ids), *columns)))
     return head | _scored_content(detections, annotations, options or EvaluationOptions(), subset)
@@ -76,7 +75,7 @@ def _scored_content(detections: Detections, annotations: Mapping[str, VideoAnnot
 
 def _split(num_videos: int, video_index: np.ndarray, label_index: np.ndarray,
            segments: np.ndarray, scores: np.ndarray) -> list[Columns]:
-    """The detections of each video, in file order."""
+    """Return the detections of each video, in the order of the file."""
     order = np.argsort(video_index, kind='stable')
     borders = np.searchsorted(video_index[order], np.arange(num_videos + 1))
     parts = [order[first:last] for first, last in zip(borders, borders[1:])]
@@ -101,12 +100,12 @@ def _videos(names: Sequence[str], truth: Mapping[str, VideoAnnotation], labels: 
 
 
 def _notes(subset: str, rule_counts: Mapping[str, int]) -> list[str]:
-    """What a reader must know of the rules."""
-    notes = [f'Subset {subset or "not named"}, ActivityNet protocol: in order of score a '
-             'detection takes the free ground truth of its class that it overlaps best.']
+    """Return the rules of the score, and the number of detections that they leave out."""
+    notes = [f'Subset {subset or "without a name"}, ActivityNet protocol: in the order of scores, '
+             'each detection takes the free ground truth of its class with the highest tIoU.']
     kinds = dict(unknown_labels='have a label without ground truth',
-                 excluded_videos='lie in excluded videos',
-                 outside_videos='lie in videos that the ground truth does not list',
+                 excluded_videos='are in excluded videos',
+                 outside_videos='are in videos without ground truth',
                  empty_detections='do not start before they end')
-    return notes + [f'Detections that {what}: {rule_counts[name]}.' for name, what in kinds.items()
+    return notes + [f'Detections that {kind}: {rule_counts[name]}.' for name, kind in kinds.items()
                     if rule_counts.get(name)]

@@ -1,8 +1,8 @@
-"""Write the report page: fixed files of this package, and the data as a script beside them.
+"""Files of the report page: the fixed files of this package, and the data as a script.
 
 A page that is opened from disk may not fetch files, so the data are a script.
-No label or name ever becomes part of a HTML file; the scripts of the page
-turn them into text alone.
+No label or name becomes part of an HTML file; the scripts of the page insert
+them as text only.
 """
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def write_page(out: str | Path, content: Mapping[str, Any],
 
     Args:
         out: the folder.
-        content: what ``report_content`` returned.
-        video_links: address of each video's file, as ``link_videos`` returns
-            them; videos without one get a time cursor.
+        content: from ``report_content``.
+        video_links: URL of the file of each video, from ``link_videos``; videos
+            without a file get a time cursor.
 
     Returns:
         The path of ``index.html``.
@@ -39,7 +39,7 @@ def write_page(out: str | Path, content: Mapping[str, Any],
     links = video_links or {}
     videos = [dict(video, file=links.get(video['name'])) for video in content['videos']]
     text = json.dumps(dict(content, videos=videos), separators=(',', ':'))
-    # JSON in a string is parsed several times faster than the same as a script
+    # a browser parses JSON in a string several times faster than a script
     data = f"'use strict';\nglobalThis.reportData = JSON.parse({json.dumps(text)});\n"
     assets = Path(out) / 'assets'
     try:
@@ -58,20 +58,20 @@ def write_page(out: str | Path, content: Mapping[str, Any],
 
 def link_videos(out: str | Path, folder: str | Path, video_files: Mapping[str, Path],
                 copy: bool = False) -> dict[str, str]:
-    """Addresses of the video files that exist, relative to the page.
+    """Return URLs of the existing video files, relative to the page.
 
     Args:
         out: the folder of the page.
-        folder: the videos; a name of a video that leads out of it is left out.
-        video_files: the file of each video, as ``find_files`` returns them.
-        copy: copy them to ``out/videos``, so that the folder may be moved.
+        folder: of the videos; files outside of it are left out.
+        video_files: file of each video, from ``find_files``.
+        copy: copy them to ``out/videos``, so that the folder can be moved.
 
     Raises:
         VisualizationError: a file cannot be copied.
     """
     root, links = Path(os.path.abspath(folder)), {}
     for video_id, path in video_files.items():
-        path = Path(os.path.abspath(path))  # not resolved: data sets are often full of links
+        path = Path(os.path.abspath(path))  # not resolved: many data sets consist of symbolic links
         if path.is_relative_to(root) and path.is_file():
             if copy:
                 path = _copy(path, Path(out).absolute() / 'videos' / path.relative_to(root))
@@ -86,5 +86,5 @@ def _copy(source: Path, target: Path) -> Path:
         shutil.copy2(source, target)
     except OSError as error:
         raise VisualizationError(f'Cannot copy {source} to {target}: {error.strerror}. Leave out '
-                                 '--copy-videos to link the file where it is.') from error
+                                 '--copy-videos to link the original file.') from error
     return target
