@@ -71,7 +71,7 @@ def test_a_window_is_its_own_time_axis(tmp_path):
 
 def test_what_is_missing_is_said(tmp_path):
     visualizer = build(tmp_path)
-    with pytest.raises(VisualizationError, match='a: the sample has no window; give duration_seconds'):
+    with pytest.raises(VisualizationError, match='a: the sample has no window; give'):
         visualizer.add_datasample('a', None, sample())
     visualizer.dataset_meta = None
     with pytest.raises(VisualizationError, match=r'needs dataset_meta = dict\(classes=...\)'):
