@@ -6,8 +6,8 @@ from matplotlib.image import imread
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.visualization.errors import VisualizationError
-from sbp_tad.visualization.score_curves import draw_scores
 from sbp_tad.visualization.palette import PALETTE, shade
+from sbp_tad.visualization.score_curves import draw_scores
 
 CLASSES = ('run', 'jump', 'throw')
 TIMES = np.arange(40) / 4

@@ -5,8 +5,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from sbp_tad.visualization.errors import VisualizationError
-from sbp_tad.visualization.strategy_plot import StrategyPoint, draw_strategies
 from sbp_tad.visualization.palette import PALETTE
+from sbp_tad.visualization.strategy_plot import StrategyPoint, draw_strategies
 
 
 def point(name, group='a', memory=20.0, mAP=50.0, deviation=0.0, time_ratio=1.0):
