@@ -12,7 +12,7 @@ default_hooks = dict(
     sync_buffers=dict(type='SyncBuffersHook'),
     training_state=dict(type='TrainingStateHook'),
     exact_resume=dict(type='ExactResumeHook'),
-    # action='skip' leaves out an update with a NaN or an infinity instead of ending
+    # action='skip' skips an update with NaN or infinity instead of ending the run
     finite_numbers=dict(type='FiniteNumbersHook'),
     provenance=dict(type='ProvenanceHook'),
     bad_items=dict(type='BadItemsHook'))

@@ -1,4 +1,4 @@
-# ActionFormer's own recipe: I3D features, 5 epochs of warm-up and 30 of cosine annealing.
+# The original recipe of ActionFormer: I3D features, 5 epochs of warm-up, 30 of cosine annealing.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/thumos14_i3d_features.py',
           '../_base_/models/actionformer.py', '../_base_/schedules/adamw_thumos14.py']
 

@@ -1,4 +1,4 @@
-# Clips: Video Swin-T on 15 clips of 32 frames at 15 fps (32 s), 112 px, a quarter kept.
+# Video Swin-T on 15 clips of 32 frames at 15 fps (32 s), 112 px, a quarter of the clips kept.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/thumos14.py',
           '../_base_/models/actionformer.py', '../_base_/schedules/adamw_thumos14.py']
 

@@ -1,4 +1,4 @@
-# I3D ResNet-50 on whole windows of 768 frames at 25 fps, 112 px, backpropagated in full.
+# I3D ResNet-50 on windows of 768 frames at 25 fps, 112 px, with full backpropagation.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/thumos14_daotad.py',
           '../_base_/models/daotad.py', '../_base_/schedules/sgd_daotad.py']
 

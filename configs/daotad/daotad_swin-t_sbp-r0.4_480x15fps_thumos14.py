@@ -5,14 +5,14 @@ keep_ratio = 0.4
 model = dict(
     backbone=dict(
         _delete_=True, type='SBPBackbone', keep_ratio=keep_ratio, clip_len=32, clips_at_once=4,
-        # As published: the gradient of the kept clips is not divided by the keep ratio, so it
-        # is short by that factor, and so is the learning rate below. With rescale=True the
-        # same mean step takes keep_ratio ** 2 there.
+        # As published: the gradient of the kept clips is not divided by the keep ratio, so its
+        # mean is smaller by that factor, and the learning rate below is too. With rescale=True
+        # lr_mult=keep_ratio ** 2 gives the same mean step.
         rescale=False,
         backbone=dict(type='SwinTransformer3D', arch='tiny', pretrained=None,
                       pretrained2d=False, patch_size=(2, 4, 4), window_size=(8, 7, 7),
                       drop_path_rate=0.1, frozen_stages=2)),
-    # A step every 2 frames: two convolutions of stride 2 in front make it 8.
+    # The backbone has a step every 2 frames; two convolutions of stride 2 make it 8.
     neck=dict(in_channels=768, num_stem_convs=2),
     head=dict(strides=(4, 8, 16, 32, 64)))
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=keep_ratio)}))

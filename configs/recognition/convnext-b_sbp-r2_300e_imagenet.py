@@ -1,4 +1,4 @@
-# ConvNeXt-B: the MLPs of stages 1 and 2 and of the first 21 of 27 blocks of stage 3 covered.
+# ConvNeXt-B: SBP covers the MLPs of stages 1 and 2 and of the first 21 of 27 blocks of stage 3.
 _base_ = '../_base_/recognition/image_classifier.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# ConvNeXt-T: the MLPs of stages 1 and 2 and of the first 6 of 9 blocks of stage 3 covered.
+# ConvNeXt-T: SBP covers the MLPs of stages 1 and 2 and of the first 6 of 9 blocks of stage 3.
 _base_ = '../_base_/recognition/image_classifier.py'
 
 model = dict(

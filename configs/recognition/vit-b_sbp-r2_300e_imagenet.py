@@ -1,4 +1,4 @@
-# ViT-B, the last 8 of 12 blocks covered.
+# ViT-B: SBP covers the last 8 of 12 blocks.
 _base_ = '../_base_/recognition/image_classifier.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# ViT-T, the last 8 of 12 blocks covered.
+# ViT-T: SBP covers the last 8 of 12 blocks.
 _base_ = '../_base_/recognition/image_classifier.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# The toy detector's neck and head on features that its backbone wrote (README, "Frame folders
-# and features"): nothing of the backbone is trained here, so an iteration takes little.
+# Neck and head of the toy detector on features that its backbone extracted
+# (tools/extract_features.py). The backbone is not trained, so an iteration is fast.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/toy_features.py',
           '../_base_/models/actionformer.py', '../_base_/schedules/adamw_short.py']
 

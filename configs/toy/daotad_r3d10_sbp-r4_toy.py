@@ -1,5 +1,4 @@
-# Anchors: DaoTAD's neck and head in small. 4 levels of 0.67 to 9.3 s long anchors, which cover
-# the actions of 1 to 8 s.
+# A small DaoTAD: 4 levels of anchors of 0.67 to 9.3 s, which cover the actions of 1 to 8 s.
 _base_ = 'actionformer_r3d10_sbp-r4_toy.py'
 
 model = dict(

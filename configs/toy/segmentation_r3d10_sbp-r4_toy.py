@@ -1,4 +1,4 @@
-# From the bottom up: no pyramid, a class for every step, runs of steps grouped to segments.
+# Bottom-up: no pyramid, classes for every step, runs of steps grouped into segments.
 _base_ = 'actionformer_r3d10_sbp-r4_toy.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# Kinetics -> THUMOS'14 in small: the backbone has learnt the motions from trimmed clips of another
-# look (recognizer_r3d10_toy.py) and is fine-tuned with the detector on the untrimmed videos.
+# A small version of Kinetics -> THUMOS'14: the backbone is pretrained on trimmed clips of another
+# look (recognizer_r3d10_toy.py) and fine-tuned with the detector on untrimmed videos.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/toy_6fps.py',
           '../_base_/models/r3d10_backbone.py', '../_base_/models/actionformer_toy.py',
           '../_base_/schedules/adamw_12_epochs.py']

@@ -7,4 +7,4 @@ model = dict(backbone=dict(
     type='SBPBackbone', mode='token', keep_ratio=0.25, clip_len=8, clips_at_once=48,
     backbone=_base_.vit4, init_cfg=dict(type='Pretrained', prefix='backbone.',
                                         checkpoint='work_dirs/study_pretrain/recognizer_vit4.pth')))
-optim_wrapper = dict(optimizer=dict(lr=1e-3))  # of the ResNet's 3e-3 it learns less
+optim_wrapper = dict(optimizer=dict(lr=1e-3))  # with the ResNet's 3e-3 it learns less

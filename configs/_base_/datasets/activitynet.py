@@ -1,5 +1,5 @@
-# ActivityNet-1.3 from videos. Others stretch each video to a fixed number of frames; here a window
-# of 768 frames at 3 fps holds a video of up to 256 s whole, and longer ones get several windows.
+# ActivityNet-1.3 from videos. Many toolboxes resize each video to a fixed number of frames. Here a
+# window has 768 frames at 3 fps: it holds a video of up to 256 s, longer ones get several windows.
 _base_ = 'thumos14.py'
 
 _dataset = dict(type='ActivityNetDataset', data_root='data/activitynet',

@@ -1,4 +1,4 @@
-# HACS Segments from videos, in the windows of ActivityNet.
+# HACS Segments from videos, with the windows of ActivityNet.
 _base_ = 'thumos14.py'
 
 _dataset = dict(type='HACSDataset', data_root='data/hacs',

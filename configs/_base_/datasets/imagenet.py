@@ -1,4 +1,4 @@
-# ImageNet-1k: images at their paths in a list `n01440764/n01440764_10026.JPEG 0`.
+# ImageNet-1k: a list has a path and a class per line, `n01440764/n01440764_10026.JPEG 0`.
 data_root = 'data/imagenet'
 
 train_pipeline = [

@@ -39,5 +39,5 @@ val_dataloader = dict(
                  overlap=0.5, test_mode=True, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='TADMetric')  # at the tIoU thresholds that the dataset declares
+val_evaluator = dict(type='TADMetric')  # tIoU thresholds are those of the dataset
 test_evaluator = val_evaluator

@@ -1,6 +1,6 @@
 # THUMOS'14 from two-stream I3D features, data/thumos14/i3d_features/video_test_0000004.npy of
-# shape (T, 2048): a step every 4 frames, computed from 16. Windows of 2,304 steps hold nearly
-# every video whole; as in ActionFormer, training takes 90 to 100 % of one.
+# shape (T, 2048): a step every 4 frames, computed from 16. A window of 2,304 steps holds nearly
+# every video; as in ActionFormer, training takes 90 to 100 % of a window.
 _base_ = 'thumos14.py'
 
 train_pipeline = [dict(type='LoadFeatures', crop_ratio=(0.9, 1.0)), dict(type='PackTADInputs')]

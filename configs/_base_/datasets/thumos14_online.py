@@ -1,5 +1,5 @@
-# THUMOS'14 frame by frame, as LSTR and the SBP paper have it: 4 fps, 224 px, a working window of
-# 32 frames (8 s) behind 128 s of memory, of which every fourth frame is taken; all 213 test videos.
+# THUMOS'14 frame by frame, as in LSTR and the SBP paper: 4 fps, 224 px, a working window of 32
+# frames (8 s) after a history of 128 s at 1 fps (LSTR's long memory); all 213 test videos.
 _base_ = 'thumos14.py'
 memory_frames = 128
 memory_stride = 4

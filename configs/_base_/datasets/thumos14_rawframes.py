@@ -1,5 +1,5 @@
-# THUMOS'14 from folders of frames: data/thumos14/frames/video_test_0000004/img_00001.jpg and so
-# on, every frame of the video. Frames of another fps need source=dict(fps=...) in each dataset.
+# THUMOS'14 from folders of all frames: data/thumos14/frames/video_test_0000004/img_00001.jpg and so
+# on. Frames extracted at another fps need source=dict(fps=...) in each dataset.
 _base_ = 'thumos14.py'
 
 _read_frames = [dict(type='SampleWindow'), dict(type='RawFrameDecode')]

@@ -1,4 +1,4 @@
-# The toy set drawn as it is seen: 6 fps and 48 px, so windows of 16 s take every frame as it is
+# The toy set at 6 fps and 48 px: windows of 16 s take every frame without resizing
 # (tools/make_toy_dataset.py --out data/toy_study/shapes --fps 6 --size 48).
 _base_ = 'toy.py'
 data_root = 'data/toy_study/shapes'

@@ -1,5 +1,5 @@
-# Features of the toy set in data/toy/features, written by tools/extract_features.py; the JSON
-# beside each file knows stride and window. Windows of 48 steps, 16 s at a step every 4 frames.
+# Features of the toy set in data/toy/features, written by tools/extract_features.py. The JSON next
+# to each file states stride and window. Windows of 48 steps with a stride of 4 frames (16 s).
 _base_ = 'toy.py'
 
 train_pipeline = [dict(type='LoadFeatures'), dict(type='PackTADInputs')]

@@ -1,4 +1,4 @@
-# The toy set frame by frame: 6 fps, a working window of 32 frames (5.3 s) behind 10.7 s of memory,
+# The toy set frame by frame: 6 fps, a working window of 32 frames (5.3 s) after 10.7 s of history,
 # of which every second frame is taken.
 _base_ = 'toy.py'
 num_frames = 32

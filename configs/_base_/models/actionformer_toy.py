@@ -1,4 +1,4 @@
-# ActionFormer's pyramid in small: convolutions for attention, 4 levels for 48 steps.
+# A small ActionFormer pyramid: convolutions instead of attention, 4 levels for 48 steps.
 _base_ = 'actionformer.py'
 
 model = dict(

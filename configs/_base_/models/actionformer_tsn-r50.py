@@ -1,4 +1,4 @@
-# ActionFormer's neck and head on ResNet-50 frame by frame, a quarter of the backward kept.
+# ActionFormer's neck and head on ResNet-50 frame by frame, keep ratio 1/4.
 _base_ = ['actionformer.py', 'tsn-r50_weights.py']
 
 model = dict(

@@ -1,6 +1,6 @@
 # DaoTAD's neck and head (Wang et al., 2021) with its THUMOS'14 settings, on any backbone with a
-# step every 8 frames: 930 anchors of 16 to 446 frames for 768 frames. Its SRM, the mean over
-# space, is what SBPBackbone ends with.
+# step every 8 frames: 930 anchors of 16 to 446 frames for 768 frames. Its SRM, a mean over space,
+# is the last step of SBPBackbone.
 
 model = dict(
     type='TemporalDetector',

@@ -1,5 +1,5 @@
 # LSTR (Xu et al., NeurIPS 2021) on ResNet-50 frame by frame, as the SBP paper trains it end to end
-# on THUMOS'14: a fifth of the backward kept, 128 s of memory at 1 fps, windows of 8 s at 4 fps.
+# on THUMOS'14: keep ratio 1/5, a history of 128 s at 1 fps, windows of 8 s at 4 fps.
 
 model = dict(
     type='OnlineActionDetector',

@@ -1,4 +1,4 @@
-# A 3D ResNet of 10 layers that trains from scratch. Its group normalization has no statistics
+# A 3D ResNet of 10 layers, trained from scratch. Group normalization has no running statistics
 # that SBP would have to freeze.
 r3d10 = dict(
     type='ResNet3d', depth=18, stage_blocks=(1, 1, 1), num_stages=3, out_indices=(2, ),

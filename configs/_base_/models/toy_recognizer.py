@@ -1,4 +1,4 @@
-# A recognizer of clips with mmaction's plainest head; the preprocessing is the detectors'.
+# A recognizer of clips with the simplest head of mmaction, preprocessed like the detectors.
 model = dict(
     type='Recognizer3D',
     data_preprocessor=dict(type='ActionDataPreprocessor', mean=[123.675, 116.28, 103.53],

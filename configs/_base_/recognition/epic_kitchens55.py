@@ -1,5 +1,5 @@
-# EPIC-Kitchens-55 as it is published: a folder of frames a video, actions as parts of it. Each
-# line of a list is `folder offset num_frames class`, such as `P01/P01_01 121 180 3`.
+# EPIC-Kitchens-55 as published: one folder of frames per video. Each line of a list is one action,
+# `folder offset num_frames class`, such as `P01/P01_01 121 180 3`.
 _base_ = './swin_t_kinetics400.py'
 
 _decode = [dict(type='RawFrameDecode')]
@@ -14,5 +14,5 @@ train_dataloader = dict(dataset=dict(_frames, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(_frames, pipeline=val_pipeline, test_mode=True))
 test_dataloader = dict(dataset=dict(_frames, pipeline=test_pipeline, test_mode=True))
 
-# Kinetics-400 weights of mmaction's Video Swin-T; all but the classifier arrives.
+# Kinetics-400 weights of mmaction's Video Swin-T; the classifier is not loaded.
 load_from = 'https://download.openmmlab.com/mmaction/v1.0/recognition/swin/swin-tiny-p244-w877_in1k-pre_8xb8-amp-32x2x1-30e_kinetics400-rgb/swin-tiny-p244-w877_in1k-pre_8xb8-amp-32x2x1-30e_kinetics400-rgb_20220930-241016b2.pth'  # noqa: E501

@@ -1,5 +1,5 @@
-# The training half, for configs of mmaction that only test (VideoMAE, UniFormer): clips of 16
-# frames at stride 4 and 30 epochs of AdamW, as mmaction fine-tunes its Video Swin.
+# Training settings for mmaction's configs that only test (VideoMAE, UniFormer): clips of 16 frames
+# at stride 4 and 30 epochs of AdamW, as mmaction fine-tunes its Video Swin.
 _ends = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 
 train_pipeline = [

@@ -1,4 +1,4 @@
-# Video Swin-B, of stage 3 the first 14 of 18 blocks; weights of ImageNet-22k.
+# Video Swin-B: SBP covers the first 14 of 18 blocks of stage 3; weights of ImageNet-22k.
 _base_ = 'mmaction::recognition/swin/swin-base-p244-w877_in1k-pre_8xb8-amp-32x2x1-30e_kinetics400-rgb.py'  # noqa: E501
 custom_imports = dict(imports=['sbp_tad'])
 

@@ -1,5 +1,5 @@
 # Trimmed toy clips (tools/make_toy_dataset.py --trimmed): clips of 8 frames at 6 fps and 48 px, as
-# the detectors of the study see them. Nothing is flipped: the classes have directions.
+# the detectors of the study see them. No flips, because the classes have directions.
 _base_ = '../default_runtime.py'
 default_hooks = dict(checkpoint=dict(save_best='acc/top1'))
 

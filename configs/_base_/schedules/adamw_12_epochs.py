@@ -1,4 +1,4 @@
-# The same in 12 epochs: for the study, whose runs are many.
+# The short schedule in 12 epochs, for the many runs of the study.
 _base_ = 'adamw_short.py'
 max_epochs = 12
 _warmup, _cosine = _base_.param_scheduler

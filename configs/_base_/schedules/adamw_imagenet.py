@@ -1,4 +1,4 @@
-# The in-depth study's: 300 epochs, 4e-3 for a batch of 4,096, weights averaged along the way.
+# Schedule of the in-depth study: 300 epochs, 4e-3 for a batch of 4,096, averaged weights.
 optim_wrapper = dict(
     type='AmpOptimWrapper', loss_scale='dynamic',
     optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.05),

@@ -1,4 +1,4 @@
-# As the toy set's detectors of segments are trained, but shorter: 860 iterations.
+# The schedule of the toy set's segment detectors, shortened to 860 iterations.
 _base_ = 'adamw_short.py'
 max_epochs = 20
 

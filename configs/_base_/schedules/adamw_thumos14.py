@@ -1,4 +1,4 @@
-# ActionFormer's schedule on THUMOS'14 with end-to-end learning rates: 1e-5 for the backbone.
+# Schedule of ActionFormer on THUMOS'14, end to end with a rate of 1e-5 for the backbone.
 max_epochs = 60
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),

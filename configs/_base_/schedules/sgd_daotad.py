@@ -1,9 +1,9 @@
-# DaoTAD's schedule on THUMOS'14: the published checkpoint is that of epoch 700.
+# Schedule of DaoTAD on THUMOS'14; the published checkpoint is that of epoch 700.
 max_epochs = 700
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4))
 param_scheduler = [
-    # First: at its start it sets the learning rate, and would undo a warm-up that came before.
+    # First in the list: at its start it sets the learning rate and would undo a warm-up before it.
     dict(type='CosineRestartLR', by_epoch=True, periods=[100] * 7, restart_weights=[1] * 7,
          eta_min_ratio=0.01),
     dict(type='LinearLR', by_epoch=False, begin=0, end=500, start_factor=0.1)]
