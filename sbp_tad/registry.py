@@ -24,13 +24,14 @@ def _child(name: str, *locations: str) -> Registry:
                     locations=list(locations) or [__name__])
 
 
-# The second registers the planner of SBPBackbone's keep_ratio='auto'.
-MODELS = _child('MODELS', 'sbp_tad.models', 'sbp_tad.planning.auto_keep_ratio')
+MODELS = _child('MODELS', 'sbp_tad.models')
 DATASETS = _child('DATASETS', 'sbp_tad.datasets')
 TRANSFORMS = _child('TRANSFORMS', 'sbp_tad.datasets')
 METRICS = _child('METRICS', 'sbp_tad.evaluation.metrics', 'sbp_tad.evaluation.online_metric')
 HOOKS = _child('HOOKS', 'sbp_tad.engine')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'sbp_tad.engine')
+# The planner of SBPBackbone's keep_ratio='auto'.
+TASK_UTILS = _child('TASK_UTILS', 'sbp_tad.planning.auto_keep_ratio')
 
 # Nothing of this project is in these yet; a scope without them makes mmengine
 # warn and look into its own registries, past mmaction's.
@@ -44,7 +45,6 @@ OPTIMIZERS = _child('OPTIMIZERS')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS')
 PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS')
 EVALUATOR = _child('EVALUATOR')
-TASK_UTILS = _child('TASK_UTILS')
 VISUALIZERS = _child('VISUALIZERS', 'sbp_tad.visualization.visualizer')
 VISBACKENDS = _child('VISBACKENDS')
 LOG_PROCESSORS = _child('LOG_PROCESSORS')

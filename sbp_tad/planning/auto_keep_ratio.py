@@ -1,6 +1,6 @@
 """Planner of ``keep_ratio='auto'``: the largest keep ratio of a backbone that fits a budget.
 
-Importing this module registers the planner with SBPBackbone.
+SBPBackbone builds the planner by its name in the TASK_UTILS registry.
 """
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from mmengine.dist import all_reduce
 from mmengine.logging import print_log
 from torch import Tensor
 
-from sbp_tad.models.backbones.keep_ratio_planner import (KeepRatioPlanner,
-                                                         register_keep_ratio_planner)
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 from sbp_tad.planning.budget import format_bytes, parse_budget
 from sbp_tad.planning.clip_cost import StepBytes
@@ -20,8 +18,28 @@ from sbp_tad.planning.errors import PlanningError
 from sbp_tad.planning.fake_tensors import empty_shape, shape_twin
 from sbp_tad.planning.proposals import keep_ratios_of, largest_keep_ratio
 from sbp_tad.planning.video_model import VideoModel, configured
+from sbp_tad.registry import TASK_UTILS
 from sbp_tad.sbp.autocast import autocast_dtype
 from sbp_tad.sbp.nested_tensors import Features
+
+
+@TASK_UTILS.register_module()
+class KeepRatioPlanner:
+    """Plan the keep ratio of an SBPBackbone from the shape of its first batch.
+
+    Args:
+        memory_budget: memory per process, such as ``'8GiB'``.
+
+    Raises:
+        PlanningError: the budget is no amount of memory.
+    """
+
+    def __init__(self, memory_budget: str | int) -> None:
+        self.budget = parse_budget(memory_budget)
+
+    def plan(self, backbone: SBPBackbone, inputs: Tensor) -> float:
+        """Return the keep ratio for such inputs, see :func:`agree_on_keep_ratio`."""
+        return agree_on_keep_ratio(backbone, inputs, self.budget)
 
 
 def agree_on_keep_ratio(backbone: SBPBackbone, inputs: Tensor, budget: int) -> float:
@@ -68,7 +86,7 @@ def backbone_as_shapes(backbone: SBPBackbone, inputs: Tensor) -> VideoModel:
         inputs: (B, C, T, H, W) with ``clip_len``, else a batch of clips or frames.
     """
     twin = shape_twin(backbone)
-    twin.memory_budget, twin.seed = None, 0
+    twin.planner, twin.seed = None, 0
     device = inputs.device.type
     if backbone.clip_len:
         channels, _, *size = inputs.shape[1:]
@@ -88,6 +106,3 @@ def backbone_as_shapes(backbone: SBPBackbone, inputs: Tensor) -> VideoModel:
 
     return VideoModel(twin, twin, encode, unit_shape, clips, lambda _: StepBytes(0, 0),
                       amp=autocast_dtype(device) is not None, device=device)
-
-
-register_keep_ratio_planner(KeepRatioPlanner(parse_budget, agree_on_keep_ratio))

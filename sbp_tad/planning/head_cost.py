@@ -65,11 +65,11 @@ def one_action(num_frames: int) -> TADDataSample:
     return sample
 
 
-def one_online_window(num_memory: int, num_frames: int, num_classes: int) -> OnlineDataSample:
-    """A working window of background behind a full memory."""
+def one_online_window(num_history: int, num_frames: int, num_classes: int) -> OnlineDataSample:
+    """Make a working window of background with a full history."""
     window = Window('', 0.0, num_frames, 1.0, 1.0, num_frames)
     sample = OnlineDataSample(metainfo=dict(window=window, video_id='', error=None))
-    sample.memory_mask = torch.ones(num_memory, dtype=torch.bool)
+    sample.memory_mask = torch.ones(num_history, dtype=torch.bool)
     sample.frame_targets = torch.eye(1 + num_classes)[[0] * num_frames]
     sample.frame_valid = torch.ones(num_frames, dtype=torch.bool)
     return sample

@@ -103,18 +103,18 @@ def detector_video_model(detector: TemporalDetector | OnlineActionDetector,
     """
     backbone, unit = shape_twin(detector.backbone), clip_frames(detector)
     if isinstance(backbone, SBPBackbone):
-        backbone.memory_budget = None  # it is planned here
+        backbone.planner = None  # it is planned here
 
     def encode(num_clips: int) -> Tensor:
         return backbone(empty_shape((1, 3, num_clips * unit, *frame_size)))
 
     def clips(num_frames: int) -> tuple[int, int]:
-        memory = 0
+        history = 0
         if isinstance(detector, OnlineActionDetector):
-            memory = detector.head.memory_frames
+            history = detector.head.memory_frames
             if detector.memory_backprop:
-                return num_frames + memory, 0
-        return -(-num_frames // unit), memory
+                return num_frames + history, 0
+        return -(-num_frames // unit), history
 
     shape = feature_shape(backbone, unit, frame_size)
     measure = partial(neck_head_bytes, detector, shape=shape, amp=bool(options.get('amp')))

@@ -2,13 +2,17 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 import torch
 from mmengine.logging import MMLogger
 from processes import run_processes
 
-from sbp_tad.planning.auto_keep_ratio import agree_on_keep_ratio, backbone_as_shapes
+from sbp_tad.models.backbones.sbp_backbone import check_budget
+from sbp_tad.planning.auto_keep_ratio import (KeepRatioPlanner, agree_on_keep_ratio,
+                                              backbone_as_shapes)
 from sbp_tad.planning.errors import PlanningError
 from sbp_tad.planning.proposals import largest_keep_ratio
 from sbp_tad.planning.video_model import configured
@@ -25,6 +29,19 @@ CASES = {
     'tokens': (dict(clip_len=8, mode='token', backbone=SWIN), VIDEO),
     'batch of clips': (dict(mode='direct', backbone=SWIN), (8, 3, 8, 32, 32)),
 }
+AUTO = dict(type='SBPBackbone', clip_len=1, backbone=dict(type='FrameCNN', channels=32),
+            keep_ratio='auto', memory_budget=1000)
+# As in mmaction's own tools: custom_imports names the package, the config names the type.
+FRESH = '''
+import sbp_tad
+from mmaction.registry import MODELS
+import torch
+backbone = MODELS.build(dict(
+    type='sbp_tad.SBPBackbone', keep_ratio='auto', memory_budget='8GiB', clip_len=1,
+    backbone=dict(type='FrameCNN', channels=32))).train()
+backbone(torch.zeros(1, 3, 4, 16, 16))
+print(backbone.config.keep_ratio, backbone.planner)
+'''
 
 
 def build(options, **more):
@@ -80,7 +97,7 @@ def test_planned_once_logged_and_the_same_each_time():
     assert ratios == {0.5} and backbone.config.keep_ratio == 1.0
     assert torch.get_rng_state().equal(state)
     backbone.eval()(torch.zeros(shape))
-    assert backbone.memory_budget == budget  # evaluation plans nothing
+    assert backbone.planner.budget == budget  # evaluation plans nothing
     backbone.train()(torch.zeros(shape))
     backbone(torch.zeros(1, *shape[1:]))
     assert backbone.config.keep_ratio == 0.5 and len(records) == 3
@@ -146,3 +163,53 @@ def test_auto_and_budget_go_together(more):
 def test_budget_is_checked_when_built():
     with pytest.raises(PlanningError, match='must be a number with one of the units'):
         build(CASES['frames'][0], keep_ratio='auto', memory_budget='lots')
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Replace the plan by a keep ratio of 0.5; return the calls."""
+    calls = []
+
+    def plan(planner, backbone, inputs):
+        calls.append((backbone, tuple(inputs.shape), planner.budget))
+        return 0.5
+
+    monkeypatch.setattr(KeepRatioPlanner, 'plan', plan)
+    return calls
+
+
+def test_the_planner_is_asked_once_in_training(asked):
+    backbone = MODELS.build(AUTO)
+    inputs = torch.zeros(1, 3, 4, 16, 16)
+    backbone.eval()(inputs)
+    with torch.no_grad():
+        backbone.train()(inputs)
+    assert asked == [] and backbone.planner.budget == 1000
+    for _ in range(2):
+        backbone(inputs)
+    assert asked == [(backbone, (1, 3, 4, 16, 16), 1000)]
+    assert backbone.config.keep_ratio == 0.5 and backbone.planner is None
+
+
+def test_a_backbone_that_cannot_be_planned_does_not_train():
+    backbone = MODELS.build(AUTO).train()
+    for _ in range(2):
+        with pytest.raises(PlanningError, match='no keep_ratio fits memory_budget=0.0 MiB'):
+            backbone(torch.zeros(1, 3, 4, 16, 16))
+
+
+@pytest.mark.slow
+def test_custom_imports_of_the_package_are_enough():
+    done = subprocess.run([sys.executable, '-c', FRESH], capture_output=True, text=True,
+                          check=False)
+    assert done.stdout.split()[-2:] == ['1.0', 'None'], done.stderr
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (('direct', 'auto', None), 'go together'), (('direct', 0.5, '8GiB'), 'go together'),
+    (('full', 'auto', '8GiB'), 'memory_budget is planned for the modes')])
+def test_budgets_that_do_not_fit_the_other_choices(arguments, message):
+    with pytest.raises(SBPError, match=message):
+        check_budget(*arguments)
+    check_budget('token', 'auto', '8GiB')
+    check_budget('full', 0.5, None)

@@ -15,16 +15,29 @@ from torch import Tensor
 from sbp_tad.models.backbones.clip_features import (cut_context, encode_together, pool_space,
                                                     split_clips)
 from sbp_tad.models.backbones.clip_layout import ClipLayout
-from sbp_tad.models.backbones.keep_ratio_planner import check_budget, keep_ratio_planner
 from sbp_tad.models.backbones.strategies import StrategyConfig, build_strategy
 from sbp_tad.models.backbones.strategies.memory_bank import BANK_NAME
-from sbp_tad.models.backbones.strategies.modes import TOKEN_MODE
+from sbp_tad.models.backbones.strategies.modes import STOCHASTIC_MODES, TOKEN_MODE
 from sbp_tad.models.backbones.wrapped_network import build_network, fold_network
 from sbp_tad.models.layers.batch_norm import freeze_batch_norm
-from sbp_tad.registry import MODELS
+from sbp_tad.registry import MODELS, TASK_UTILS
 from sbp_tad.sbp import SBPConfig, SBPError, TokenSBPConfig, prefer_onednn
 from sbp_tad.sbp.nested_tensors import Encoder, Features, map_tensors
 from sbp_tad.structures import Window
+
+
+def check_budget(mode: str, keep_ratio: float | str, memory_budget: str | int | None) -> None:
+    """Check that a memory budget and ``keep_ratio='auto'`` come together, in a mode that plans.
+
+    Raises:
+        SBPError: one of the two without the other, or a mode that is not planned.
+    """
+    if memory_budget is not None and mode not in STOCHASTIC_MODES:
+        raise SBPError(f'memory_budget is planned for the modes {list(STOCHASTIC_MODES)}, got '
+                       f'{mode!r}; leave memory_budget out and give a keep_ratio.')
+    if (keep_ratio == 'auto') != (memory_budget is not None):
+        raise SBPError("keep_ratio='auto' and memory_budget (such as '8GiB') go together, got "
+                       f'keep_ratio={keep_ratio!r} and memory_budget={memory_budget!r}.')
 
 
 @MODELS.register_module()
@@ -115,6 +128,9 @@ class SBPBackbone(BaseModule):
             mode, options, keep_ratio=1.0 if keep_ratio == 'auto' else keep_ratio,
             clips_at_once=clips_at_once, sampler=sampler, rescale=rescale, token=token,
             token_blocks=token_blocks)
+        # None: the keep ratio is known. It lies above the models, so a registry finds it.
+        self.planner = None if memory_budget is None else TASK_UTILS.build(
+            dict(type='sbp_tad.KeepRatioPlanner', memory_budget=memory_budget))
         layout = ClipLayout(clip_len, context_frames, input_format)
         self.norm_eval = norm_eval
         self.seed = seed
@@ -126,9 +142,6 @@ class SBPBackbone(BaseModule):
         layout.check_num_segments(self.num_segments)
         default_format = 'NCHW' if takes_frames or clip_len == 1 else 'NCTHW'
         self.layout = replace(layout, input_format=input_format or default_format)
-        # After the network: building it imports the components, the planner among them.
-        self.memory_budget = None if memory_budget is None else \
-            keep_ratio_planner().parse_budget(memory_budget)
         if fold_bn:
             fold_network(self.backbone)
         prefer_onednn(self.backbone)
@@ -177,7 +190,7 @@ class SBPBackbone(BaseModule):
 
     def set_keep_ratio(self, keep_ratio: float) -> None:
         """Keep this share of the clips or tokens from the next forward on."""
-        self.memory_budget = None
+        self.planner = None
         self.strategy.set_keep_ratio(keep_ratio)
 
     def forward(self, inputs: Tensor, windows: Sequence[Window] | None = None) -> Features:
@@ -189,14 +202,12 @@ class SBPBackbone(BaseModule):
                 that store features of videos.
 
         Raises:
-            SBPError: inputs of another shape, or ``keep_ratio='auto'`` without
-                a planner.
+            SBPError: inputs of another shape.
             PlanningError: no keep ratio fits the memory budget.
         """
         self.strategy.windows = windows
-        if self.memory_budget is not None and self.training and torch.is_grad_enabled():
-            planner = keep_ratio_planner()
-            self.set_keep_ratio(planner.agree_on_keep_ratio(self, inputs, self.memory_budget))
+        if self.planner is not None and self.training and torch.is_grad_enabled():
+            self.set_keep_ratio(self.planner.plan(self, inputs))
         if self.clip_len is None:
             return self._encode_batch(inputs)
         clips = split_clips(inputs, self.clip_len, self.context_frames)  # (B * K, C, L, H, W)
