@@ -57,7 +57,7 @@ class TokenFormTests:
 
 
 class CompiledTokenFormTests(TokenFormTests):
-    """Also through ``torch.compile``, for the case that ``COMPILED`` names."""
+    """The tests of a family, and one through ``torch.compile`` for the case ``COMPILED``."""
 
     COMPILED: str
 

@@ -1,4 +1,4 @@
-"""What token-level SBP works under: what every test does with a case of the table."""
+"""Settings in which every case of token-level SBP must work."""
 import copy
 import functools
 
@@ -94,7 +94,7 @@ def step_gradients(model, x):
 
 
 def distributed_gradients(rank, build, names):
-    """What one of two processes finds with its half of each batch."""
+    """Gradients of one of two processes from its half of each batch."""
     found = {}
     for name in names:
         for static_graph in (False, True):

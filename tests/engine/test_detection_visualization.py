@@ -37,7 +37,7 @@ def window_sample(video_id, start_frame, rows):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What a validation hands to the visualizer."""
+    """Function that returns the calls of the visualizer in a validation."""
     def run(validations=1, data=None, of_detector=None, of_metric=None, **options):
         calls = []
         visualizer = SimpleNamespace(add_datasample=lambda *args, **kwargs: calls.append(

@@ -1,4 +1,4 @@
-"""Windows to detections: every prediction in full precision, doubles suppressed once."""
+"""Windows to detections: predictions in full precision, duplicates suppressed once."""
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -53,7 +53,7 @@ def test_best_candidates_and_detections_are_kept():
        st.integers(1, 4))
 @settings(max_examples=40, deadline=None)
 def test_windows_merge_as_one(rows, parts):
-    """How predictions are spread over windows changes nothing."""
+    """The distribution of predictions over windows changes nothing."""
     rows = [(s, s + length, score, label) for s, length, score, label in rows]
     rules = PostProcessing(max_detections=1000)
     whole = merge_windows([columns(rows)], rules)
@@ -136,7 +136,7 @@ def test_options_replace_rules_one_by_one():
                           st.integers(0, 2)), max_size=40), st.integers(1, 12), st.integers(1, 9))
 @settings(max_examples=60, deadline=None)
 def test_candidates_may_be_joined_in_steps(rows, max_candidates, parts):
-    """Also those of equal scores: so inference need not hold all predictions of a video."""
+    """Inference then need not hold all predictions of a video. Equal scores are included."""
     rows = [(start, start + length, score / 10, label) for start, length, score, label in rows]
     rules = PostProcessing(max_candidates=max_candidates)
     windows = [columns(rows[part * 5:part * 5 + 5]) for part in range(parts)]

@@ -1,4 +1,4 @@
-"""Every pair once, however the rows fall into chunks."""
+"""Every pair occurs once, for any division of the rows into chunks."""
 import numpy as np
 import pytest
 

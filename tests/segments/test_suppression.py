@@ -35,7 +35,7 @@ def test_picks_and_scores_are_those_of_the_slow_reference(seed, number, classes,
 @pytest.mark.parametrize('quantum', [None, 2.0], ids=['', 'ties'])
 def test_however_many_overlap_picks_are_those_of_the_reference(monkeypatch, method, crowded_share,
                                                                duration, quantum):
-    """Also however a step computes: on the few that meet the pick, or on all."""
+    """A step may compute on the few entries near the pick, or on all entries."""
     monkeypatch.setattr(candidates, '_CROWDED_SHARE', crowded_share)
     data = detections(110, 2, seed=3, duration=duration, quantum=quantum)
     slow = reference.soft_nms(*data, 0.4, 1e-9, None, method, 0.3)

@@ -78,7 +78,7 @@ def test_it_writes_a_folder_and_goes_on(toy, tmp_path, capsys):
 
 
 def test_suppression_is_an_option_of_the_model(toy, tmp_path):
-    """And the evaluator's old place for it still changes the same detections."""
+    """The older option of the evaluator gives the same detections."""
     def found(name, *options):
         assert run_tool(*command(toy, toy / 'videos' / 'a.mp4', '--out', tmp_path / name),
                         *options) == 0

@@ -32,6 +32,7 @@ class GRUHead(OnlineHead):
                  init_cfg: dict | None = None) -> None:
         super().__init__(num_classes, in_channels, num_frames, memory_frames, memory_stride,
                          init_cfg)
+        # "memory" as in LSTR: parameter names are kept, because checkpoints hold them
         self.memory_projection = nn.Sequential(nn.Linear(in_channels, channels), nn.ReLU(),
                                                nn.Dropout(dropout))
         self.working_projection = nn.Sequential(nn.Linear(in_channels, channels), nn.ReLU(),

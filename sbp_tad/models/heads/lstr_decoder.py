@@ -95,6 +95,7 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.causal = causal
         self.self_attention = Attention(channels, num_heads, dropout)
+        # attention to the history; checkpoints hold the name
         self.memory_attention = Attention(channels, num_heads, dropout)
         self.mlp = nn.Sequential(nn.Linear(channels, feedforward_channels), nn.ReLU(),
                                  nn.Dropout(dropout), nn.Linear(feedforward_channels, channels))

@@ -79,6 +79,7 @@ class LSTRHead(OnlineHead):
                              f'sine and cosine, got {channels}')
         layer = dict(channels=channels, num_heads=num_heads, dropout=dropout,
                      feedforward_channels=feedforward_channels)
+        # parameter names are kept, because checkpoints hold them
         self.memory_projection = nn.Sequential(nn.Linear(in_channels, channels), nn.ReLU())
         self.working_projection = nn.Sequential(nn.Linear(in_channels, channels), nn.ReLU())
         self.position_dropout = nn.Dropout(dropout)

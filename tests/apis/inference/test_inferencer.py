@@ -1,4 +1,4 @@
-"""A video in, segments out: those of testing, in bounded memory, each file once."""
+"""Inference equals testing, needs bounded memory and processes each file once."""
 from __future__ import annotations
 
 import json
@@ -116,7 +116,7 @@ OLD_DAOTAD = {'model.test_cfg': None, 'test_evaluator.post_processing': dict(
      PostProcessing(min_score=0.005, max_detections=1200))])
 def test_rules_come_from_the_detector_and_no_metric_is_built(name, change, expected, toy,
                                                              tmp_path, monkeypatch):
-    """The evaluator's options go on top, as in testing, so old configs detect the same."""
+    """Options of the evaluator override the detector's, as in testing; old configs still work."""
     cfg = small_config(name, toy)
     weights = write_checkpoint(cfg, tmp_path / 'trained.pth')
     cfg.merge_from_dict(change)

@@ -51,7 +51,7 @@ def test_detection_heads(case, loss, real):
     (True, True, True), (True, True, False), (False, False, True), (False, False, False)])
 @pytest.mark.parametrize('case', HEADS)
 def test_online_heads(case, background, valid, remembered):
-    """Background alone, or no frame that counts; with and without a memory."""
+    """Only background, or no frame that counts; with and without a history."""
     head = build(dict(HEADS[case], num_frames=4, memory_frames=3, memory_stride=2))
     targets = torch.zeros(2, 4, 1 + CLASSES)
     targets[..., 0] = background

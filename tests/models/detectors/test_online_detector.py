@@ -1,4 +1,4 @@
-"""The online detector: causal from the pixels on, a history without gradient, a window with SBP."""
+"""Online detector: causal from the pixels on, history without gradient, window with SBP."""
 import pytest
 import torch
 from hypothesis import given, settings
@@ -142,7 +142,7 @@ def test_memory_is_without_gradient_unless_asked_for():
 
 
 def test_memory_frames_hold_no_activations():
-    """What is saved for backward does not grow with the history, but with memory_backprop."""
+    """Saved activations grow with the history only with ``memory_backprop``."""
     inputs, held = draw_frames(), {}
     for backprop in (False, True):
         model = build(memory_backprop=backprop, keep_ratio=1)
@@ -228,7 +228,7 @@ def test_one_step_of_training_moves_backbone_and_head(head):
 @every_head
 @pytest.mark.parametrize('mask', [(True, ) * MEMORY, (False, ) * MEMORY])
 def test_every_parameter_gets_a_gradient(head, mask):
-    """Also where nothing counts: DDP needs no search for unused parameters."""
+    """DDP needs no search for unused parameters, even if no frame counts."""
     model = build(head)
     for valid in ((True, ) * FRAMES, (False, ) * FRAMES):
         model.zero_grad()
@@ -239,7 +239,7 @@ def test_every_parameter_gets_a_gradient(head, mask):
 
 
 def rank_gradients(model, rank):
-    """Of two steps on this process's own window, the second without any history."""
+    """Take two steps on the window of this process, the second without any history."""
     found, window = [], draw_frames()[rank:rank + 1].double()
     for mask in ((True, ) * MEMORY, (False, ) * MEMORY):
         model.zero_grad()
@@ -267,7 +267,7 @@ def test_ddp_averages_the_gradients_of_both_processes():
 
 @pytest.mark.parametrize('memory_backprop', [False, True])
 def test_bfloat16_autocast_keeps_the_gradient_of_the_window(memory_backprop):
-    """A weight cast for the history, without gradient, must not stand in for the window's."""
+    """A weight cast without gradient for the history must not be reused for the window."""
     gradients = []
     for enabled in (False, True):
         model = build(memory_backprop=memory_backprop)

@@ -1,4 +1,4 @@
-"""The detector: seconds in, seconds out; padding and unreadable windows change nothing else."""
+"""Temporal detector: seconds in and out; padding and unreadable windows change nothing else."""
 import pickle
 from dataclasses import replace
 
@@ -53,7 +53,7 @@ def detector():
 
 
 def make_sample(valid=FRAMES, start_frame=30.0, segments=((4.0, 4.5), ), labels=(1, ), error=None):
-    """A window at 10 fps, stride 2: 0.2 s a frame, 0.4 s a feature step."""
+    """A window at 10 fps, stride 2: 0.2 s per frame, 0.4 s per feature step."""
     window = Window('video', start_frame, FRAMES, 2, 10.0, valid)
     sample = TADDataSample(metainfo=dict(window=window, video_id='video', error=error))
     sample.gt_instances = InstanceData(
@@ -181,7 +181,7 @@ def test_without_a_backbone_features_are_the_input():
 
 
 def test_the_rules_of_suppression_travel_with_each_sample(detector):
-    """So any Runner's metric has them: mmengine hands it the samples as dictionaries."""
+    """The metric of any Runner then has them: mmengine gives it the samples as dictionaries."""
     detector.post_processing = post_processing_of(dict(method='nmw', sigma=0.7))
     found = detector.eval().val_step(dict(inputs=[None, frames()], data_samples=[
         make_sample(error='gone'), make_sample()]))

@@ -10,7 +10,7 @@ from reference.gru import gru_logits
 @settings(deadline=None, max_examples=20)
 @given(real=st.lists(st.booleans(), max_size=5), num_frames=st.integers(1, 4))
 def test_logits_equal_the_reference(case, num_layers, real, num_frames):
-    """Whichever frames of the history are missing."""
+    """Any frames of the history may be missing."""
     head = build_head(case)
     history, working = draw_features(len(real)), draw_features(num_frames, seed=1)
     found = head(history, torch.tensor([real], dtype=torch.bool), working)[0]

@@ -1,4 +1,4 @@
-"""Every head of online detection: causal, the same in a stream, sparing with what is missing."""
+"""Every head of online detection: causal, equal in a stream, unmoved by missing frames."""
 import copy
 import math
 
@@ -19,7 +19,7 @@ few = settings(deadline=None, max_examples=25)
 @few
 @given(changed=st.integers(0, 17))
 def test_changing_a_frame_changes_no_earlier_score(case, changed):
-    """Whether it lies in a window or, for later windows, in the history."""
+    """The frame may lie in a window or, for later windows, in the history."""
     head, features = build_head(case), draw_features(18)
     before = score_video(head, features)
     features[:, :, changed] += 1
@@ -52,7 +52,7 @@ def test_a_stream_gives_the_offline_scores(case, num_frames, memory_frames, memo
 
 
 def bytes_of(tree):
-    """Of all tensors in a state."""
+    """Count the bytes of all tensors in a state."""
     if isinstance(tree, torch.Tensor):
         return tree.numel() * tree.element_size()
     items = tree if isinstance(tree, (list, tuple)) else getattr(tree, '__dict__', {}).values()
@@ -72,7 +72,7 @@ def test_a_stream_holds_a_bounded_state(case):
 
 @every_head
 def test_a_step_leaves_the_state_before_as_it_was(case):
-    """So that a stream can be gone back to."""
+    """A stream can then continue from an earlier state."""
     head, features = build_head(case), draw_features(6)[0].T
     state = head.init_state()
     for feature in features[:5]:
@@ -86,7 +86,7 @@ def test_a_step_leaves_the_state_before_as_it_was(case):
 @few
 @given(missing=st.integers(0, 4))
 def test_missing_memory_is_as_if_it_were_not_there(case, missing):
-    """Any number of the oldest; what stands there, NaN too, reaches no score and no gradient."""
+    """Values of missing frames, also NaN, change no score and no gradient."""
     head, working = build_head(case), draw_features(4, seed=1)
     history, mask = draw_features(4), torch.arange(4)[None] >= missing
     expected = head(history[:, :, missing:], mask[:, missing:], working)
@@ -107,7 +107,7 @@ def test_items_of_a_batch_do_not_meet(case):
 
 
 def batch_of(dtype=torch.float32):
-    """What a loss takes for two windows, one without any history."""
+    """Arguments of a loss for two windows, one without any history."""
     targets = torch.eye(1 + CLASSES)[torch.randint(1 + CLASSES, (2, 4))]
     mask = torch.tensor([[False, True, True], [False] * 3])
     return (draw_features(3, 2).to(dtype), mask, draw_features(4, 2, seed=1).to(dtype), targets,

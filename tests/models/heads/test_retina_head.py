@@ -1,4 +1,4 @@
-"""The anchor-based head: anchors, losses, predictions; its parts have tests of their own."""
+"""Anchor-based head: anchors, losses, predictions; its parts are tested separately."""
 import pytest
 import torch
 
@@ -32,7 +32,7 @@ def pyramid(lengths, total=32, seed=0):
 
 
 def test_the_anchors_are_those_of_daotad():
-    """930 for 768 frames of which a step of level 0 spans 8, 16 to 446 frames long."""
+    """768 frames with a level-0 step of 8 frames have 930 anchors of 16 to 446 frames."""
     lengths, strides = (96, 48, 24, 12, 6), (1, 2, 4, 8, 16)
     anchors = 8 * pyramid_anchors(lengths, strides, DAOTAD_SCALES)
     assert len(anchors) == 930

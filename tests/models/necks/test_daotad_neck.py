@@ -1,4 +1,4 @@
-"""DaoTAD's neck: lengths, what padding may not do, which normalization is frozen."""
+"""Neck of DaoTAD: lengths, no influence of padding, frozen normalization."""
 import pytest
 import torch
 
@@ -53,7 +53,7 @@ def test_padding_never_reaches_real_positions(norm, num_stem_convs, training):
 
 
 def test_short_levels_inform_the_long_ones():
-    """The first position sees far through the top-down path, and not without it."""
+    """Only the top-down path gives the first position a long receptive field."""
     x = torch.randn(1, 6, 64, requires_grad=True)
     for num_levels, sees in ((6, True), (1, False)):
         levels, _ = neck(num_levels=num_levels).eval()(x, full_mask(1, 64))
