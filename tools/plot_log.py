@@ -6,24 +6,26 @@ import argparse
 from pathlib import Path
 
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.visualization.training_log import read_training_log
-from sbp_tad.visualization.training_plot import draw_training
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('sources', nargs='+', type=Path, metavar='WORK_DIR|JSON',
                         help='work dirs, or single */vis_data/scalars.json; several runs share '
                              'the axes')
     parser.add_argument('--out', type=Path, default=Path('training.png'), metavar='FILE.png',
-                        help='default: %(default)s')
-    return parser.parse_args(argv)
+                        help='picture to write (default: %(default)s)')
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read the logs and draw them."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
+    print(f'Plotting {", ".join(map(str, arguments.sources))}', flush=True)
+    # Imported after the options are read: --help answers at once.
+    from sbp_tad.visualization.training_log import read_training_log
+    from sbp_tad.visualization.training_plot import draw_training
     draw_training(arguments.out, [read_training_log(source) for source in arguments.sources])
     print(f'Wrote {arguments.out}')
 

@@ -1,4 +1,4 @@
-"""The browser draws windows of a config's data sets, and goes on where one cannot be read."""
+"""The browser draws windows of a config's data sets, and continues after one that fails."""
 import importlib.util
 import json
 from pathlib import Path

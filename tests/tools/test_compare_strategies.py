@@ -118,7 +118,7 @@ def test_what_another_process_holds_is_left_to_it(tool, tmp_path):
     with hold(tmp_path / 'work/full/seed_0', 'elsewhere'):
         status, printed, _ = tool('--strategies', 'full', 'frozen', '--seeds', '1')
     assert status == 0 and 'Skipped: full, seed 0: process' in printed
-    assert 'Other processes work at 1 runs; the last of them measures' in printed
+    assert 'Other processes are working on 1 runs; the last of them measures' in printed
     assert not (tmp_path / 'work/measurement.json').exists()
     assert [row['strategy'] for row in comparison(tmp_path)['strategies']] == ['frozen']
 
@@ -129,7 +129,7 @@ def test_what_another_process_holds_is_left_to_it(tool, tmp_path):
     (('--strategies', 'full', '--seeds', '0'), '--seeds must be at least 1, got 0'),
     (('--strategies', 'full', '--strategy-options', 'direct', 'a=1'),
      '--strategy-options are for direct:0.25, but --strategies has full'),
-    ((), '--strategies are needed, but for --report-only')])
+    ((), '--strategies is required unless --report-only is given')])
 def test_what_cannot_be_compared_is_a_sentence(tool, tmp_path, arguments, message):
     status, _, errors = tool(*arguments)
     assert status == 2 and message in ' '.join(errors.split())

@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.annotations import VideoAnnotation, read_annotations
 from sbp_tad.evaluation.detections import Detections
 from sbp_tad.evaluation.error_analysis import ErrorAnalysisOptions, analyze_errors
+from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import evaluate_detections, prepare_case
 from sbp_tad.evaluation.options import EvaluationOptions
 from sbp_tad.visualization.palette import OTHER_COLOUR, PALETTE
@@ -53,6 +55,33 @@ def report_content(detections: Detections,
             videos=_videos(detections.video_ids, {}, detections.labels,
                            _split(len(detections.video_ids), *columns)))
     return head | _scored_content(detections, annotations, options or EvaluationOptions(), subset)
+
+
+def read_subsets(path: str | Path, subset: str | None, detections: Detections
+                 ) -> tuple[dict[str, VideoAnnotation], str]:
+    """Read the annotated videos of subsets; by default of those of the predicted videos.
+
+    Args:
+        path: annotations in ActivityNet form.
+        subset: names of subsets, separated by commas, or None.
+        detections: of the predicted videos.
+
+    Returns:
+        The videos, and the names of their subsets.
+
+    Raises:
+        EvaluationError: no subset is named, and no predicted video is annotated.
+    """
+    if subset:
+        return read_annotations(path, subset.split(',')), subset
+    annotations = read_annotations(path)
+    subsets = {annotations[name].subset for name in detections.video_ids if name in annotations}
+    if not subsets:
+        raise EvaluationError(
+            f'{path} annotates none of the {len(detections.video_ids)} videos of the predictions. '
+            'Check that both files use the same video names, or give --subset.')
+    return ({name: video for name, video in annotations.items() if video.subset in subsets},
+            ','.join(sorted(subsets)))
 
 
 def _scored_content(detections: Detections, annotations: Mapping[str, VideoAnnotation],

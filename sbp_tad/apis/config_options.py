@@ -1,0 +1,34 @@
+"""Option ``--cfg-options`` of command lines, without an import of mmengine until it is used."""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+
+class ConfigOptions(argparse.Action):
+    """Read ``key=value`` pairs as mmengine's ``DictAction`` does; use it with ``nargs='+'``."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Sequence[str], option_string: str | None = None) -> None:
+        """Store the pairs as a dictionary."""
+        unpaired = [text for text in values if '=' not in text]
+        if unpaired:
+            parser.error(f'argument {option_string}: expected key=value, got '
+                         f'{", ".join(map(repr, unpaired))}')
+        from mmengine.config import DictAction  # only here, so that --help answers at once
+        action = DictAction(self.option_strings, self.dest, nargs='+')
+        action(parser, namespace, values, option_string)
+
+
+def add_config_options(parser: argparse.ArgumentParser,
+                       help: str = 'key=value pairs that override the config') -> None:
+    """Add ``--cfg-options``, whose value is a dictionary; empty where none is given."""
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, default={},
+                        metavar='KEY=VALUE', help=help)
+
+
+def parse_pairs(texts: Sequence[str]) -> dict[str, object]:
+    """Read ``key=value`` pairs into a dictionary."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--pairs', nargs='+', action=ConfigOptions, default={})
+    return parser.parse_args(['--pairs', *texts] if texts else []).pairs

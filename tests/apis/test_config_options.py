@@ -1,0 +1,40 @@
+"""``--cfg-options``: pairs as mmengine reads them, and no import of mmengine before."""
+import argparse
+import subprocess
+import sys
+
+import pytest
+from mmengine.config import DictAction
+
+from sbp_tad.apis.config_options import add_config_options, parse_pairs
+
+PAIRS = ['a.b=1', 'c=[1,2]', 'd=text', 'e=1e-3', 'f=(1,2)', 'g=None', 'h=True']
+
+
+def parser():
+    found = argparse.ArgumentParser()
+    add_config_options(found)
+    return found
+
+
+def test_pairs_are_read_as_mmengine_reads_them():
+    expected = argparse.ArgumentParser()
+    expected.add_argument('--cfg-options', nargs='+', action=DictAction)
+    arguments = ['--cfg-options', *PAIRS]
+    assert parser().parse_args(arguments) == expected.parse_args(arguments)
+    assert parse_pairs(PAIRS) == expected.parse_args(arguments).cfg_options
+    assert parser().parse_args([]).cfg_options == parse_pairs([]) == {}
+
+
+def test_a_word_that_is_no_pair_is_a_sentence(capsys):
+    with pytest.raises(SystemExit) as caught:
+        parser().parse_args(['--cfg-options', 'a=1', 'b'])
+    assert caught.value.code == 2
+    assert "argument --cfg-options: expected key=value, got 'b'" in capsys.readouterr().err
+
+
+def test_mmengine_is_not_imported_before():
+    code = ('import argparse, sys; from sbp_tad.apis.config_options import add_config_options; '
+            'parser = argparse.ArgumentParser(); add_config_options(parser); parser.parse_args([]);'
+            'assert "mmengine" not in sys.modules')
+    assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
