@@ -9,10 +9,11 @@ from sbp_tad.datasets.egocentric import (Ego4DMQDataset, EpicKitchens100NounData
                                          EpicKitchens100VerbDataset)
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.fineaction import FineActionDataset
+from sbp_tad.datasets.load_features import LoadFeatures
 from sbp_tad.datasets.multithumos import MultiTHUMOSDataset
 from sbp_tad.datasets.online import (OnlineDetectionDataset, PackOnlineInputs, SampleOnlineWindow,
                                      THUMOS14OnlineDataset, ToyOnlineDataset)
-from sbp_tad.datasets.readers.features import FeatureFiles, FeatureGrid, LoadFeatures
+from sbp_tad.datasets.readers.features import FeatureFiles, FeatureGrid
 from sbp_tad.datasets.readers.sources import FrameFolders, VideoFiles
 from sbp_tad.datasets.readers.video_decoding import PyAVSeekDecode
 from sbp_tad.datasets.readers.video_header import probe_video
@@ -22,10 +23,10 @@ from sbp_tad.datasets.transforms import PackTADInputs, SampleWindow, build_pipel
 
 __all__ = [
     'ActivityNetDataset', 'DatasetError', 'Ego4DMQDataset', 'EpicKitchens100NounDataset',
-    'EpicKitchens100VerbDataset', 'VideoReadError', 'FeatureFiles', 'FeatureGrid',
-    'FineActionDataset', 'VideoReadError', 'FrameFolders', 'HACSDataset', 'LoadFeatures',
+    'EpicKitchens100VerbDataset', 'FeatureFiles', 'FeatureGrid',
+    'FineActionDataset', 'FrameFolders', 'HACSDataset', 'LoadFeatures',
     'MultiTHUMOSDataset', 'OnlineDetectionDataset', 'PackOnlineInputs', 'PackTADInputs',
-    'PyAVSeekDecode', 'RandomRotation', 'SampleOnlineWindow', 'SampleWindow', 'DatasetError',
+    'PyAVSeekDecode', 'RandomRotation', 'SampleOnlineWindow', 'SampleWindow',
     'THUMOS14Dataset', 'THUMOS14OnlineDataset', 'THUMOS14_CLASSES', 'THUMOS14_EXCLUDED_VIDEOS',
     'TemporalDetectionDataset', 'ToyDataset', 'ToyOnlineDataset', 'VideoFiles', 'VideoReadError',
     'build_pipeline', 'pack_failure', 'probe_video',

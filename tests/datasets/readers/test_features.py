@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.load_features import LoadFeatures
 from sbp_tad.datasets.readers.feature_files import write_features, write_sidecar
-from sbp_tad.datasets.readers.features import FeatureFiles, FeatureGrid, LoadFeatures
+from sbp_tad.datasets.readers.features import FeatureFiles, FeatureGrid
 from sbp_tad.registry import DATASETS
 
 FPS, FRAMES = 10.0, 200  # 20 s

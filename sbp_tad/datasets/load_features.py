@@ -1,0 +1,68 @@
+"""Transform that reads the features of a window in place of frames."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.datasets.errors import DatasetError
+from sbp_tad.datasets.readers.features import FeatureFile
+from sbp_tad.datasets.transforms import SampleWindow, window_generator
+from sbp_tad.datasets.windows import clip_segments, draw_window_start
+from sbp_tad.registry import TRANSFORMS
+from sbp_tad.structures import Window
+
+
+@TRANSFORMS.register_module()
+class LoadFeatures(SampleWindow):
+    """Read the features of a window, and draw the window first if there is none.
+
+    The one transform of features before ``PackTADInputs``. Reads
+    ``feature_file``, ``annotation`` and ``window`` or ``window_size``. Sets
+    ``window``, ``features`` (C, T) float32 and the ground truth, as
+    :class:`SampleWindow` does; windows begin on a step.
+
+    Args:
+        crop_ratio: (least, most) share of its steps that training takes of a
+            video which fits into the window; None takes all (ActionFormer:
+            (0.9, 1.0) on THUMOS'14).
+        kwargs: of :class:`SampleWindow`.
+
+    Raises:
+        DatasetError: shares outside (0, 1] or in the wrong order.
+    """
+
+    def __init__(self, crop_ratio: Sequence[float] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if crop_ratio is not None and not (len(crop_ratio) == 2 and
+                                           0 < crop_ratio[0] <= crop_ratio[1] <= 1):
+            raise DatasetError('crop_ratio must be (least, most) with 0 < least <= most <= 1, got '
+                               f'{crop_ratio}.')
+        self.crop_ratio = crop_ratio
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the window, its features and its actions to ``results``."""
+        file: FeatureFile = results['feature_file']
+        window = results.get('window')
+        if window is None:
+            window = self._draw_steps(results, file)
+        results.update(window=window, features=file.read(window))
+        self._add_ground_truth(results)
+        return results
+
+    def _draw_steps(self, results: dict[str, Any], file: FeatureFile) -> Window:
+        annotation: VideoAnnotation = results['annotation']
+        size = results['window_size'].num_frames
+        if file.cover == 'resize':
+            return file.window(annotation.video_id, 0, size)
+        rng = window_generator()
+        span = min(size, file.num_steps)
+        if self.crop_ratio and file.num_steps <= size:
+            span = max(1, round(rng.uniform(*self.crop_ratio) * file.num_steps))
+        grid = file.grid
+        actions = (annotation.segments_seconds * grid.fps - grid.offset_frames) \
+            / grid.stride_frames
+        actions, _ = clip_segments(actions, 0, file.num_steps, 0.0)
+        start = draw_window_start(rng, actions, file.num_steps, span, self.min_action_share)
+        first = min(round(start), file.num_steps - span)
+        return grid.window(annotation.video_id, first, size, span)
