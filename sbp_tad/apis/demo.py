@@ -26,7 +26,7 @@ from sbp_tad.datasets.toy_videos import CLASS_NAMES, ToySettings, build_toy_data
 from sbp_tad.engine.training_state import peak_memory_bytes
 from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.evaluation.frame_scores import read_frame_scores
-from sbp_tad.sbp import SavedMemory
+from sbp_tad.planning.saved_memory import meter_saved_memory
 from sbp_tad.visualization.score_curves import draw_scores
 from sbp_tad.visualization.timeline import ScoredSegments, draw_timeline
 
@@ -119,7 +119,7 @@ def saved_bytes(runner: Runner, keep_ratio: float) -> int:
     backbone.config = replace(original, keep_ratio=keep_ratio)
     batch = model.data_preprocessor(next(iter(runner.train_dataloader)), training=True)
     model.train()
-    with SavedMemory(backbone) as saved:
+    with meter_saved_memory(backbone) as saved:
         backbone(batch['inputs'][:, :, num_memory:])
     backbone.config = original
     return saved.bytes
