@@ -66,7 +66,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     ('py:.*', r'(torch|numpy|np|mmengine|mmcv|mmaction|matplotlib|av|decord|rich)(\..*)?'),
     # 'dict[str': Sphinx cuts the default of a dataclass field at its comma.
-    ('py:class', r'(Tensor|nn\.Module|float32|dict\[str|optional|callable)'),
+    ('py:class', r'(Tensor|Config|nn\.Module|float32|dict\[str|optional|callable)'),
+    ('py:exc', r'BrokenProcessPool'),
     ('py:.*', r'(collections|typing|pathlib|argparse|types|os|abc|contextlib|functools|enum)\..*'),
 ]
 

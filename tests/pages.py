@@ -6,7 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md')]
-PAGES += [ROOT / 'data/README.md', *sorted((ROOT / 'configs').glob('*/README.md'))]
+PAGES += [ROOT / 'data/README.md', ROOT / 'benchmarks/README.md',
+          *sorted((ROOT / 'configs').glob('*/README.md'))]
 PAGES += sorted(path for path in (ROOT / 'docs').rglob('*.md') if '_build' not in path.parts)
 TUTORIALS = [ROOT / 'README.md', *sorted((ROOT / 'docs/tutorials').glob('*.md'))]
 FENCE = re.compile(r'^(?:<!-- not run: (?P<reason>.+?) -->\n)?```(?P<language>\w+)\n'

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pages import FENCE, ROOT, TUTORIALS, commands, page
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 SHORT = [(r'max_epochs = \d+', 'max_epochs = 2'), (r'val_interval=\d+', 'val_interval=2')]
 FOLDERS = ('tools', 'benchmarks', 'sbp_tad')
 
