@@ -121,13 +121,13 @@ class Clusters(Candidates):
     """Candidates that record which pick suppressed them.
 
     Args:
-        owner: (N,) filled in place with the index of the suppressing pick.
+        suppressed_by: (N,) filled in place with the index of the suppressing pick.
         candidates: arguments of :class:`Candidates`.
     """
 
-    def __init__(self, owner: np.ndarray, *candidates: np.ndarray) -> None:
+    def __init__(self, suppressed_by: np.ndarray, *candidates: np.ndarray) -> None:
         super().__init__(*candidates)
-        self.owner = owner
+        self.suppressed_by = suppressed_by
 
     def _rescore(self, decay: Decay, score: np.ndarray, near: np.ndarray | slice,
                  overlap: np.ndarray, picks: np.ndarray) -> None:
@@ -135,7 +135,7 @@ class Clusters(Candidates):
         decay(score, overlap)
         lost = np.flatnonzero(before & (score == _GONE))
         lost = lost if isinstance(near, slice) else near[lost]
-        self.owner[self.index.take(lost)] = picks[lost // self.score.shape[1]]
+        self.suppressed_by[self.index.take(lost)] = picks[lost // self.score.shape[1]]
 
 
 def _ticks(segments: np.ndarray) -> np.ndarray:

@@ -73,11 +73,11 @@ def non_maximum_weighted(segments: np.ndarray, scores: np.ndarray, labels: np.nd
             an end before its start or a negative score.
     """
     segments, scores, labels = checked_detections(segments, scores, labels)
-    owner = np.full(len(scores), -1, dtype=np.int64)
+    suppressed_by = np.full(len(scores), -1, dtype=np.int64)
     indices, values = _pick_all(
-        partial(Clusters, owner), _decay_rule('hard', 1.0, iou_threshold),
+        partial(Clusters, suppressed_by), _decay_rule('hard', 1.0, iou_threshold),
         (segments, scores, labels), min_score, max_segments)
-    return indices, values, _weighted_means(segments, scores, indices, owner)
+    return indices, values, _weighted_means(segments, scores, indices, suppressed_by)
 
 
 def _pick_all(candidates: Callable[..., Candidates], decay: Decay,
@@ -96,14 +96,15 @@ def _pick_all(candidates: Callable[..., Candidates], decay: Decay,
 
 
 def _weighted_means(segments: np.ndarray, scores: np.ndarray, picks: np.ndarray,
-                    owner: np.ndarray) -> np.ndarray:
+                    suppressed_by: np.ndarray) -> np.ndarray:
     """Return the weighted mean (K, 2) of each pick and the detections that it suppressed."""
-    place = np.full(len(scores) + 1, -1)  # the last entry stands for the owner -1
+    place = np.full(len(scores) + 1, -1)  # the last entry is that of index -1, which no pick has
     place[picks] = np.arange(len(picks))
-    member = np.flatnonzero(place[owner] >= 0)
-    weight = scores[member] * temporal_iou_of_pairs(segments[member], segments[owner[member]])
+    member = np.flatnonzero(place[suppressed_by] >= 0)
+    pick = suppressed_by[member]
+    weight = scores[member] * temporal_iou_of_pairs(segments[member], segments[pick])
     # a pick has full weight, even if its length is 0
-    cluster = np.concatenate([place[owner[member]], np.arange(len(picks))])
+    cluster = np.concatenate([place[pick], np.arange(len(picks))])
     weight, member = np.concatenate([weight, scores[picks]]), np.concatenate([member, picks])
     total, *sums = (np.bincount(cluster, column, minlength=len(picks)) for column in (
         weight, weight * segments[member, 0], weight * segments[member, 1]))
