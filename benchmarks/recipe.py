@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.recipe_measurement import RecipeMeasurement, RecipeSettings, measure_recipe
 from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.config_options import add_config_options
 from sbp_tad.apis.launch import load_config
 
 
@@ -35,8 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
                         help='height and width in pixels (default: that of the pipeline)')
     parser.add_argument('--repeats', type=int, default=RecipeSettings.repeats, metavar='N',
                         help='timed pairs of steps, 0 to measure bytes only (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='key=value pairs that override the config')
+    add_config_options(parser)
     parser.add_argument('--json', type=Path, metavar='FILE',
                         help='write the figures, in place of those of the same command')
     return parser
@@ -83,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     print(describe(result))
     if arguments.json:
         write_row(arguments.json, dict(config=Path(arguments.config).as_posix(),
-                                       cfg_options=arguments.cfg_options or {}, **asdict(settings),
+                                       cfg_options=arguments.cfg_options, **asdict(settings),
                                        **asdict(result), torch=torch.__version__))
 
 

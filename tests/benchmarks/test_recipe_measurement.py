@@ -57,7 +57,7 @@ def test_a_step_is_timed_in_turns_with_full_backpropagation():
     measured = measure_recipe(load(TOY), RecipeSettings(clips=2, size=24, repeats=3))
     assert measured.time_shape[:2] == (1, 3) and measured.time_shape[3:] == (24, 24)
     assert sorted(measured.step_ratios)[1] == measured.time_ratio
-    assert all(0 < ratio < 3 for ratio in measured.step_ratios)
+    assert len(measured.step_ratios) == 3 and min(measured.step_ratios) > 0
 
 
 @pytest.mark.parametrize('name, shape', [

@@ -11,7 +11,8 @@ import torch
 
 from benchmarks import form_measurement, sbp_forms
 from benchmarks.errors import BenchmarkError
-from benchmarks.form_measurement import CaseMeasurement, compare, measure, run_in_process
+from benchmarks.form_measurement import (CaseMeasurement, case_meter, compare, measure,
+                                         run_in_process)
 from benchmarks.networks import (BENCHMARK_MODELS, VARIANTS, BenchmarkCase, BenchmarkModel,
                                  build_network)
 from sbp_tad.apis.command_line import run_main
@@ -72,18 +73,21 @@ def test_default_is_every_variant_that_exists(run, tmp_path):
     assert {row['frames'] for row in rows} == {8}
 
 
+def saved_bytes(*case, **options):
+    case = BenchmarkCase(TINY, *case, size=64, **options)
+    return case_meter(case, torch.randn(1, 3, case.frames, 64, 64)).saved_bytes()
+
+
 def test_deferred_holds_few_clips_however_many_there_are():
-    few, many = (measure(BenchmarkCase(TINY, 'sbp-deferred', 0.5, frames, repeats=1, size=64,
-                                       clips_at_once=1)).saved_bytes for frames in (8, 24))
-    full = measure(BenchmarkCase(TINY, 'full', 1.0, 24, size=64, repeats=1)).saved_bytes
+    few, many = (saved_bytes('sbp-deferred', 0.5, frames, clips_at_once=1) for frames in (8, 24))
+    full = saved_bytes('full', 1.0, 24)
     video = 16 * 3 * 64 * 64 * 4  # the frames that the longer one has more
     assert many - few < 1.5 * video
     assert many < 0.2 * full
 
 
 def test_folding_halves_what_is_saved():
-    folded, unfolded = (measure(BenchmarkCase(TINY, 'sbp-direct', 0.5, 16, size=64, repeats=1,
-                                              fold_bn=fold)).saved_bytes for fold in (True, False))
+    folded, unfolded = (saved_bytes('sbp-direct', 0.5, 16, fold_bn=fold) for fold in (True, False))
     assert folded < 0.65 * unfolded
 
 
@@ -156,7 +160,7 @@ def test_a_killed_process_is_a_sentence(monkeypatch):
         run_in_process(DeadlyCase())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_runs_as_a_module_with_fresh_processes(tmp_path):
     command = [sys.executable, '-m', 'benchmarks.sbp_forms', '--frames', '8', '--size',
                '32', '--repeats', '1', '--variant', 'sbp-direct', '--json', 'out.json']

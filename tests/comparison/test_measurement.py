@@ -74,7 +74,7 @@ def test_a_strategy_that_fails_is_told_and_the_others_are_measured(cfg, monkeypa
     full, direct = measure_strategies(cfg, strategies, 2, told.append)
     assert (full.strategy, direct.strategy) == ('full', 'direct:0.5')
     assert 'token:0.25 cannot be measured: SBPError: nothing to apply' in told[0]
-    assert full.step_time_ratio == 1 and 0 < direct.step_time_ratio < 2
+    assert full.step_time_ratio == 1 and 0 < direct.step_time_ratio
     assert direct.step_peak_bytes == PEAK and direct.repeats == 2
     assert 0 < direct.step_seconds and 0 < direct.step_wall_seconds
     with pytest.raises(ComparisonError, match='--repeats must be at least 1 timed step, got 0'):

@@ -1,8 +1,8 @@
 'use strict';
-/* The table of classes and the precision-recall curves, both at the chosen tIoU and score. */
+/* Table of classes and precision-recall curves, at the chosen tIoU and score. */
 const charts = (() => {
   const SIZE = {width: 440, height: 320, left: 44, right: 10, top: 10, bottom: 40};
-  const DASHES = ['', '7 4', '2 3']; // classes that share a colour differ in these
+  const DASHES = ['', '7 4', '2 3']; // tell classes of one colour apart
   const fixed = model.hasGroundTruth ? Object.keys(model.data.evaluation.mAP) : [];
   const state = {label: null, column: 'name', isDescending: false};
 
@@ -92,7 +92,7 @@ const charts = (() => {
   const x = (recall) => SIZE.left + recall * (SIZE.width - SIZE.left - SIZE.right);
   const y = (precision) => SIZE.top + (1 - precision) * (SIZE.height - SIZE.top - SIZE.bottom);
 
-  /* Steps: a precision holds from the recall before up to its own; the area under is the AP. */
+  /* Step curve: each precision extends back to the previous recall; the area below is the AP. */
   function path({recall, precision}) {
     if (!recall.length) return '';
     const steps = recall.map((value, i) => `V${y(precision[i]).toFixed(2)}H${x(value).toFixed(2)}`);
@@ -128,12 +128,12 @@ const charts = (() => {
   function drawCurves(rows) {
     const order = [...rows].sort((a, b) => (a.label === state.label) - (b.label === state.label));
     const chosen = rows[state.label];
-    const what = chosen ? chosen.name : `all ${rows.length} classes`;
-    dom.byId('curves-note').textContent = `${what} at tIoU ${model.state.tiou.toFixed(2)}, `
-      + 'precision interpolated; dots: the chosen score.';
+    const title = chosen ? chosen.name : `all ${rows.length} classes`;
+    dom.byId('curves-note').textContent = `${title} at tIoU ${model.state.tiou.toFixed(2)}, `
+      + 'precision interpolated; dots: at the chosen score.';
     dom.byId('curves').replaceChildren(dom.svg('svg', {
       viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, role: 'img',
-      'aria-label': `Precision-recall curves of ${what}`}, ...drawGrid(), ...order.map(drawCurve)));
+      'aria-label': `Precision-recall curves of ${title}`}, ...drawGrid(), ...order.map(drawCurve)));
   }
 
   function draw() {

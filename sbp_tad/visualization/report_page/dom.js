@@ -1,5 +1,5 @@
 'use strict';
-/* Making elements. Text only ever becomes text: no part of the page parses a string as HTML. */
+/* Elements of the page. Strings are inserted as text only, never parsed as HTML. */
 const dom = (() => {
   const byId = (id) => document.getElementById(id);
 
@@ -28,7 +28,7 @@ const dom = (() => {
     return `${minutes}:${((tenths - minutes * 600) / 10).toFixed(1).padStart(4, '0')}`;
   }
 
-  /* Three digits that count, whatever the range of the scores. */
+  /* Three significant digits, for any range of scores. */
   const number = (value) => (Math.abs(value) >= 100 ? value.toFixed(0)
     : Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(Math.abs(value) >= 1 ? 2 : 3));
 

@@ -1,13 +1,13 @@
 'use strict';
-/* The error analysis, where the report was made with one (sbp_tad/evaluation/error_analysis.py). */
+/* Error analysis of sbp_tad/evaluation/error_analysis.py; hidden without ground truth. */
 const errors = (() => {
   const KINDS = ['true_positive', 'double_detection', 'wrong_label', 'localization', 'confusion',
                  'background'];
   const COLOURS = ['#228833', '#66CCEE', '#AA3377', '#4477AA', '#EE6677', '#999999'];
   const MEANINGS = {
-    true_positive: 'matched', double_detection: 'right, but the instance is taken already',
-    wrong_label: 'in place, with the label of another class',
-    localization: 'right label, too little overlap', confusion: 'wrong label, too little overlap',
+    true_positive: 'matched', double_detection: 'correct, but the instance is already matched',
+    wrong_label: 'correct place, wrong label',
+    localization: 'correct label, too little overlap', confusion: 'wrong label, too little overlap',
     background: 'overlaps nothing'};
   const UNITS = {length: ' s', coverage: '', num_instances: ''};
   const TITLES = {length: 'length', coverage: 'coverage (share of its video)',
@@ -39,15 +39,15 @@ const errors = (() => {
     const legend = dom.make('ul', {class: 'legend'}, ...KINDS.map((kind, i) => dom.make(
       'li', {class: 'swatch', '--class-colour': COLOURS[i], title: MEANINGS[kind]},
       `${words(kind)} ${dom.percent(rows[0][kind] ?? NaN)}`)));
-    return figure('What the detections are',
+    return figure('Kinds of detections',
       'Share of each kind by rank, in multiples of the number G of instances of a class; '
-      + 'figures: the first G (%).', dom.make('div', {class: 'stacks'}, ...columns), legend);
+      + 'the numbers are for the first G (%).', dom.make('div', {class: 'stacks'}, ...columns), legend);
   }
 
   function gains(gain) {
     const kinds = KINDS.slice(1);
     const full = Math.max(1e-9, ...kinds.map((kind) => gain[kind]));
-    return figure('What average mAP would gain', 'Points gained if no detection were of the kind.',
+    return figure('Gain in average mAP', 'Points gained by removing all detections of a kind.',
       ...kinds.map((kind) => bar(words(kind), gain[kind], full, COLOURS[KINDS.indexOf(kind)],
                                  MEANINGS[kind])));
   }
@@ -74,14 +74,14 @@ const errors = (() => {
     if (!analysis) return;
     const {average_normalized_mAP: map, false_negative_rate: rate, buckets} = analysis;
     const tious = analysis.tiou_thresholds.map((tiou) => tiou.toFixed(2)).join(', ');
-    dom.byId('errors-note').textContent = `In the manner of DETAD, averaged over tIoU ${tious}; `
+    dom.byId('errors-note').textContent = `As in DETAD, averaged over tIoU ${tious}; `
       + 'the sliders do not change it.';
     dom.byId('errors-body').replaceChildren(
       profile(analysis.false_positive_profile), gains(analysis.map_gain),
-      byBucket('How mAP depends on the instances',
+      byBucket('mAP by kind of instance',
                `Normalised average mAP (%) on the instances of a kind; all: ${dom.percent(map)}.`,
                analysis.sensitivity, buckets, COLOURS[3]),
-      byBucket('What is missed', `Share of the instances (%) never found; all: ${dom.percent(rate)}.`,
+      byBucket('Missed instances', `Share of the instances (%) that no detection matches; all: ${dom.percent(rate)}.`,
                analysis.false_negatives, buckets, COLOURS[4]));
   }
 

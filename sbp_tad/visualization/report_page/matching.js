@@ -1,11 +1,11 @@
 'use strict';
-/* Which detection finds which ground truth, and what follows: average precision, curves, counts.
+/* Matching of detections with ground truth; average precision, curves and counts from it.
  *
- * The rule is that of sbp_tad/evaluation/average_precision.py (ActivityNet): in order of score a
- * detection takes the free ground truth of its video and class with the largest tIoU, if that
- * reaches the threshold; of equal ones the one whose start or end is nearer, then the earlier
- * one. A match never depends on detections that score less, so hiding those below a score
- * changes no mark, and one matching serves every position of the score slider.
+ * The rule is that of sbp_tad/evaluation/average_precision.py (ActivityNet): in order of score,
+ * each detection takes the free ground truth of its video and class with the highest tIoU, if
+ * that reaches the threshold. Of equal ones it takes the one with the nearest start or end, then
+ * the earlier one. A match never depends on detections with lower scores. So hiding detections
+ * changes no mark, and one matching is valid at every position of the score slider.
  *
  * A video is {truth: {start, end, label}, detections: {start, end, score, label}}, columns of
  * equal length; labels below numClasses are classes. Seconds and fractions throughout.
@@ -27,7 +27,7 @@ const matching = (() => {
     return groups;
   }
 
-  /* For each detection the ground truths of its class that it overlaps, best first. */
+  /* For each detection the ground truth of its class that it overlaps, best first. */
   function candidatesOf(video, numClasses) {
     const {truth, detections} = video;
     const ofClass = groupByLabel(truth.label, numClasses);
@@ -46,7 +46,7 @@ const matching = (() => {
     });
   }
 
-  /* What one video needs at every threshold; made once. */
+  /* Data of one video that is the same at every threshold. */
   function prepareVideo(video, numClasses) {
     return {order: byScore(video.detections.score), candidates: candidatesOf(video, numClasses),
             numTruth: video.truth.label.length};
@@ -69,7 +69,7 @@ const matching = (() => {
     return {truthOf, detectionOf};
   }
 
-  /* Per class the detections of all videos, best first: {video, row, score} as columns. */
+  /* Detections of all videos per class, best first: {video, row, score} as columns. */
   function rankClasses(videos, numClasses) {
     const ranked = Array.from({length: numClasses}, () => ({video: [], row: [], score: []}));
     videos.forEach(({detections}, video) => detections.label.forEach((label, row) => {
@@ -109,7 +109,7 @@ const matching = (() => {
     });
   }
 
-  /* Of detections at or above a score: how many, how many hit, of a class's curve. */
+  /* Count, hits, precision and recall of the detections of a class at or above a score. */
   function operatingPoint(curve, truthCount, scoreThreshold) {
     let count = 0;
     let hits = 0;
@@ -120,7 +120,7 @@ const matching = (() => {
     return {count, hits, precision: count ? hits / count : NaN, recall: hits / truthCount};
   }
 
-  /* Per video, of the detections shown: matched, missed, false. */
+  /* Numbers of matched, missed and false among the shown segments of a video. */
   function countMarks(video, match, scoreThreshold) {
     let shown = 0;
     let matched = 0;
@@ -133,7 +133,7 @@ const matching = (() => {
     return {matched, missed: video.numInstances - matched, false: shown - matched};
   }
 
-  /* The score from which on all detections together have the best F1. */
+  /* Score threshold with the best F1 of all detections. */
   function bestScore(curves, numTruth) {
     const all = curves.flatMap(({score, hits}) => score.map((value, i) => [value, hits[i]]));
     all.sort((a, b) => b[0] - a[0]);

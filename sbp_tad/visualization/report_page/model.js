@@ -1,10 +1,10 @@
 'use strict';
-/* The data of the page and what is derived from it at the chosen tIoU and score. */
+/* Data of the page, and results derived from it at the chosen tIoU and score. */
 const model = (() => {
   const data = globalThis.reportData;
   const {videos, labels, numClasses, hasGroundTruth} = data;
   const DEFAULT_TIOU = 0.5;
-  const DETECTIONS_A_VIDEO = 5; // shown at first where no ground truth says what is good
+  const DETECTIONS_PER_VIDEO = 5; // shown at first without ground truth
 
   const truthCounts = new Array(numClasses).fill(0);
   for (const video of videos) {
@@ -30,14 +30,14 @@ const model = (() => {
     state.curves = matching.classCurves(ranked, state.matches, truthCounts);
   }
 
-  /* Where the score slider stands at first: the best F1, or so many detections a video. */
+  /* First position of the score slider: the best F1, or a number of detections per video. */
   function suggestedScore() {
     if (hasGroundTruth) return matching.bestScore(state.curves, numTruth);
     const sorted = [...scores].sort((a, b) => b - a);
-    return sorted[Math.min(sorted.length - 1, DETECTIONS_A_VIDEO * videos.length)] ?? 0;
+    return sorted[Math.min(sorted.length - 1, DETECTIONS_PER_VIDEO * videos.length)] ?? 0;
   }
 
-  /* 0 at the lowest score of the file (or 0), 1 at the highest: how strong a colour is. */
+  /* Strength of a colour: 0 at the lowest score of the file (or 0), 1 at the highest. */
   function strength(score) {
     return (score - scoreRange[0]) / (scoreRange[1] - scoreRange[0]);
   }
@@ -46,7 +46,7 @@ const model = (() => {
     return video.duration || Math.max(1, ...video.truth.end, ...video.detections.end);
   }
 
-  /* 'found' or 'missed' among ground truth, 'matched' or 'false' among detections, or ''. */
+  /* Mark of ground truth ('found', 'missed') or of a detection ('matched', 'false'), or ''. */
   function mark(index, kind, row) {
     if (!hasGroundTruth) return '';
     const match = state.matches[index];
@@ -57,7 +57,7 @@ const model = (() => {
     return isShown ? 'found' : 'missed';
   }
 
-  /* Everything drawn of a video, by start: {key, kind, row, start, end, label, score, mark}. */
+  /* Segments of a video, by start: {key, kind, row, start, end, label, score, mark}. */
   function segments(index) {
     const rows = [];
     for (const kind of ['truth', 'detections']) {

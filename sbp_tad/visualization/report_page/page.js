@@ -1,5 +1,5 @@
 'use strict';
-/* Puts the parts together: list of videos, sliders, details, keys. */
+/* Connects the parts: list of videos, sliders, details, keys. */
 (() => {
   const {state} = model;
   const OPEN_AFTER_EDIT = new Set(['INPUT', 'SELECT', 'TEXTAREA']);
@@ -24,10 +24,10 @@
   let listed = [];
 
   function drawList() {
-    const words = dom.byId('filter').value.toLowerCase().trim();
+    const query = dom.byId('filter').value.toLowerCase().trim();
     const counts = model.hasGroundTruth ? names.map((_, index) => model.counts(index)) : [];
     const key = ORDERS[dom.byId('order').value][1];
-    listed = [...names.keys()].filter((index) => searched[index].includes(words)).sort((a, b) =>
+    listed = [...names.keys()].filter((index) => searched[index].includes(query)).sort((a, b) =>
       (key ? key(counts[a]) - key(counts[b]) : 0) || collator.compare(names[a], names[b]));
     counts.forEach((count, index) => drawTally(items[index].lastChild, count));
     list.replaceChildren(...listed.map((index) => items[index]));
@@ -97,7 +97,7 @@
   const nowText = ({kind, label, score}) => (kind === 'truth'
     ? `${model.labels[label]} (truth)` : `${model.labels[label]} ${dom.number(score)}`);
 
-  /* Why the selected segment is marked as it is. */
+  /* Reason for the mark of the selected segment. */
   function reason({kind, row, label, mark}) {
     const match = state.matches[current];
     const {candidates} = model.prepared[current];
@@ -111,11 +111,11 @@
     if (!best) return `False: no ground truth of its class overlaps it. ${otherTruth(row)}`;
     const tiou = best.tiou.toFixed(3);
     return best.tiou < state.tiou
-      ? `False: the best ground truth of its class overlaps it with tIoU ${tiou} only.`
-      : `False: what it overlaps (tIoU ${tiou}) is taken by a detection that scores more.`;
+      ? `False: the best ground truth of its class has tIoU ${tiou} only.`
+      : `False: its best ground truth (tIoU ${tiou}) is matched with a higher score.`;
   }
 
-  /* What a detection without ground truth of its class overlaps instead. */
+  /* Ground truth of another class that a detection overlaps. */
   function otherTruth(row) {
     const {truth, detections} = model.videos[current];
     const overlaps = truth.label.map((_, other) => matching.temporalIou(
@@ -126,8 +126,8 @@
   }
 
   function reasonOfTruth(row, label, detection, tiouOf) {
-    if (label >= model.numClasses) return 'A label that is no class; it is not scored.';
-    if (detection < 0) return 'Missed: no free detection of its class reaches the tIoU.';
+    if (label >= model.numClasses) return 'This label is not a class; it is not scored.';
+    if (detection < 0) return 'Missed: no unmatched detection of its class reaches the tIoU.';
     const score = dom.number(model.videos[current].detections.score[detection]);
     const found = `a detection with score ${score} at tIoU ${tiouOf(detection, row)}`;
     return model.mark(current, 'truth', row) === 'found' ? `Found by ${found}.`
@@ -137,7 +137,7 @@
   function drawDetails(segment) {
     const details = dom.byId('details');
     if (!segment) {
-      details.textContent = 'Choose a segment to jump there and to see why it is marked so.';
+      details.textContent = 'Choose a segment to jump to it and to see the reason for its mark.';
       return;
     }
     const kind = segment.kind === 'truth' ? 'Ground truth' : 'Prediction';

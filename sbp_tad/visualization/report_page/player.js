@@ -1,5 +1,5 @@
 'use strict';
-/* The time of the page: that of the video element, or of a clock where there is no video. */
+/* Time of the page: that of the video element, or of a clock without a video. */
 const player = (() => {
   const element = dom.byId('player');
   const note = dom.byId('stage-note');
@@ -19,7 +19,7 @@ const player = (() => {
     usesVideo = Boolean(video.file);
     element.hidden = !usesVideo;
     note.hidden = usesVideo;
-    note.textContent = 'No video file: the time cursor moves alone.';
+    note.textContent = 'No video file: only the time cursor moves.';
     if (usesVideo) element.src = video.file;
     else element.removeAttribute('src');
     tick();
@@ -30,8 +30,8 @@ const player = (() => {
     usesVideo = false;
     element.hidden = true;
     note.hidden = false;
-    note.textContent = 'This browser cannot play the video file (moved, or of a format it does '
-      + 'not know): the time cursor moves alone.';
+    note.textContent = 'This browser cannot play the video file (moved, or in an unsupported '
+      + 'format): only the time cursor moves.';
     tick();
   }
 
@@ -43,7 +43,7 @@ const player = (() => {
 
   function play() {
     if (usesVideo) {
-      element.play().catch(() => {}); // refused: the page goes on showing a paused player
+      element.play().catch(() => {}); // refused: the page shows a paused player
     } else {
       if (fallback.time >= fallback.duration) fallback.time = 0;
       Object.assign(fallback, {playing: true, last: performance.now()});

@@ -1,7 +1,7 @@
 'use strict';
-/* The rows under the player: a class each, ground truth above detections, over one time axis. */
+/* Timeline below the player: one row per class, ground truth above detections. */
 const timeline = (() => {
-  const MAX_LANES = 12; // of a class; what needs more shares the last one
+  const MAX_LANES = 12; // per class; further segments share the last lane
   const TICKS = 10;
   const KIND_WORDS = {truth: 'truth', detections: 'found'};
   const MARKS = {found: '✓', missed: '○', matched: '✓', false: '✕'};
@@ -10,7 +10,7 @@ const timeline = (() => {
   const state = {video: 0, segments: [], selected: null, buttons: new Map(), cursors: [],
                  onSelect: () => {}, onSeek: () => {}};
 
-  /* The lowest lane in which each segment, by start, meets no other. */
+  /* Lowest lane in which each segment, in order of start, overlaps no other. */
   function assignLanes(segments) {
     const ends = [];
     return segments.map(({start, end}) => {
@@ -74,7 +74,7 @@ const timeline = (() => {
     return (event.clientX - box.left) / box.width * duration;
   }
 
-  /* Round steps of 1, 2 or 5, about TICKS on the screen. */
+  /* Step of 1, 2 or 5 times a power of ten, for at most TICKS ticks on the screen. */
   function tickStep(seconds) {
     const size = 10 ** Math.floor(Math.log10(seconds / TICKS));
     return [1, 2, 5, 10].map((factor) => factor * size).find((step) => seconds / step <= TICKS);
@@ -106,13 +106,13 @@ const timeline = (() => {
     rows.replaceChildren(drawAxis(duration), ...present.map((label) => drawRow(
       label, state.segments.filter((segment) => segment.label === label), duration)));
     if (!present.length) {
-      rows.append(dom.make('p', {class: 'quiet'}, 'Nothing to show above this score.'));
+      rows.append(dom.make('p', {class: 'quiet'}, 'No segment has this score; choose a lower one.'));
     }
     showSelected(hadFocus);
     moveCursor();
   }
 
-  /* One stop for the Tab key: the selected segment, or the first. */
+  /* Let the Tab key stop at one segment: the selected one, or the first. */
   function showSelected(takeFocus) {
     const current = state.selected ?? state.segments[0];
     for (const [key, button] of state.buttons) {
@@ -133,7 +133,7 @@ const timeline = (() => {
     follow(segment.start);
   }
 
-  /* The neighbour in time of the selected segment, or of the cursor. */
+  /* Select the neighbour in time of the selected segment, or of the cursor. */
   function step(direction) {
     const {segments, selected} = state;
     if (!segments.length) return;
@@ -153,7 +153,7 @@ const timeline = (() => {
     if (player.isPlaying()) follow(player.time());
   }
 
-  /* Scroll a zoomed timeline so that the time stays in sight. */
+  /* Scroll a zoomed timeline so that the time stays visible. */
   function follow(seconds) {
     const track = rows.querySelector('.track');
     if (!track || zoom() === 1) return;
