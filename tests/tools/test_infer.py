@@ -16,6 +16,7 @@ from sbp_tad.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
 RECIPE = 'actionformer_r3d10_sbp-r4_toy'
+RECIPE_FILE = ROOT / f'configs/toy/{RECIPE}.py'
 
 
 @pytest.fixture(scope='module')
@@ -36,9 +37,9 @@ def command(toy, *inputs_and_options):
             '--workers', 0, '--cfg-options', 'test_dataloader.dataset.num_frames=24']
 
 
-def run_tool(*arguments) -> int:
+def run_tool(*arguments, name: str = 'infer') -> int:
     """Run the tool's main in this process; the status it would leave with."""
-    spec = importlib.util.spec_from_file_location('infer', ROOT / 'tools/infer.py')
+    spec = importlib.util.spec_from_file_location(name, ROOT / f'tools/{name}.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     with pytest.raises(SystemExit) as left:
@@ -86,6 +87,23 @@ def test_suppression_is_an_option_of_the_model(toy, tmp_path):
 
     new = found('new', 'model.test_cfg.sigma=0.05')
     assert new == found('old', 'test_evaluator.post_processing.sigma=0.05') != found('default')
+
+
+@pytest.mark.parametrize('option', ['model.test_cfg.sigma=0.05',
+                                    'test_evaluator.post_processing.sigma=0.05'])
+def test_the_same_option_changes_a_test_alike(option, toy, tmp_path):
+    actions = dict(subset='test', annotations=[dict(segment=[1, 3], label='approach')])
+    (toy / 'annotations.json').write_text(json.dumps(dict(database=dict.fromkeys('abc', actions))))
+    assert run_tool(*command(toy, toy / 'videos', '--out', tmp_path / 'found', '--batch-size', 2),
+                    option) == 0
+    assert run_tool(
+        RECIPE_FILE, toy / 'trained.pth', '--work-dir', tmp_path / 'work', '--dump',
+        tmp_path / 'tested.json', '--cfg-options', option,
+        f'test_dataloader.dataset.data_root={toy}',
+        'test_dataloader.dataset.num_frames=24', 'test_dataloader.num_workers=0',
+        'test_dataloader.batch_size=2', name='test') == 0
+    found = (tmp_path / 'found' / 'detections.json').read_bytes()
+    assert found == (tmp_path / 'tested.json').read_bytes()
 
 
 def test_bad_videos_end_in_status_2_after_the_others(toy, tmp_path, capsys):
