@@ -42,7 +42,7 @@ def describe(path: Path) -> list[str]:
         return []
     module = load(path)
     command = command_of(path)
-    text = OPTION.sub(r'`\g<0>`', inspect.cleandoc(module.__doc__ or ''))
+    text = mark_options(inspect.cleandoc(module.__doc__ or ''))
     lines = [f'### `{command}`', '', *text.splitlines(), '']
     if hasattr(module, 'build_parser'):
         parser = module.build_parser()
@@ -110,8 +110,15 @@ def meaning(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
 
 def cell(text: str) -> str:
     """Escape what would end a cell of a Markdown table or read as markup."""
-    text = OPTION.sub(r'`\g<0>`', ' '.join(text.split()))
+    text = mark_options(' '.join(text.split()))
     return text.replace('|', r'\|').replace('<', r'\<').replace('*', r'\*')
+
+
+def mark_options(text: str) -> str:
+    """Write options as code, so that their hyphens stay; leave what is code as it is."""
+    parts = re.split(r'(`+[^`]*`+)', text)
+    parts[::2] = [OPTION.sub(r'`\g<0>`', part) for part in parts[::2]]
+    return ''.join(parts)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -50,6 +50,10 @@ def test_a_module_that_is_no_program_has_no_section(tmp_path):
     assert tool_options.describe(tmp_path / 'helper.py') == []
 
 
+def test_options_within_code_stay():
+    assert tool_options.mark_options('``a --b`` and --c') == '``a --b`` and `--c`'
+
+
 def test_a_benchmark_is_a_module():
     assert tool_options.command_of(ROOT / 'benchmarks/x.py') == 'python -m benchmarks.x'
 
