@@ -41,6 +41,13 @@ def test_paths_of_files_exist(name):
 
 
 @pytest.mark.parametrize('name', NAMES)
+def test_make_has_the_targets(name):
+    makefile = page('Makefile')
+    for target in re.findall(r'\bmake ([a-z-]+)(?=`|  )', page(name)):
+        assert re.search(rf'^{target}:', makefile, flags=re.MULTILINE), target
+
+
+@pytest.mark.parametrize('name', NAMES)
 def test_lines_are_short(name):
     text = FENCE.sub('', page(name))
     for line in text.splitlines():
