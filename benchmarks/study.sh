@@ -1,7 +1,7 @@
 #!/bin/sh
-# The study behind the README's table of strategies: backbones learn motions from trimmed toy clips
-# of one look, then detectors are trained on untrimmed videos of another, by every strategy, with
-# three seeds each. What is finished is not repeated.
+# Study of all strategies for the table of the documentation. Recognizers train on trimmed toy clips
+# of one look. Their backbones start detectors, which train on untrimmed videos of another look, by
+# every strategy with three seeds. Finished runs are not repeated.
 # Usage: sh benchmarks/study.sh [PYTHON [PROCESSES]]; each process takes the next run, on one thread.
 set -eu
 python=${1:-python}
@@ -46,7 +46,7 @@ compare r3d10_long configs/toy/study_r3d10_toy.py --epochs 16 --target-map 0.8 -
     full direct:0.25 guided:0.25
 compare vit4 configs/toy/study_vit4_toy.py --epochs 8 --strategies \
     full token:0.25 adapters frozen
-# Sideways wants a causal network of single frames, trained online and from scratch.
+# Sideways needs a causal network of single frames, trained online and from scratch.
 compare online configs/toy/online_gru_cnn4_sbp-r4_toy.py --epochs 10 --strategies \
     full sideways direct:0.25 guided:0.25 frozen \
     --strategy-options sideways model.backbone.options.steps_at_once=8

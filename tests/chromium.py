@@ -1,7 +1,7 @@
-"""A real headless Chromium for the tests of pages, driven over its debugging pipe.
+"""Headless Chromium for the tests of pages, driven through its debugging pipe.
 
-The protocol is Chrome's DevTools protocol, JSON messages ended by a zero
-byte on the file descriptors 3 and 4, so it needs no driver and no package.
+The protocol is Chrome's DevTools protocol: JSON messages, each with a zero byte
+at its end, on the file descriptors 3 and 4. It needs no driver and no package.
 """
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ KEY_CODES = {'Enter': 13, ' ': 32, 'End': 35, 'Home': 36, 'ArrowLeft': 37, 'Arro
 
 
 def find_chromium() -> str | None:
-    """The program, or None where there is none."""
+    """Return the path of the program, or None."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Chromium:
-    """One page of one browser; ``faults`` collects console errors, exceptions and requests."""
+    """One page of one browser; ``faults`` collects console errors, ``requests`` URLs."""
 
     def __init__(self, program: str, size: tuple[int, int] = (1440, 1000)) -> None:
         self.faults: list[str] = []
@@ -73,7 +73,7 @@ class Chromium:
         self._folder.cleanup()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send one command, note the events before its answer, and return the answer."""
+        """Send one command, record the events before its answer, and return the answer."""
         self._number += 1
         message = dict(id=self._number, method=method, params=parameters)
         if self._session:
@@ -92,7 +92,7 @@ class Chromium:
         while b'\0' not in self._buffer:
             ready, _, _ = select.select([self._read], [], [], TIMEOUT_SECONDS)
             part = os.read(self._read, 1 << 20) if ready else b''
-            assert part, f'Chromium says nothing for {TIMEOUT_SECONDS} s, or has ended.'
+            assert part, f'Chromium has not answered for {TIMEOUT_SECONDS} s, or has ended.'
             self._buffer += part
         message, _, self._buffer = self._buffer.partition(b'\0')
         return json.loads(message)
@@ -108,7 +108,7 @@ class Chromium:
             self.faults.append(json.dumps(parameters))
 
     def run(self, script: str) -> Any:
-        """The value of an expression; promises are awaited.
+        """Return the value of an expression; promises are awaited.
 
         Raises:
             AssertionError: it throws.
@@ -127,15 +127,15 @@ class Chromium:
         """Wait until an expression holds."""
         end = time.monotonic() + TIMEOUT_SECONDS
         while not self.run(f'Boolean({condition})'):
-            assert time.monotonic() < end, f'{condition} does not come true; {self.faults}'
+            assert time.monotonic() < end, f'{condition} has not become true; {self.faults}'
             time.sleep(0.02)
 
     def settle(self) -> None:
-        """Wait until what was scheduled is drawn."""
+        """Wait until scheduled changes are drawn."""
         self.run('new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))')
 
     def click(self, selector: str, at: tuple[float, float] = (0.5, 0.5)) -> None:
-        """Click into the first element of a selector, at a fraction of its box."""
+        """Click on the first element of a selector, at a fraction of its box."""
         box = self.run(f'(() => {{ const e = document.querySelector({json.dumps(selector)});'
                        'e.scrollIntoView({block: "center"}); const b = e.getBoundingClientRect();'
                        'return [b.x, b.y, b.width, b.height]; })()')
@@ -154,7 +154,7 @@ class Chromium:
         self.settle()
 
     def type(self, text: str) -> None:
-        """Type into what has the focus."""
+        """Type into the element with the focus."""
         for character in text:
             self.press(character)
 

@@ -1,4 +1,4 @@
-"""A small result, its ground truth, and how tests use the page that shows them."""
+"""Small result with ground truth, and the sliders of the page that shows them."""
 from __future__ import annotations
 
 import numpy as np
@@ -9,7 +9,7 @@ from sbp_tad.evaluation.detections import Detections
 
 
 def small_annotations() -> dict[str, VideoAnnotation]:
-    """Two videos: jump and run, run; 10 and 20 s; one label that is no class."""
+    """Return two videos of 10 and 20 s: jump and run, and run; one label is no class."""
     rows = {'first': ([(1, 3), (5, 8), (8.5, 9)], ('jump', 'run', 'Ambiguous'), 10.0),
             'second': ([(2, 6)], ('run',), 20.0)}
     return {name: VideoAnnotation(name, 'test', duration, None, None, np.array(segments, float),
@@ -18,7 +18,7 @@ def small_annotations() -> dict[str, VideoAnnotation]:
 
 
 def small_detections() -> Detections:
-    """In ``first`` a good jump, a loose run (tIoU 0.6) and a false jump; in ``second`` a miss."""
+    """Return a good jump, a loose run (tIoU 0.6) and a false jump, and a miss in ``second``."""
     def entry(start: float, end: float, label: str, score: float) -> dict:
         return dict(segment=[start, end], label=label, score=score)
     return Detections.from_results({

@@ -1,4 +1,4 @@
-"""The study in small: a recognizer learns from trimmed clips, its backbone starts a detector."""
+"""The study in small: a recognizer trains on trimmed clips, its backbone starts a detector."""
 from pathlib import Path
 
 import pytest
@@ -70,7 +70,7 @@ def test_what_the_recognizer_learnt_arrives_in_the_detector(backbone, train):
 
 @pytest.mark.parametrize('name', STUDIED)
 def test_the_detector_sees_clips_as_the_recognizer_did(name):
-    """Frames a second, side and length of a clip, colours, classes: all as in the pre-training."""
+    """Frame rate, clip size and length, colours and classes equal those of the pre-training."""
     cfg = launch.load_config(str(ROOT / f'configs/toy/{name}.py'))
     twin = name.replace('study', 'recognizer')
     recognizer = launch.load_config(str(ROOT / f'configs/toy/{twin}.py'))

@@ -223,7 +223,7 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     kept, full = (summary[f'saved_for_backward_bytes{name}'] for name in ('', '_full'))
     table.add_row(f"backbone saves for backward (keep ratio {summary['keep_ratio']:g})",
                   f'{kept / mib:.1f} MiB')
-    table.add_row('backbone saves with full backpropagation', f'{full / mib:.1f} MiB')
+    table.add_row('the same with full backpropagation', f'{full / mib:.1f} MiB')
     table.add_row('peak memory, data workers included',
                   f"{summary['peak_memory_bytes'] / mib:.0f} MiB")
     if 'latency_seconds' in summary:

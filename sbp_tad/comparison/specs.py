@@ -34,7 +34,7 @@ class StrategySpec:
 
     @property
     def takes_ratio(self) -> bool:
-        """Whether the number is a keep ratio."""
+        """True where the number is a keep ratio."""
         return isinstance(self.default, float)
 
 

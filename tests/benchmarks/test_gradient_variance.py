@@ -1,4 +1,4 @@
-"""Errors of SBP's gradient: by products of clip gradients, and drawn the long way."""
+"""Errors of SBP's gradient: from products of clip gradients, and from the estimates themselves."""
 import pytest
 import torch
 

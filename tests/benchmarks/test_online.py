@@ -1,4 +1,4 @@
-"""The measurement of a stream: every figure, and that it is of the steps it claims."""
+"""The measurement of a stream: every figure, over the measured steps only."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""Bytes and time of a recipe's training step, on networks made small."""
+"""Bytes and time of a recipe's training step, on small networks."""
 from pathlib import Path
 
 import pytest

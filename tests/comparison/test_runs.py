@@ -1,4 +1,4 @@
-"""Runs of a comparison: their order, when one is finished, and who holds it."""
+"""Runs of a comparison: their order, their results and their locks."""
 import os
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A run of a comparison, trained in this process: its figures, and what an interruption costs."""
+"""A run of a comparison, trained in this process: its figures, and an interruption."""
 import json
 
 import pytest

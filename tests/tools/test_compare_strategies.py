@@ -1,4 +1,4 @@
-"""``tools/compare_strategies.py`` as it is called, its runs trained in this process."""
+"""``tools/compare_strategies.py``, with stand-ins for its trainings."""
 import csv
 import json
 import runpy

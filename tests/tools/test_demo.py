@@ -1,4 +1,4 @@
-"""The demo in small: all its stops, and the files it promises."""
+"""The demo in small: all its steps, and the files that it names."""
 import json
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def run_demo(folder, *command):
 
 
 def check_common(folder, summary, printed):
-    """What both demos promise."""
+    """Check the figures and files of both demos."""
     assert set(PROMISED) <= set(summary) and summary['seconds_per_iteration'] > 0
     kept, full = (summary[f'saved_for_backward_bytes{name}'] for name in ('', '_full'))
     assert kept == pytest.approx(full / 4, rel=0.05)

@@ -1,4 +1,4 @@
-"""``tools/report.py`` as it is called: files in, a folder that opens from disk out."""
+"""``tools/report.py``: it reads files and writes a folder that opens from disk."""
 import json
 import re
 import runpy
@@ -26,7 +26,7 @@ def run(capsys, tmp_path):
 
 
 def read_data(folder):
-    """What the page reads."""
+    """Return the data that the page reads."""
     script = (folder / 'report' / 'assets' / 'data.js').read_text()
     return json.loads(json.loads(re.search(r'JSON\.parse\((".*")\);', script)[1]))
 

@@ -1,4 +1,4 @@
-"""A browser that the tests of the report page share, and a report opened in it."""
+"""Shared browser of the report page's tests, and a report opened in it."""
 from __future__ import annotations
 
 import pytest
@@ -14,14 +14,14 @@ READY = 'document.body?.dataset.ready'
 def browser():
     program = find_chromium()
     if program is None:
-        pytest.skip('there is no Chromium on this machine (Debian package chromium)')
+        pytest.skip('no Chromium on this machine (Debian package chromium)')
     with Chromium(program) as chromium:
         yield chromium
 
 
 @pytest.fixture
 def page(browser, tmp_path):
-    """Writes and opens a report; console errors and requests off the disk fail the test."""
+    """Write and open reports; a console error or a request to the network fails the test."""
     def open_report(*arguments, links=None, **options):
         index = write_page(tmp_path / 'report', report_content(*arguments, **options), links)
         browser.open(index, READY)

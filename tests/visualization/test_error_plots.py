@@ -1,4 +1,4 @@
-"""The plots show the figures of the diagnosis, whatever is missing in it."""
+"""The plots show the figures of the error analysis, also where some are missing."""
 import numpy as np
 import pytest
 from evaluation_cases import annotations_of, detections_of

@@ -1,4 +1,4 @@
-"""What the report page computes in a browser equals what Python computes."""
+"""The report page computes the same in a browser as Python does."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""What the report page is given and which files are written."""
+"""Content of the report page, and the files that are written."""
 from __future__ import annotations
 
 import numpy as np

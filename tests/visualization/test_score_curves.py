@@ -1,4 +1,4 @@
-"""The picture of a stream: rows for the classes that occur, filled as high as they score."""
+"""The picture of a stream: one row per class that occurs, filled up to its score."""
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb

@@ -1,4 +1,4 @@
-"""The picture of a comparison: a bubble each, its area the time."""
+"""The picture of a comparison: one bubble per strategy, its area the time."""
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb

@@ -1,4 +1,4 @@
-"""The timeline picture: lanes, shades, and a PNG that shows what it was given."""
+"""The timeline picture: lanes, shades, and a PNG that shows the given segments."""
 import numpy as np
 import pytest
 from hypothesis import given, settings

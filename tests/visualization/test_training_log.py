@@ -1,4 +1,4 @@
-"""Logs of mmengine: runs that resumed are one, tests are none."""
+"""Logs of mmengine: resumed runs become one run, tests are left out."""
 import json
 
 import numpy as np
