@@ -64,7 +64,7 @@ def agree_on_keep_ratio(backbone: SBPBackbone, inputs: Tensor, budget: int) -> f
         raise PlanningError(
             f'no keep_ratio fits memory_budget={format_bytes(budget)}: the smallest, '
             f'{least.keep_ratio:g}, takes {format_bytes(video_model.predict(least).total)} for '
-            f"inputs {tuple(inputs.shape)}; give as much, take mode='deferred', or make the "
+            f"inputs {tuple(inputs.shape)}; raise memory_budget, take mode='deferred', or make the "
             'batch smaller.')
     chosen = replace(setting, keep_ratio=float(agreed))
     print_log(f'SBPBackbone: keep_ratio {chosen.keep_ratio:g} is planned to take '

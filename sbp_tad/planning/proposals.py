@@ -129,6 +129,6 @@ def _smaller_batch(video_model: VideoModel, current: Setting, budget: int) -> Se
     if not batch:
         raise PlanningError(
             f'nothing fits {format_bytes(budget)}: the smallest setting, {describe(least)}, takes '
-            f'{format_bytes(video_model.predict(least).total)}; give as much, or make the frames, '
-            'the window or the network smaller.')
+            f'{format_bytes(video_model.predict(least).total)}; raise the budget, or make the '
+            'frames, the window or the network smaller.')
     return replace(least, batch_size=batch)

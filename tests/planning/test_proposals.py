@@ -81,7 +81,7 @@ def test_smaller_batches_and_passes_where_nothing_else_fits(video_model):
 def test_what_is_the_smallest_is_said(video_model):
     with pytest.raises(PlanningError, match=(
             r"nothing fits 0.0 MiB: the smallest setting, mode='\w+', keep_ratio=0.0625, "
-            r'clips_at_once=1, batch_size=1, num_frames=16, takes 0.0 MiB; give as much')):
+            r'clips_at_once=1, batch_size=1, num_frames=16, takes 0.0 MiB; raise the budget')):
         propose(video_model, CURRENT, 5_000)
 
 

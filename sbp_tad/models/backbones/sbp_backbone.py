@@ -128,7 +128,7 @@ class SBPBackbone(BaseModule):
             mode, options, keep_ratio=1.0 if keep_ratio == 'auto' else keep_ratio,
             clips_at_once=clips_at_once, sampler=sampler, rescale=rescale, token=token,
             token_blocks=token_blocks)
-        # None: the keep ratio is known. It lies above the models, so a registry finds it.
+        # The planner imports the models, so a registry finds it by name. None: nothing to plan.
         self.planner = None if memory_budget is None else TASK_UTILS.build(
             dict(type='sbp_tad.KeepRatioPlanner', memory_budget=memory_budget))
         layout = ClipLayout(clip_len, context_frames, input_format)
