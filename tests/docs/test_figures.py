@@ -1,5 +1,8 @@
 """Figures that a page quotes are those of the committed JSON."""
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from pages import ROOT, page
@@ -187,3 +190,17 @@ def test_decoding_is_quoted_as_measured():
             f"{ratios['PyAVSeekDecode', 250]} (every 250)") in text
     assert (f"decord's pipeline takes {ratios['DecordDecode', 48]} and "
             f"{ratios['DecordDecode', 250]}") in text
+
+
+@pytest.mark.slow
+def test_the_planned_memory_is_what_the_tool_prints():
+    name = 'docs/howto/choose_a_keep_ratio.md'
+    command, = [line for line in page(name).replace('\\\n', ' ').splitlines()
+                if line.startswith('python tools/plan_memory.py')]
+    done = subprocess.run([sys.executable, '-W', 'ignore', *command.split()[1:]], cwd=ROOT,
+                          env=dict(os.environ, COLUMNS='200'), capture_output=True, text=True)
+    printed = [[cell.strip() for cell in line.strip('│').split('│')]
+               for line in done.stdout.splitlines() if line.startswith('│')]
+    quoted = [[cell.strip() for cell in line.strip('|').split('|')]
+              for line in page(name).splitlines() if line.startswith(('| direct', '| deferred'))]
+    assert len(quoted) == 6 and all(row in printed for row in quoted)
