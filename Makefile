@@ -60,7 +60,7 @@ clean:  ## remove the environments, caches and what the demo wrote
 	rm -rf data/toy_study work_dirs/study work_dirs/study_pretrain
 	rm -rf docs/_build docs/reference/api docs/tutorials/generated
 	rm -rf build *.egg-info .pytest_cache .hypothesis .import_linter_cache
-	find sbp_tad tests tools configs -name __pycache__ -prune -exec rm -rf {} +
+	find sbp_tad tests tools configs benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): $(PACKAGING)
 	sh requirements/install.sh '$(PYTHON)' '$(VENV)' requirements/constraints.txt dev
