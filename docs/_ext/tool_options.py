@@ -1,17 +1,20 @@
 """Directive ``tool-options``: the options of every command-line tool, from its parser.
 
 Each tool of a folder has a function ``build_parser()``, which needs no heavy
-import. A tool without one is listed with its docstring alone.
+import. A tool without one is listed with what it prints for ``--help``.
 """
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import inspect
+import io
 import os
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -47,8 +50,17 @@ def describe(path: Path) -> list[str]:
     if hasattr(module, 'build_parser'):
         parser = module.build_parser()
         parser.prog = command
-        lines += option_lines(parser)
-    return lines
+        return lines + option_lines(parser)
+    return lines + ['```text', *printed_help(module), '```', '']
+
+
+def printed_help(module: ModuleType) -> list[str]:
+    """Return what a tool without ``build_parser`` prints for ``--help``."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        module.main(['--help'])
+    text = printed.getvalue().partition('usage: ')[2]
+    return text.replace('__main__.py', Path(module.__file__).name, 1).splitlines()
 
 
 def command_of(path: Path) -> str:
