@@ -7,7 +7,7 @@ TEST_ARGS ?=
 # One thread a process: more only get in each other's way in networks this small.
 TEST_JOBS ?= 2
 STUDY_JOBS ?= 2
-PYTEST := -m pytest -n $(TEST_JOBS) --dist loadfile
+PYTEST := -m pytest -n $(TEST_JOBS) --dist worksteal
 
 # Written last, so that an interrupted installation is taken up again.
 INSTALLED := $(VENV)/.installed
@@ -15,7 +15,7 @@ INSTALLED_COMPAT := $(VENV_COMPAT)/.installed
 PACKAGING := setup.cfg pyproject.toml $(wildcard requirements/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-online study test test-compat test-resume test-long fuzz lint docs clean
+.PHONY: help install demo demo-online study test test-all nightly test-compat test-resume test-long fuzz lint docs clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -33,20 +33,27 @@ demo-online: $(INSTALLED)  ## the same online: what is on, frame by frame, strea
 study: $(INSTALLED)  ## hours: every strategy on two looks of the toy set, the README's table
 	sh benchmarks/study.sh $(VENV)/bin/python $(STUDY_JOBS)
 
-test: $(INSTALLED)  ## run the tests
+test: $(INSTALLED)  ## run the tests that every change must pass, a few minutes
 	OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST) $(TEST_ARGS)
+
+test-all: $(INSTALLED)  ## run every test once, every case of every family
+	OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST) -m '' $(TEST_ARGS)
+
+nightly: $(INSTALLED)  ## every test with fresh random examples, then kills, a long run and fuzz
+	HYPOTHESIS_PROFILE=random $(MAKE) test-all
+	$(MAKE) test-resume test-long fuzz
 
 test-compat: $(INSTALLED_COMPAT)  ## run the tests with the older mmaction2 1.1.0
 	OMP_NUM_THREADS=1 $(VENV_COMPAT)/bin/python $(PYTEST) $(TEST_ARGS)
 
 test-resume: $(INSTALLED)  ## nightly: kill a training at 25 moments, resume and compare
-	RESUME_MOMENTS=25 $(VENV)/bin/python -m pytest tests/engine/test_exact_resume.py $(TEST_ARGS)
+	RESUME_MOMENTS=25 $(VENV)/bin/python -m pytest -m '' tests/engine/test_exact_resume.py $(TEST_ARGS)
 
 test-long: $(INSTALLED)  ## nightly: train 2,000 iterations, memory and open files stay flat
-	LONG_RUN=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/engine/test_long_runs.py $(TEST_ARGS)
+	LONG_RUN=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m '' tests/engine/test_long_runs.py $(TEST_ARGS)
 
 fuzz: $(INSTALLED)  ## nightly: read 10,000 damaged annotations and videos
-	FUZZ_CASES=10000 $(VENV)/bin/python -m pytest tests/datasets/test_fuzz.py $(TEST_ARGS)
+	FUZZ_CASES=10000 $(VENV)/bin/python -m pytest -m '' tests/datasets/test_fuzz.py $(TEST_ARGS)
 
 lint: $(INSTALLED)  ## run the linters that the pre-commit hooks run
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/pre-commit run --all-files

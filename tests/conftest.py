@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +11,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).parents[1]
+# The same examples in every run: only a change can fail it. The nightly draws new ones.
+settings.register_profile('same', derandomize=True)
+settings.register_profile('random', print_blob=True)
+settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'same'))
 SHARED_DATA = REPOSITORY / '..' / 'shared' / 'data'
 
 
