@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from families import rest_nightly
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
@@ -13,6 +14,7 @@ from sbp_tad import datasets
 from sbp_tad.apis import launch
 from sbp_tad.datasets import TemporalDetectionDataset
 from sbp_tad.datasets.readers.feature_files import write_features, write_sidecar
+from sbp_tad.registry import DATASETS, MODELS
 from sbp_tad.segments.merging import PostProcessing
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +24,17 @@ DATASET_TYPES = [kind for kind in map(datasets.__dict__.get, datasets.__all__)
                  if isinstance(kind, type) and issubclass(kind, TemporalDetectionDataset)
                  and kind.TRAIN_SUBSETS]  # the others are no set of their own
 SECONDS = 4
+# One of each family is trained by default; every config is built.
+TRAINED = [f'configs/{name}.py' for name in (
+    'actionformer/actionformer_i3d-features_thumos14',
+    'actionformer/actionformer_swin-t_sbp-r4_480x15fps_thumos14',
+    'actionformer/actionformer_tsn-r50_sbp-r4_128x4_thumos14',
+    'daotad/daotad_i3d-r50_frozen-stage1_768x25fps_thumos14',
+    'online/lstr_tsn-r50_sbp-r5_128s+32_thumos14',
+    'toy/actionformer_r3d10-features_toy', 'toy/actionformer_r3d10_frozen_toy',
+    'toy/actionformer_r3d10_sbp-r4_toy', 'toy/actionformer_vit4_token-r4_toy',
+    'toy/daotad_r3d10_sbp-r4_toy', 'toy/online_gru_cnn4_sbp-r4_toy',
+    'toy/segmentation_r3d10_sbp-r4_toy')]
 
 
 @pytest.fixture(scope='module')
@@ -124,6 +137,16 @@ def test_config_is_short_because_it_inherits(path):
 
 
 @pytest.mark.parametrize('path', CONFIGS)
+def test_config_is_built(path, data_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    cfg = shrink(launch.load_config(path), data_root, tmp_path)
+    model = MODELS.build(cfg.model)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) > 0
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert len(DATASETS.build(loader.dataset)) > 0
+
+
+@pytest.mark.parametrize('path', rest_nightly(CONFIGS, TRAINED))
 def test_config_trains_and_validates(path, data_root, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     cfg = shrink(launch.load_config(path), data_root, tmp_path)

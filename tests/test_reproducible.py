@@ -56,7 +56,8 @@ def deterministic_off():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('deterministic', [False, True])
+@pytest.mark.parametrize('deterministic', [
+    False, pytest.param(True, marks=pytest.mark.nightly)])
 def test_one_seed_gives_one_training(toy, tmp_path, monkeypatch, deterministic, deterministic_off):
     monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # undone after the test
     (first, weights), (second, others) = (

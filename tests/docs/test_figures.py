@@ -192,7 +192,7 @@ def test_decoding_is_quoted_as_measured():
             f"{ratios['DecordDecode', 250]}") in text
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_planned_memory_is_what_the_tool_prints():
     name = 'docs/howto/choose_a_keep_ratio.md'
     command, = [line for line in page(name).replace('\\\n', ' ').splitlines()

@@ -48,7 +48,7 @@ def long_training(folder: Path) -> list[dict]:
     return [json.loads(line) for line in noted.read_text().splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 def test_memory_and_open_files_stay_flat(tmp_path):
     rows = long_training(tmp_path)

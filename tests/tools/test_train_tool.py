@@ -116,7 +116,7 @@ def test_two_processes_score_what_one_does(trained, toy, tmp_path):
     tool = ['tools/test.py', CONFIG, work_dir / 'epoch_2.pth']
     options = ['--cfg-options', *SMALL, *data_options(toy)]
     one = run(*tool, '--work-dir', tmp_path / 'one', *options)
-    two = run('-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29517', *tool,
+    two = run('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', *tool,
               '--launcher', 'pytorch', '--work-dir', tmp_path / 'two', *options)
     figures = [json.loads(next(folder.glob('*/*.json')).read_text().splitlines()[-1])
                for folder in (tmp_path / 'one', tmp_path / 'two')]

@@ -97,7 +97,8 @@ def test_frames_in_memory_are_scored_as_their_file(small_video, make_inferencer)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('case', 'num_steps'), [('gru', 10_000), ('lstr', 2_000)])
+@pytest.mark.parametrize(('case', 'num_steps'), [
+    ('gru', 2_000), ('lstr', 2_000), pytest.param('gru', 10_000, marks=pytest.mark.nightly)])
 def test_the_state_does_not_grow_with_the_stream(case, num_steps, make_inferencer):
     inferencer = make_inferencer(case)
     frames = np.random.default_rng(0).integers(0, 256, (7, 48, 48, 3), np.uint8)

@@ -156,7 +156,8 @@ def test_forward_is_that_of_the_plain_backbone(name, training):
 
 
 @pytest.mark.parametrize('mode, name', [
-    pytest.param(mode, name, marks=SLOW[name])
+    pytest.param(mode, name, marks=pytest.mark.nightly if (mode, name) == ('deferred', 'c3d')
+                 else SLOW[name])
     for name in CASES for mode in ('direct', 'deferred')])
 def test_gradients_are_those_of_the_kept_clips(mode, name):
     model, video = build(name, keep_ratio=0.5, mode=mode)
