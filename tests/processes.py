@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import runpy
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -93,6 +95,25 @@ def torchrun(tool: str, *arguments: Any, processes: int = 2, max_restarts: int =
             statuses = {rank: failure.exitcode for rank, failure in error.failures.items()}
             summary = str(error)
         return Ended(log.read() + summary, time.monotonic() - began, statuses)
+
+
+def torchrun_command(tool: str, *arguments: Any, processes: int = 2) -> Ended:
+    """Run the command itself, as a user types it; its own agent decides which error came first.
+
+    Statuses are those of the summary, which stands last in the output.
+    """
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone',
+               f'--nproc-per-node={processes}', tool, *arguments, '--launcher', 'pytorch']
+    began = time.monotonic()
+    done = subprocess.run(
+        [*map(str, command)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, check=False, timeout=MOST_SECONDS,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'})
+    failures = re.findall(r'rank +: (\d+) \(local_rank.*\n +exitcode +: (-?\d+)', done.stdout)
+    written, _, log = done.stdout.partition(' failed (exitcode: ')  # the agent's log begins
+    summary = log[log.find('FAILED'):]  # after the agent's own traceback
+    return Ended(written + summary, time.monotonic() - began,
+                 {int(rank): int(status) for rank, status in failures})
 
 
 def run_without_agent(tool: str, *arguments: Any, processes: int = 1) -> Ended:

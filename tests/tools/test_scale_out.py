@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 import torch
-from processes import MOST_SECONDS, ROOT, free_port, run_without_agent, torchrun
+from processes import MOST_SECONDS, ROOT, free_port, run_without_agent, torchrun, torchrun_command
 
 from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
 from sbp_tad.evaluation.detections import read_detections
@@ -116,7 +116,7 @@ def test_any_number_of_processes_gives_the_same_map(toy, of_one, tmp_path):
         done = torchrun(*arguments, processes=processes) if processes > 1 else \
             run_without_agent(*arguments)
         assert not done.statuses, done.output[-3000:]
-        batches = -(-(-(-NUM_WINDOWS // processes)) // 2)
+        batches = math.ceil(math.ceil(NUM_WINDOWS / processes) / 2)
         assert f'[{batches}/{batches}]' in done.output
         (log, ) = folder.glob('*/2*.json')
         figures.append({name: value for name, value in json.loads(log.read_text()).items()
@@ -148,7 +148,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize('fault, start', [
-    ('training', torchrun), ('testing', torchrun), ('numbers', torchrun),
+    ('training', torchrun_command), ('testing', torchrun_command), ('numbers', torchrun_command),
     ('training', run_without_agent), ('testing', run_without_agent)])
 def test_an_error_in_one_process_ends_all_with_its_message(fault, start, toy, broken, of_one,
                                                            tmp_path):
@@ -165,5 +165,5 @@ def test_an_error_in_one_process_ends_all_with_its_message(fault, start, toy, br
     failed = {rank for rank, status in done.statuses.items() if status == 2}
     assert failed and failed <= culprits
     assert not any(status == -9 for status in done.statuses.values()), 'one had to be killed'
-    if start is torchrun:
+    if start is torchrun_command:
         assert message in summary.rpartition('Root Cause')[2]
