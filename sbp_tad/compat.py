@@ -21,14 +21,15 @@ import os
 import sys
 import types
 import warnings
+from collections.abc import Callable
 from pickle import UnpicklingError
-from typing import Any, Callable
+from typing import Any
 
 from sbp_tad.checkpoint_safety import guard_checkpoint_loading
 from sbp_tad.versions import check_versions, release, require_packages, require_pkg_resources
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def prepare_stack() -> None:
     """Make mmengine, mmcv and mmaction2 work together; once a process.
 
@@ -247,7 +248,7 @@ def _add_own_configs(config: types.ModuleType) -> None:
             lambda package: os.path.dirname(__file__) if package == own else find(package))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _renamed(function: Callable, module: str, name: str) -> Callable:
     """The function under the name by which torch's unpickler finds it."""
     def call(*args: Any) -> Any:

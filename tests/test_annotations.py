@@ -126,9 +126,9 @@ def test_scan_reads_the_sound_part_and_lists_every_fault(tmp_path):
     good = '{"segment": [0, 1], "label": "jump"}'
     path = tmp_path / 'faulty.json'
     path.write_text(
-        '{"database": {"a": {"subset": "x", "annotations": [3, %s, {"segment": [1]}]},'
+        f'{{"database": {{"a": {{"subset": "x", "annotations": [3, {good}, {{"segment": [1]}}]}},'
         ' "b": {"annotations": []}, "c": {"subset": "x", "annotations": [], "subset": "y"},'
-        ' "d": 5, "a": {"subset": "x", "fps": 25, "annotations": [3, %s]}}}' % (good, good))
+        f' "d": 5, "a": {{"subset": "x", "fps": 25, "annotations": [3, {good}]}}}}}}')
     videos, faults = scan_annotations(path)
     assert list(videos) == ['a', 'c'] and videos['a'].labels == ('jump',)
     assert videos['c'].subset == 'y'

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from sbp_tad.sbp.nested_tensors import (Encoder, Features, encode_in_chunks, lis
 
 # Gradients of the features, None where the loss did not use one, to the kept
 # clips (N,) bool and the weight of each clip's gradient (N,).
-ChooseClips = Callable[[Sequence[Optional[Tensor]]], 'tuple[Tensor, Tensor]']
+ChooseClips = Callable[[Sequence[Tensor | None]], 'tuple[Tensor, Tensor]']
 
 
 def get_random_state(device: torch.device) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple, Optional
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -181,7 +181,7 @@ class FoldedPair:
         self.parent = parent
         self.conv_name, self.norm_name = pair
         self.conv, self.norm = parent.get_submodule(pair.conv), parent._modules[pair.norm]
-        self.output: Optional[Tensor] = None  # normalized, on its way to ``normalize``
+        self.output: Tensor | None = None  # normalized, on its way to ``normalize``
 
     def install(self) -> None:
         """Take the place of both forward methods."""

@@ -1,7 +1,7 @@
 """Loop of class-wise suppression: each step picks one detection per class."""
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 

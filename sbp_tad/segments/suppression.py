@@ -1,8 +1,8 @@
 """Class-wise non-maximum suppression: soft, hard and weighted."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Callable
 
 import numpy as np
 

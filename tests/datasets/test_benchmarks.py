@@ -53,7 +53,7 @@ def test_subsets_and_segments_that_end_late(kind, count, some, thresholds, train
                                             write_annotation):
     path = write_annotation(database(next(iter(some.values())), train, test, 'testing'))
     for test_mode, video_id in ((False, '0'), (True, '1')):
-        items = [item for item in build(kind, path, test_mode=test_mode).load_data_list()]
+        items = build(kind, path, test_mode=test_mode).load_data_list()
         assert {item['video_id'] for item in items} == {video_id}
         assert items[0]['annotation'].segments_seconds.tolist() == [[50.0, 60.0]]
         assert video_id in items[0]['filename']

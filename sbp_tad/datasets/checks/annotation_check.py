@@ -119,7 +119,7 @@ def _spellings(kind: str, counts: Mapping[str, int]) -> Iterator[Finding]:
 
 def _check_balance(videos: Iterable[VideoAnnotation], classes: tuple[str, ...],
                    expected: Expectations) -> Iterator[Finding]:
-    counts = Counter({name: 0 for name in classes})
+    counts = Counter(dict.fromkeys(classes, 0))
     counts.update(label for video in videos for label in video.labels if label in counts)
     where = ' and '.join(expected.subsets or ('the file',))
     for name, count in counts.items():

@@ -1,7 +1,7 @@
 """Anchor-free detection head of ActionFormer."""
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from mmcv.cnn import Scale

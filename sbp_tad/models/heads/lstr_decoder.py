@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Optional
 
 import torch
 from torch import Tensor, nn
@@ -150,7 +149,7 @@ class HistoryDecoder(nn.Module):
         return [layer.memory_attention.keys_values(history) for layer in self.layers]
 
     def forward(self, x: Tensor, history: Sequence[KeysValues], history_mask: Tensor | None = None,
-                past: Sequence[Optional[KeysValues]] | None = None
+                past: Sequence[KeysValues | None] | None = None
                 ) -> tuple[Tensor, list[KeysValues]]:
         """Return tokens (B, t, C) and the keys and values to pass as ``past`` next time.
 

@@ -1,7 +1,7 @@
 """Temporal feature pyramid of DaoTAD: downsampling, then a top-down path."""
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
