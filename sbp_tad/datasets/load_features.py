@@ -58,7 +58,8 @@ class LoadFeatures(SampleWindow):
         rng = window_generator()
         span = min(size, file.num_steps)
         if self.crop_ratio and file.num_steps <= size:
-            span = max(1, round(rng.uniform(*self.crop_ratio) * file.num_steps))
+            low, high = self.crop_ratio
+            span = max(1, round(rng.uniform(low, high) * file.num_steps))
         grid = file.grid
         actions = (annotation.segments_seconds * grid.fps - grid.offset_frames) \
             / grid.stride_frames

@@ -1,7 +1,7 @@
 """The order in which training reads its items, from any place in the run on."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count, islice, repeat
 from typing import Any
 
@@ -32,7 +32,7 @@ class ResumableSampler(Sampler):
         ResumeError: a sampler whose order does not follow from seed and epoch.
     """
 
-    def __init__(self, sampler: Sampler, seed: int | None = None) -> None:
+    def __init__(self, sampler: Any, seed: int | None = None) -> None:
         self.is_infinite = isinstance(sampler, InfiniteSampler)
         if not hasattr(sampler, 'set_epoch'):
             raise ResumeError(
@@ -56,7 +56,7 @@ class ResumableSampler(Sampler):
         for place, index in islice(enumerate(self._from_the_start()), skip, None):
             yield EpochIndex(index, self._epoch_at(place))
 
-    def _from_the_start(self) -> Sampler:
+    def _from_the_start(self) -> Iterable[int]:
         """An ``InfiniteSampler`` can be read once only, and mmengine's loop has begun to."""
         given = self.sampler
         return type(given)(given.dataset, given.shuffle, given.seed) if self.is_infinite else given
@@ -73,17 +73,18 @@ def make_resumable(loader: DataLoader, seed: int | None = None) -> ResumableSamp
     Raises:
         ResumeError: no sampler there, one without a law, or no batch at all.
     """
-    sampler = getattr(loader.batch_sampler, 'sampler', None)
+    batches: Any = loader.batch_sampler
+    sampler = getattr(batches, 'sampler', None)
     if sampler is None:
-        raise ResumeError(f'{type(loader.batch_sampler).__name__} has no sampler whose order could '
+        raise ResumeError(f'{type(batches).__name__} has no sampler whose order could '
                           'be resumed; give the training loader batch_size and sampler. '
                           f'{WITHOUT_THE_HOOK}')
     if isinstance(sampler, ResumableSampler):  # of an earlier training with this loader
         sampler = sampler.sampler
-    resumable = loader.batch_sampler.sampler = ResumableSampler(sampler, seed)
+    resumable = batches.sampler = ResumableSampler(sampler, seed)
     if not (resumable.is_infinite or len(loader)):
-        raise ResumeError(f'{len(sampler)} items give no batch of {loader.batch_sampler.batch_size}'
-                          '; lower batch_size, set drop_last=False, or check the training set.')
+        raise ResumeError(f'{len(sampler)} items give no batch of {batches.batch_size}; '
+                          'lower batch_size, set drop_last=False, or check the training set.')
     return resumable
 
 
@@ -95,12 +96,13 @@ def skip_batches(loader: DataLoader, number: int) -> None:
     """
     if not number:
         return
-    batches = loader.batch_sampler
+    batches: Any = loader.batch_sampler
     if type(batches) is not BatchSampler:
         raise ResumeError(f'{type(batches).__name__} cannot be resumed within an epoch, since how '
                           'many items its batches hold is not known; resume from the checkpoint '
                           f'of the end of an epoch. {WITHOUT_THE_HOOK}')
-    batches.sampler.skip = number * batches.batch_size
+    resumable: Any = batches.sampler
+    resumable.skip = number * batches.batch_size
 
 
 def batches_from(loader: DataLoader, iteration: int) -> Iterator[Any]:
@@ -109,7 +111,8 @@ def batches_from(loader: DataLoader, iteration: int) -> Iterator[Any]:
     That loop first takes the batches of all iterations before the one that it
     resumes from, and throws them away. Here they are None: nothing is decoded.
     """
-    sampler = loader.batch_sampler.sampler
+    batches: Any = loader.batch_sampler
+    sampler = batches.sampler
     loader._iterator = None  # persistent workers that have begun with another order
     first, done = (0, iteration) if sampler.is_infinite else divmod(iteration, len(loader))
     yield from repeat(None, iteration)

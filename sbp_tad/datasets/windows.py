@@ -48,7 +48,10 @@ class WindowSize:
 
     def stride_at(self, fps: float) -> float:
         """Video frames between two sampled frames in a video of that fps."""
-        return float(self.stride_frames or fps / self.target_fps)
+        if self.stride_frames is not None:
+            return float(self.stride_frames)
+        assert self.target_fps is not None  # exactly one of both is given
+        return float(fps / self.target_fps)
 
     def window(self, video_id: str, start_frame: float, fps: float,
                video_frames: float) -> Window:

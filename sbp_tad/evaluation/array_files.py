@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,7 @@ def write_arrays(path: str | Path, arrays: dict[str, np.ndarray], content: str,
     """Write them compressed; see ``read_arrays``."""
     try:
         with open(path, 'wb') as file:  # savez would add .npz to another name
-            np.savez_compressed(file, **arrays)
+            columns: dict[str, Any] = dict(arrays)  # mypy takes the last for ``allow_pickle``
+            np.savez_compressed(file, **columns)
     except OSError as error:
         raise error_type(f'Cannot write the {content} to {path}: {error.strerror}.') from error

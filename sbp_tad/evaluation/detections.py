@@ -95,7 +95,8 @@ class Detections:
 
     def to_results(self) -> dict[str, list[dict[str, Any]]]:
         """The columns as ``{video: [{'segment', 'label', 'score'}]}``, full precision."""
-        results = {video_id: [] for video_id in self.video_ids}
+        results: dict[str, list[dict[str, Any]]] = {
+            video_id: [] for video_id in self.video_ids}
         rows = zip(self.video_index.tolist(), self.label_index.tolist(),
                    self.segments_seconds.tolist(), self.scores.tolist())
         for video, label, segment, score in rows:

@@ -176,10 +176,10 @@ def _profile(kinds: Sequence[np.ndarray], rank: np.ndarray, num_multiples: int
     top = rank < num_multiples
     cells = rank[top] * len(KINDS) + np.stack(kinds)[:, top]
     counts = np.bincount(cells.ravel(), minlength=num_multiples * len(KINDS))
-    counts = counts.reshape(num_multiples, len(KINDS)) / len(kinds)
+    shares = counts.reshape(num_multiples, len(KINDS)) / len(kinds)
     number = np.bincount(rank[top], minlength=num_multiples)
     number_or_nan = np.where(number, number, np.nan)
-    return counts / number_or_nan[:, None], number
+    return shares / number_or_nan[:, None], number
 
 
 def _gains(ranking: MatchedRanking, kinds: Sequence[np.ndarray], looked_at: np.ndarray,

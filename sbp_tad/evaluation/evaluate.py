@@ -161,7 +161,7 @@ def _apply_rules(truth: Mapping[str, VideoAnnotation], detections: Detections,
     for name in ('unknown_labels', 'outside_videos', 'empty_detections'):
         rule = getattr(options, name)
         if rule == 'error' and (touched[name] & keep).any():
-            raise EvaluationError(_describe(name, detections, np.argmax(touched[name] & keep)))
+            raise EvaluationError(_describe(name, detections, int((touched[name] & keep).argmax())))
         if rule.startswith('drop'):
             keep &= ~touched[name]
     return keep, {name: int(rows.sum()) for name, rows in touched.items()}
@@ -191,7 +191,8 @@ def _compare(truth: Mapping[str, VideoAnnotation], detections: Detections, keep:
     rows = [(videos[name], classes.get(label, ambiguous_class))
             for name, video in truth.items() for label in video.labels]
     segments = np.concatenate([video.segments_seconds for video in truth.values()])
-    table = SegmentTable(*np.array(rows, dtype=np.int64).T, segments)
+    video_index, class_index = np.array(rows, dtype=np.int64).T
+    table = SegmentTable(video_index, class_index, segments)
     is_class = table.class_index < ambiguous_class
     video_number = np.array([videos[name] for name in detections.video_ids], dtype=np.int64)
     class_number = np.array([classes.get(name, ambiguous_class) for name in detections.labels],

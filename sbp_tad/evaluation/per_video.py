@@ -52,9 +52,10 @@ def score_videos(case: EvaluationCase) -> VideoScores:
     means = totals / np.where(num_classes, num_classes, np.nan)[:, None]
     names = tuple(sorted(case.truth))
     rows = np.searchsorted(case.video_names, names)
-    counts = [np.bincount(table.video_index, minlength=number)[rows] for table
-              in (case.comparison.ground_truth, case.comparison.detections)]
-    return VideoScores(names, means[rows], *counts, case.options.tiou_thresholds)
+    instances, predictions = (
+        np.bincount(table.video_index, minlength=number)[rows] for table
+        in (case.comparison.ground_truth, case.comparison.detections))
+    return VideoScores(names, means[rows], instances, predictions, case.options.tiou_thresholds)
 
 
 def _class_per_video(comparison: Comparison) -> tuple[Comparison, np.ndarray]:

@@ -10,7 +10,6 @@ and evaluation options of the test.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -88,13 +87,15 @@ def read_raw_predictions(path: str | Path) -> RawPredictions:
     columns = (arrays['segments_seconds'].astype(np.float64), arrays['scores'].astype(np.float64),
                arrays['labels'].astype(np.int64))
     for video, end, length in zip(videos.tolist(), np.cumsum(lengths).tolist(), lengths.tolist()):
-        windows[names[video]].append(tuple(column[end - length:end] for column in columns))
-    return RawPredictions(windows, tuple(arrays['class_names'].tolist()),
-                          *_settings(str(arrays['settings']), path))
+        segments, scores, labels = (column[end - length:end] for column in columns)
+        windows[names[video]].append((segments, scores, labels))
+    post_processing, evaluation, subsets = _settings(str(arrays['settings']), path)
+    return RawPredictions(windows, tuple(arrays['class_names'].tolist()), post_processing,
+                          evaluation, subsets)
 
 
 def _settings(text: str, path: str | Path
-              ) -> tuple[PostProcessing, EvaluationOptions, Sequence[str]]:
+              ) -> tuple[PostProcessing, EvaluationOptions, tuple[str, ...]]:
     try:
         content = json.loads(text)
         return (PostProcessing(**content['post_processing']),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ class ScoreFusion:
     class_names: Sequence[str]
     method: str = 'product'
     top_k: int | None = None
+    _scores: dict[str, np.ndarray] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, '_scores', read_video_scores(self.path, self.class_names))

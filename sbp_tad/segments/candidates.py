@@ -78,9 +78,10 @@ class Candidates:
     def _overlap(self, best: np.ndarray) -> tuple[np.ndarray | slice, np.ndarray]:
         """Return flat indices of all entries near the pick of their row, and their tIoU with it."""
         segment = self.segment.reshape(3, -1)
-        pick, near = segment.take(best, axis=1), slice(None)
+        pick = segment.take(best, axis=1)
+        near: np.ndarray | slice
         if self._is_crowded:
-            segment, pick = self.segment, pick[..., None]
+            segment, pick, near = self.segment, pick[..., None], slice(None)
         else:
             near, row = self._neighbours(best)
             segment, pick = segment.take(near, axis=1), pick.take(row, axis=1)

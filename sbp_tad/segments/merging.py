@@ -143,8 +143,9 @@ def _suppress(segments: np.ndarray, scores: np.ndarray, groups: np.ndarray,
     if rules.method == 'none':
         index = np.arange(min(len(scores), rules.max_detections))
         return index, scores[index], segments[index]
-    options = dict(iou_threshold=rules.iou_threshold, min_score=rules.min_score,
-                   max_segments=rules.max_detections)
+    options: dict[str, Any] = dict(
+        iou_threshold=rules.iou_threshold, min_score=rules.min_score,
+        max_segments=rules.max_detections)
     if rules.method == 'nmw':
         return non_maximum_weighted(segments, scores, groups, **options)
     index, rescored = soft_nms(segments, scores, groups, method=rules.method, sigma=rules.sigma,

@@ -153,7 +153,7 @@ def _check_timing(video: VideoAnnotation) -> Iterator[Finding]:
     if video.fps is not None and not PLAUSIBLE_FPS[0] <= video.fps <= PLAUSIBLE_FPS[1]:
         yield Finding('implausible-fps', video.video_id, f'{video.fps:g} fps; videos have '
                       f'{PLAUSIBLE_FPS[0]:g} to {PLAUSIBLE_FPS[1]:g}.')
-    if None not in (video.duration_seconds, video.fps, video.num_frames):
+    if not (video.duration_seconds is None or video.fps is None or video.num_frames is None):
         seconds = video.num_frames / video.fps
         if abs(seconds - video.duration_seconds) > TIMING_TOLERANCE_SECONDS:
             yield Finding('timing-mismatch', video.video_id,
@@ -184,7 +184,7 @@ def check_range(video: VideoAnnotation, expected: Expectations) -> Iterator[Find
                | (video.segments_seconds[:, 1] > end + tolerance))
     kind = 'clipped-segment' if expected.out_of_range == 'clip' else 'outside-segment'
     length = 'an unknown time' if duration is None else f'{duration:g} s'
-    for index in np.flatnonzero(outside):
+    for index in np.flatnonzero(outside).tolist():
         yield Finding(kind, video.video_id,
                       f'{describe(video, index)} leaves the video, which lasts {length}.')
     if 2 * outside.sum() > len(video) > 1:
@@ -193,7 +193,7 @@ def check_range(video: VideoAnnotation, expected: Expectations) -> Iterator[Find
 
 
 def _check_overlaps(video: VideoAnnotation) -> Iterator[Finding]:
-    others = Counter()
+    others: Counter[tuple[str, ...]] = Counter()
     for first, second in overlapping_pairs(video.segments_seconds):
         labels = video.labels[first], video.labels[second]
         pair = f'{describe(video, first)} and {describe(video, second)}'

@@ -134,12 +134,13 @@ def summarize(videos: Iterable[VideoAnnotation], coverage: float = 0.99) -> Segm
         raise DatasetError('advice needs segments with a length, and there is none; correct '
                            'the annotation first.')
     tail = (1 - coverage) / 2
-    durations = [video.duration_seconds for video in videos]
+    durations = [video.duration_seconds for video in videos
+                 if video.duration_seconds is not None]
     fps = [video.fps for video in videos if video.fps is not None]
     return SegmentStatistics(
         len(lengths), float(np.quantile(lengths, tail, method='lower')),
         float(np.median(lengths)), float(np.quantile(lengths, 1 - tail, method='higher')),
-        None if None in durations else max(durations),
+        max(durations) if len(durations) == len(videos) else None,
         float(np.quantile(fps, 0.5, method='nearest')) if fps else None,
         (min(fps), max(fps)) if fps else None)
 

@@ -162,15 +162,16 @@ def read_elan(path: str | Path, tiers: Sequence[str] | None = None) -> Iterator[
     for tier in _choose_tiers(path, root, tiers):
         for annotation in tier.iterfind('ANNOTATION/ALIGNABLE_ANNOTATION'):
             where = f'{path}, line {annotation.get(_LINE)}'
-            ends = [times.get(annotation.get(f'TIME_SLOT_REF{number}')) for number in (1, 2)]
+            start, end = (times.get(annotation.get(f'TIME_SLOT_REF{number}')) for number in (1, 2))
             label = (annotation.findtext('ANNOTATION_VALUE') or '').strip()
-            if None in ends or not label:
+            if start is None or end is None or not label:
                 raise DatasetError(
                     f"{where}: annotation {annotation.get('ANNOTATION_ID')!r} of tier "
-                    f"{tier.get('TIER_ID')!r} has no {'time' if None in ends else 'text'}. "
+                    f"{tier.get('TIER_ID')!r} has no {'time' if None in (start, end) else 'text'}. "
                     'Complete it in ELAN, or leave its tier out.')
-            start, end = ((_milliseconds(time, where) + origin) / 1000 for time in ends)
-            yield Row(where, video_id, label, start, end)
+            begin, end_time = ((_milliseconds(time, where) + origin) / 1000
+                               for time in (start, end))
+            yield Row(where, video_id, label, begin, end_time)
 
 
 def _elan_media(path: str | Path, root: Element) -> tuple[str, int]:

@@ -99,7 +99,8 @@ def read_csv(path: str | Path, delimiter: str = ',') -> Iterator[Row]:
         DatasetError: a column is absent, or a value is.
     """
     for where, line in read_table(path, ('video', 'start', 'end', 'label'), delimiter):
-        timing = [('subset', line['subset'])] if line.get('subset') else []
+        timing: list[tuple[str, str | float]] = \
+            [('subset', line['subset'])] if line.get('subset') else []
         timing += [(name, _positive(line[name], name, where))
                    for name in ('duration', 'fps') if line.get(name)]
         given = [name for name in ('start', 'end', 'label') if line[name]]

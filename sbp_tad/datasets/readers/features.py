@@ -173,8 +173,8 @@ class FeatureFiles(VideoFiles):
         header = VideoHeader(max(1, round(grid.num_frames(num_steps))), grid.fps)
         return dict(video_header=header, feature_file=file)
 
-    def windows(self, filename: str, video: VideoAnnotation, size: WindowSize, overlap: float
-                ) -> tuple[VideoAnnotation, list[Window]]:
+    def windows(self, filename: str, video: VideoAnnotation, size: WindowSize,
+                overlap: float | None) -> tuple[VideoAnnotation, list[Window]]:
         """Test windows on the steps of a file; opens every file.
 
         Raises:
@@ -182,8 +182,9 @@ class FeatureFiles(VideoFiles):
         """
         known = self.inspect(filename, video)
         file, num_steps = known['feature_file'], size.num_frames
-        starts = [0]
+        starts = np.zeros(1, dtype=int)
         if self.cover == 'windows':
+            assert overlap is not None  # online detection refuses features
             starts = sliding_window_starts(file.num_steps, num_steps, overlap).astype(int)
         elif self.cover == 'whole':
             num_steps = max(num_steps, file.num_steps)

@@ -49,6 +49,7 @@ class VideoFiles:
         """
         if not (video.fps and video.duration_seconds):
             video = with_timing(video, self.inspect(filename, video)['video_header'])
+        assert video.fps and video.duration_seconds
         return video, sliding_windows(video.video_id, size, video.fps,
                                       video.duration_seconds * video.fps, overlap)
 
@@ -98,8 +99,9 @@ class FrameFolders(VideoFiles):
                     offset=first)
 
     def _fps(self, filename: str, num_frames: int, video: VideoAnnotation) -> float:
-        if self.fps or video.fps:
-            return float(self.fps or video.fps)
+        fps = self.fps or video.fps
+        if fps:
+            return float(fps)
         if not video.duration_seconds:
             raise VideoReadError(
                 f'{filename}: neither the annotation nor the config says how many frames a second '

@@ -22,7 +22,7 @@ from sbp_tad.registry import TRANSFORMS
 
 # Of VideoReformatter.reformat. By default it wakes all cores for every frame, which takes twice
 # the time; old releases of PyAV have no such argument and use one thread.
-RGB = dict(format='rgb24')
+RGB: dict[str, Any] = dict(format='rgb24')
 if 'threads' in (VideoReformatter.reformat.__doc__ or ''):
     RGB['threads'] = 1
 
@@ -89,7 +89,8 @@ def _read_by_time(filename: str, wanted: list[int], times: FrameTimes) -> dict[i
         if start is not None:
             container.seek(start, stream=stream)
         frames = _decode_wanted(container, stream, numbers)
-        return _upright_pixels((numbers[frame.pts], frame) for frame in frames)
+        return _upright_pixels((numbers[frame.pts], frame) for frame in frames
+                               if frame.pts is not None)
 
 
 def _decode_wanted(container: av.container.InputContainer, stream: av.VideoStream,

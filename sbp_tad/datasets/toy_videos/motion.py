@@ -68,7 +68,9 @@ class ActorTrack:
 
 def plan_lives(rng: np.random.Generator, num_frames: int, fps: float) -> list[Life]:
     """Lives that fill a video; classes come in shuffled rounds, so they are balanced."""
-    lives, deck, frame = [], [], 0
+    lives: list[Life] = []
+    deck: list[str] = []
+    frame = 0
     while frame < num_frames:
         deck = deck or list(rng.permutation(CLASS_NAMES))
         may_idle = bool(lives) and lives[-1].label is not None
