@@ -1,11 +1,9 @@
 """``tools/analyze_errors.py`` as it is called."""
 import json
-import runpy
+from functools import partial
 from pathlib import Path
 
 import pytest
-
-from sbp_tad.apis.command_line import run_main
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = str(ROOT / 'tests' / 'data' / 'evaluation' / 'mmaction2_eval_localization')
@@ -13,14 +11,9 @@ FILES = ['--ground-truth', FIXTURE + '_gt.json', '--predictions', FIXTURE + '.js
 
 
 @pytest.fixture
-def run(capsys):
-    main = runpy.run_path(str(ROOT / 'tools' / 'analyze_errors.py'))['main']
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            run_main(main, list(map(str, arguments)))
-        return (caught.value.code, *capsys.readouterr())
-    return call
+def run(call_tool):
+    """Call the tool in this process; returns (status, stdout, stderr)."""
+    return partial(call_tool, 'analyze_errors')
 
 
 def test_json_and_plots_are_written(run, tmp_path):

@@ -2,12 +2,10 @@
 from __future__ import annotations
 
 import json
-import runpy
+from functools import partial
 from pathlib import Path
 
 import pytest
-
-from sbp_tad.apis.command_line import run_main
 
 ROOT = Path(__file__).parents[2]
 TOY = str(ROOT / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py')
@@ -15,15 +13,9 @@ ITEMS = [dict(segment=[5 * i, 5 * i + 3], label=('pour', 'stir')[i % 2]) for i i
 
 
 @pytest.fixture
-def run(capsys):
+def run(call_tool):
     """Call the tool in this process; returns (status, stdout, stderr)."""
-    main = runpy.run_path(str(ROOT / 'tools' / 'check_dataset.py'))['main']
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            run_main(main, list(map(str, arguments)))
-        return (caught.value.code, *capsys.readouterr())
-    return call
+    return partial(call_tool, 'check_dataset')
 
 
 @pytest.fixture

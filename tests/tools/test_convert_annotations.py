@@ -1,15 +1,13 @@
 """``tools/convert_annotations.py`` as it is called."""
 from __future__ import annotations
 
-import runpy
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.apis.command_line import run_main
 
-ROOT = Path(__file__).parents[2]
 EAF = '''<ANNOTATION_DOCUMENT><TIME_ORDER><TIME_SLOT TIME_SLOT_ID="a" TIME_VALUE="{0}"/>
 <TIME_SLOT TIME_SLOT_ID="b" TIME_VALUE="9000"/></TIME_ORDER>
 <TIER TIER_ID="t"><ANNOTATION><ALIGNABLE_ANNOTATION TIME_SLOT_REF1="a" TIME_SLOT_REF2="b">
@@ -18,15 +16,9 @@ EAF = '''<ANNOTATION_DOCUMENT><TIME_ORDER><TIME_SLOT TIME_SLOT_ID="a" TIME_VALUE
 
 
 @pytest.fixture
-def run(capsys):
+def run(call_tool):
     """Call the tool in this process; returns (status, stdout, stderr)."""
-    main = runpy.run_path(str(ROOT / 'tools' / 'convert_annotations.py'))['main']
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            run_main(main, list(map(str, arguments)))
-        return (caught.value.code, *capsys.readouterr())
-    return call
+    return partial(call_tool, 'convert_annotations')
 
 
 def test_csv(run, tmp_path):

@@ -1,32 +1,22 @@
 """``tools/evaluate.py --online``: a file of frame scores in, table and JSON out."""
 import json
-import runpy
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 from frame_score_cases import frame_scores
 
-from sbp_tad.apis.command_line import run_main
 from sbp_tad.datasets.thumos14 import THUMOS14_CLASSES
 from sbp_tad.evaluation.frame_evaluation import evaluate_frames
 from sbp_tad.evaluation.frame_scores import write_frame_scores
 from sbp_tad.provenance import file_sha256
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
-def run(capsys):
+def run(call_tool):
     """Call the tool in this process; returns (status, stdout, stderr)."""
-    main = runpy.run_path(str(ROOT / 'tools' / 'evaluate.py'))['main']
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            run_main(main, list(map(str, arguments)))
-        return (caught.value.code, *capsys.readouterr())
-    return call
+    return partial(call_tool, 'evaluate')
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """``tools/evaluate.py`` as it is called: files in, tables and JSON out, faults in a sentence."""
 import json
 import os
-import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-
-from sbp_tad.apis.command_line import run_main
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = str(ROOT / 'tests' / 'data' / 'evaluation' / 'mmaction2_eval_localization')
@@ -16,15 +14,9 @@ FILES = ['--ground-truth', FIXTURE + '_gt.json', '--predictions', FIXTURE + '.js
 
 
 @pytest.fixture
-def run(capsys):
+def run(call_tool):
     """Call the tool in this process; returns (status, stdout, stderr)."""
-    main = runpy.run_path(str(ROOT / 'tools' / 'evaluate.py'))['main']
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            run_main(main, list(map(str, arguments)))
-        return (caught.value.code, *capsys.readouterr())
-    return call
+    return partial(call_tool, 'evaluate')
 
 
 def test_runs_as_a_script(tmp_path):

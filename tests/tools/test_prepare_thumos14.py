@@ -1,28 +1,18 @@
 """``tools/prepare_thumos14.py`` as it is called."""
 import json
 import os
-import runpy
 import shutil
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-from sbp_tad.apis.command_line import run_main
-
-ROOT = Path(__file__).parents[2]
 NAMES = ('video_validation_0000051', 'video_test_0000004')
 
 
 @pytest.fixture
-def run(capsys):
+def run(call_tool):
     """Call the tool in this process; returns (status, stdout, stderr)."""
-    main = runpy.run_path(str(ROOT / 'tools' / 'prepare_thumos14.py'))['main']
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            run_main(main, list(map(str, arguments)))
-        return (caught.value.code, *capsys.readouterr())
-    return call
+    return partial(call_tool, 'prepare_thumos14')
 
 
 @pytest.fixture

@@ -1,12 +1,9 @@
 """``tools/report.py``: it reads files and writes a folder that opens from disk."""
 import json
 import re
-import runpy
 from pathlib import Path
 
 import pytest
-
-from sbp_tad.apis.command_line import run_main
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = str(ROOT / 'tests' / 'data' / 'evaluation' / 'mmaction2_eval_localization')
@@ -14,14 +11,10 @@ FILES = ['--ground-truth', FIXTURE + '_gt.json', '--predictions', FIXTURE + '.js
 
 
 @pytest.fixture
-def run(capsys, tmp_path):
+def run(call_tool, tmp_path):
     """Call the tool in this process; returns (status, stdout, stderr)."""
-    main = runpy.run_path(str(ROOT / 'tools' / 'report.py'))['main']
-
     def call(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            run_main(main, [*map(str, arguments), '--out', str(tmp_path / 'report')])
-        return (caught.value.code, *capsys.readouterr())
+        return call_tool('report', *arguments, '--out', tmp_path / 'report')
     return call
 
 
