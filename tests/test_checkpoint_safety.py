@@ -11,7 +11,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sbp_tad.apis import launch
+from sbp_tad.apis import launch_options
 from sbp_tad.apis.checkpoints import read_checkpoint
 from sbp_tad.checkpoint_safety import (REFUSE_VARIABLE, TRUST_VARIABLE, UntrustedCheckpointError,
                                        weights_only)
@@ -85,7 +85,7 @@ def test_every_way_refuses(way, evil):
 @pytest.mark.parametrize('way', ['load_from', 'read'])
 def test_the_option_opts_in(way, evil):
     parser = argparse.ArgumentParser()
-    launch.add_config_options(parser)
+    launch_options.add_launch_options(parser)
     assert not parser.parse_args([]).trust_checkpoint and TRUST_VARIABLE not in os.environ
     assert parser.parse_args(['--trust-checkpoint']).trust_checkpoint
     WAYS[way](evil)
@@ -140,5 +140,5 @@ def test_every_tool_offers_the_option(tool, arguments):
     spec = spec_from_file_location(tool[:-3], ROOT / 'tools' / tool)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert not module.parse_arguments(arguments).trust_checkpoint
-    assert module.parse_arguments([*arguments, '--trust-checkpoint']).trust_checkpoint
+    assert not module.build_parser().parse_args(arguments).trust_checkpoint
+    assert module.build_parser().parse_args([*arguments, '--trust-checkpoint']).trust_checkpoint

@@ -14,11 +14,10 @@ from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.instance_characteristics import BUCKET_BORDERS
 from sbp_tad.evaluation.options import EvaluationOptions, parse_tiou_thresholds
 from sbp_tad.provenance import add_provenance, file_fingerprint
-from sbp_tad.visualization.error_plots import write_error_plots
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--ground-truth', required=True, type=Path, metavar='GT.json')
     parser.add_argument('--predictions', required=True, type=Path, metavar='PRED.json')
@@ -35,7 +34,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
                         help='less overlap than this is background (default: %(default)s)')
     parser.add_argument('--exclude-video', nargs='+', default=(), metavar='ID',
                         help='videos to leave out, with their detections')
-    return parser.parse_args(argv)
+    return parser
 
 
 def analyze_files(arguments: argparse.Namespace) -> ErrorAnalysis:
@@ -60,8 +59,10 @@ def summary(analysis: ErrorAnalysis) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Analyse, write, say what was found."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
     analysis = analyze_files(arguments)
+    # Imported after the options and files are read: --help answers at once.
+    from sbp_tad.visualization.error_plots import write_error_plots
     paths = write_error_plots(arguments.out, analysis)
     paths.append(arguments.out / 'error_analysis.json')
     try:

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config, DictAction
-
-from sbp_tad.apis import dataset_check as checks
-from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.dataset_report import print_report, report_to_json
+from sbp_tad.apis.config_options import add_config_options
 from sbp_tad.datasets.checks.findings import is_clean
 from sbp_tad.datasets.checks.window_advice import BackboneShape
 from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.errors import UserError
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+    from sbp_tad.apis import dataset_check as checks
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', metavar='CONFIG_OR_JSON')
@@ -39,17 +42,18 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
                         help='config whose model memory is measured for (default: the config)')
     parser.add_argument('--no-files', action='store_true',
                         help='with a config: do not look at the video files')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='key=value pairs that override the config')
+    add_config_options(parser)
     parser.add_argument('--coverage', type=float, default=0.99,
                         help='share of the segments to serve (default: %(default)s)')
     parser.add_argument('--strict', action='store_true', help='warnings are not clean either')
     parser.add_argument('--json', type=Path, metavar='OUT', help='also write the report here')
-    return parser.parse_args(argv)
+    return parser
 
 
 def declare(arguments: argparse.Namespace) -> tuple[list[checks.Declaration], Config | None]:
-    """What to check, and the config if there is one."""
+    """Return what to check, and the config if there is one."""
+    from sbp_tad.apis import dataset_check as checks
+    from sbp_tad.apis import launch
     if arguments.source.endswith(('.json', '.json.gz')):
         return checks.declare_json(arguments.source, arguments.videos, arguments.classes,
                                    arguments.subsets, arguments.ignore_label), None
@@ -59,7 +63,9 @@ def declare(arguments: argparse.Namespace) -> tuple[list[checks.Declaration], Co
 
 def probe(arguments: argparse.Namespace, cfg: Config | None, remarks: list[str]
           ) -> checks.ModelProbe | None:
-    """The model to measure, or a remark why there is none."""
+    """Return the model to measure, or add a remark why there is none."""
+    from sbp_tad.apis import dataset_check as checks
+    from sbp_tad.apis import launch
     if arguments.model is not None:
         return checks.probe_model(launch.load_config(arguments.model))
     if cfg is None:
@@ -74,6 +80,7 @@ def probe(arguments: argparse.Namespace, cfg: Config | None, remarks: list[str]
 
 def make_report(arguments: argparse.Namespace) -> checks.DatasetReport:
     """Check, advise, measure."""
+    from sbp_tad.apis import dataset_check as checks
     declarations, cfg = declare(arguments)
     report, videos = checks.check_datasets(declarations)
     model = probe(arguments, cfg, report.remarks)
@@ -88,7 +95,10 @@ def make_report(arguments: argparse.Namespace) -> checks.DatasetReport:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the report, write it where asked; 0 if the data set is clean, else 1."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
+    print(f'Loading PyTorch to check {arguments.source}', file=sys.stderr, flush=True)
+    # Imported after the options are read: --help answers at once.
+    from sbp_tad.apis.dataset_report import print_report, report_to_json
     report = make_report(arguments)
     clean = is_clean(report.findings, arguments.strict)
     print_report(report)

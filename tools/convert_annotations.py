@@ -21,8 +21,8 @@ from sbp_tad.datasets.formats.tables import Row, read_csv, read_epic, to_databas
 FORMATS = ('csv', 'epic', 'via', 'elan')
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('format', choices=FORMATS)
@@ -40,7 +40,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--attribute', help='via: name of the attribute that is the label')
     parser.add_argument('--tiers', nargs='+', metavar='TIER',
                         help='elan: tiers to read (default: all that are time-aligned)')
-    return parser.parse_args(argv)
+    return parser
 
 
 def reader(arguments: argparse.Namespace) -> Callable[[Path], Iterator[Row]]:
@@ -67,7 +67,7 @@ def write_database(content: dict[str, Any], path: Path) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Read, join, write, and say what to do next."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
     read = reader(arguments)
     content = to_database((row for path in arguments.inputs for row in read(path)),
                           arguments.subset)

@@ -28,8 +28,8 @@ from sbp_tad.evaluation.report import print_frame_result, print_result
 from sbp_tad.provenance import file_fingerprint, run_facts
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     # what is not given stays absent, so that the rules of --dataset hold there
     parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
     default = EvaluationOptions()
@@ -52,7 +52,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add_detail_arguments(parser.add_argument_group('details'))
     add_online_arguments(parser.add_argument_group('online action detection'))
     add_rule_arguments(parser.add_argument_group('rules where evaluators differ'))
-    return parser.parse_args(argv)
+    return parser
 
 
 def add_detail_arguments(group: argparse._ArgumentGroup) -> None:
@@ -204,7 +204,7 @@ def provenance(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Evaluate, print, and write where asked."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
     details: dict[str, Any] = {}
     if arguments.online is not None:
         result = evaluate_online(arguments)

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.dist import is_main_process
-
-from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.feature_extraction import (FORMATS, ExtractionOptions, ExtractionReport,
-                                             extract_features)
+from sbp_tad.apis.launch_options import FEATURE_FORMATS, config_parser
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.provenance import add_provenance, file_fingerprint
 
+if TYPE_CHECKING:
+    from sbp_tad.apis.feature_extraction import ExtractionReport
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
-    parser = launch.config_parser(__doc__)
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = config_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file of that config')
     parser.add_argument('--out', required=True, type=Path, help='folder of the feature files; '
                         'those that are complete are left as they are')
-    parser.add_argument('--format', choices=FORMATS, default='npy', help='of the files')
+    parser.add_argument('--format', choices=FEATURE_FORMATS, default='npy', help='of the files')
     parser.add_argument('--subsets', nargs='+', help='subsets of the annotation, such as '
                         'training test (default: those of the test set)')
     parser.add_argument('--clip-stride', type=int, help='slide clips by so many sampled frames '
                         'and average each over time (default: every step, as the neck sees it)')
-    return parser.parse_args(argv)
+    return parser
 
 
 def finish(report: ExtractionReport, out_dir: Path) -> int:
@@ -37,6 +38,7 @@ def finish(report: ExtractionReport, out_dir: Path) -> int:
     Raises:
         VideoReadError: in the main process, listing those videos.
     """
+    from mmengine.dist import is_main_process
     if is_main_process():
         print(f'{len(report.written)} videos written to {out_dir}, {len(report.present)} were '
               'there already.')
@@ -49,7 +51,14 @@ def finish(report: ExtractionReport, out_dir: Path) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the config, extract what is missing."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
+    print(f'Loading PyTorch to extract features with {arguments.config}', file=sys.stderr,
+          flush=True)
+    # Imported after the options are read: --help answers at once.
+    from mmengine.dist import is_main_process
+
+    from sbp_tad.apis import launch
+    from sbp_tad.apis.feature_extraction import ExtractionOptions, extract_features
     options = ExtractionOptions(arguments.out, arguments.format, arguments.clip_stride,
                                 subsets=arguments.subsets)
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))

@@ -6,23 +6,24 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
-from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.inference.inferencer import TADInferencer
-from sbp_tad.apis.inference.results import FORMATS, VideoDetections, write_results
+from sbp_tad.apis.launch_options import RESULT_FORMATS, add_launch_options
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.provenance import add_provenance, file_fingerprint, list_fingerprint
+
+if TYPE_CHECKING:
+    from sbp_tad.apis.inference.results import VideoDetections
 
 NUM_SHOWN = 10
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('input', nargs='+', help='video files, or folders of them')
     parser.add_argument('--config', required=True, help='config of the detector, or the name of '
@@ -30,7 +31,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--checkpoint', required=True, help='its trained weights')
     parser.add_argument('--out', type=Path, help='folder of the results; videos that an earlier '
                         'run finished are not done again')
-    parser.add_argument('--format', nargs='+', choices=FORMATS, default=['activitynet'],
+    parser.add_argument('--format', nargs='+', choices=RESULT_FORMATS, default=['activitynet'],
                         help='of the file of all videos in that folder')
     parser.add_argument('--vis', type=Path, help='folder for a picture of each timeline; those of '
                         'finished videos that are there stay')
@@ -41,8 +42,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--fps', type=float, help='of features or folders of frames that do not '
                         'know theirs')
-    launch.add_config_options(parser)
-    return parser.parse_args(argv)
+    add_launch_options(parser)
+    return parser
 
 
 def results_table(results: list[VideoDetections]) -> Table:
@@ -70,6 +71,9 @@ def finish(results: list[VideoDetections], arguments: argparse.Namespace) -> int
     Raises:
         VideoReadError: in the main process, listing those videos.
     """
+    from mmengine.dist import is_main_process
+
+    from sbp_tad.apis.inference.results import write_results
     failed = [result for result in results if result.error is not None]
     if is_main_process():
         console = Console(file=sys.stdout)
@@ -89,7 +93,13 @@ def finish(results: list[VideoDetections], arguments: argparse.Namespace) -> int
 
 def main(argv: list[str] | None = None) -> int:
     """Load the detector, run it on every input."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
+    print(f'Loading PyTorch to run {arguments.config}', file=sys.stderr, flush=True)
+    # Imported after the options are read: --help answers at once.
+    from mmengine.dist import is_main_process
+
+    from sbp_tad.apis import launch
+    from sbp_tad.apis.inference.inferencer import TADInferencer
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
     cfg = launch.load_config(launch.find_config(arguments.config), arguments.cfg_options)
     launch.start_processes(cfg, arguments.launcher)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from typing import TYPE_CHECKING
 
-from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.inference.online_inferencer import OnlineInferencer, OnlineStep
+from sbp_tad.apis.launch_options import add_launch_options
+
+if TYPE_CHECKING:
+    from sbp_tad.apis.inference.online_inferencer import OnlineStep
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', help='a video file, or the index of a camera')
     parser.add_argument('--config', required=True, help='config of the detector, or the name of '
@@ -21,8 +25,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--fps', type=float, help='of a camera that does not tell')
     parser.add_argument('--json', action='store_true',
                         help='a JSON line for every frame, with the scores of all classes')
-    launch.add_config_options(parser)
-    return parser.parse_args(argv)
+    add_launch_options(parser)
+    return parser
 
 
 def step_json(step: OnlineStep, class_names: tuple[str, ...]) -> str:
@@ -34,7 +38,11 @@ def step_json(step: OnlineStep, class_names: tuple[str, ...]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Print a line whenever another action begins, or for every frame."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
+    print(f'Loading PyTorch to run {arguments.config}', file=sys.stderr, flush=True)
+    # Imported after the options are read: --help answers at once.
+    from sbp_tad.apis import launch
+    from sbp_tad.apis.inference.online_inferencer import OnlineInferencer
     cfg = launch.load_config(launch.find_config(arguments.config), arguments.cfg_options)
     inferencer = OnlineInferencer(cfg, arguments.checkpoint, arguments.device)
     source = int(arguments.source) if arguments.source.isdecimal() else arguments.source

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.datasets.toy_videos import LOOKS, ToySettings, build_toy_dataset
+from sbp_tad.datasets.toy_videos.settings import LOOK_NAMES, ToySettings
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     default = ToySettings()
@@ -32,21 +33,24 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
                         help='length of the shortest video')
     parser.add_argument('--max-seconds', type=float, default=default.max_seconds,
                         help='length of the longest video')
-    parser.add_argument('--look', default=default.look, choices=list(LOOKS),
+    parser.add_argument('--look', default=default.look, choices=LOOK_NAMES,
                         help='sprites and textures to draw with')
     parser.add_argument('--trimmed', action='store_true',
                         help='clips of a single action and lists of them, for a recognizer; set '
                              'lengths of 1 to 8 seconds')
     parser.add_argument('--workers', type=int, default=min(2, os.cpu_count() or 1),
                         help='videos drawn at a time')
-    return parser.parse_args(arguments)
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the set, or find it complete."""
-    options = vars(parse_arguments(arguments))
+    options = vars(build_parser().parse_args(arguments))
     folder, workers = options.pop('out'), options.pop('workers')
     settings = ToySettings(**options)
+    # Imported after the options are read: --help answers at once.
+    from sbp_tad.datasets.toy_videos.build import build_toy_dataset
+    print(f'Drawing the toy dataset in {folder}', file=sys.stderr, flush=True)
     start = time.perf_counter()
     written = build_toy_dataset(folder, settings, workers)
     videos = f'{settings.train_videos} training and {settings.test_videos} test videos'

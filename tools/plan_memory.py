@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.launch import load_config
-from sbp_tad.apis.memory_planning import plan_memory
+from sbp_tad.apis.config_options import add_config_options
 from sbp_tad.errors import ConfigError
 from sbp_tad.planning.budget import parse_budget
-from sbp_tad.planning.report import plan_to_json, print_plan
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of this project or of mmaction')
@@ -29,16 +26,20 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
                         help='memory of one device, such as 8GiB')
     parser.add_argument('--amp', action=argparse.BooleanOptionalAction,
                         help='plan for mixed precision or not (default: as the config says)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='key=value pairs that override the config')
+    add_config_options(parser)
     parser.add_argument('--json', type=Path, metavar='OUT', help='also write the plan here')
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the plan, write it where asked; 0 if the config fits, else 1."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
     budget = parse_budget(arguments.budget)
+    print(f'Loading PyTorch to plan the memory of {arguments.config}', file=sys.stderr, flush=True)
+    # Imported after the options are read: --help answers at once.
+    from sbp_tad.apis.launch import load_config
+    from sbp_tad.apis.memory_planning import plan_memory
+    from sbp_tad.planning.report import plan_to_json, print_plan
     cfg = load_config(arguments.config, arguments.cfg_options)
     plan = plan_memory(cfg, budget, arguments.amp)
     print_plan(plan)

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sbp_tad.annotations import read_annotations
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.dataset_check import DatasetReport
-from sbp_tad.apis.dataset_report import print_report, report_to_json
-from sbp_tad.apis.thumos14_preparation import (EXTRA_FILE, check_videos, convert_videos,
-                                               make_annotation)
 from sbp_tad.datasets.checks.findings import is_clean
 from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.ffmpeg import Conversion, extract_frames, reencode
 
+if TYPE_CHECKING:
+    from sbp_tad.apis.dataset_check import DatasetReport
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data-root', type=Path, default=Path('data/thumos14'), metavar='DIR',
@@ -46,11 +47,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--allow-extra', action='store_true',
                         help='videos that are not in the annotation are fine')
     parser.add_argument('--json', type=Path, metavar='OUT', help='also write the report here')
-    return parser.parse_args(argv)
+    return parser
 
 
 def prepare(arguments: argparse.Namespace) -> DatasetReport:
     """Make, convert and check, as far as it is asked for."""
+    from sbp_tad.apis.thumos14_preparation import (EXTRA_FILE, check_videos, convert_videos,
+                                                   make_annotation)
     annotation = arguments.data_root / 'annotations' / 'thumos14.json'
     if arguments.official is not None:
         make_annotation(annotation, arguments.official, arguments.info)
@@ -74,6 +77,7 @@ def prepare(arguments: argparse.Namespace) -> DatasetReport:
 
 def write_json(report: DatasetReport, path: Path) -> None:
     """Write the report as JSON."""
+    from sbp_tad.apis.dataset_report import report_to_json
     content = report_to_json(report, is_clean(report.findings, strict=True))
     try:
         path.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
@@ -83,7 +87,10 @@ def write_json(report: DatasetReport, path: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the report, write it where asked; 0 if the files are those of the annotation."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
+    print(f'Loading PyTorch to check {arguments.data_root}', file=sys.stderr, flush=True)
+    # Imported after the options are read: --help answers at once.
+    from sbp_tad.apis.dataset_report import print_report
     report = prepare(arguments)
     print_report(report)
     if arguments.json is not None:

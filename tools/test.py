@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
-from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.launch_options import run_parser
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
-    parser = launch.run_parser(__doc__)
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = run_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--dump', help='file for the detections: .json or .json.gz in ActivityNet '
                                        'form (default: detections.json in the work dir), for the '
@@ -19,12 +20,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--raw-dump', metavar='FILE.npz',
                         help='also write the predictions of all windows before suppression, for '
                              'tools/tune_nms.py')
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read the config, load the checkpoint, test."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
+    print(f'Loading PyTorch to test {arguments.config}', file=sys.stderr, flush=True)
+    # Imported after the options are read: --help answers at once.
+    from sbp_tad.apis import launch
     cfg = launch.read_config(arguments)
     launch.set_checkpoint(cfg, arguments.checkpoint)
     launch.set_dump(cfg, arguments.dump)

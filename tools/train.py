@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
-from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.launch_options import run_parser
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
-    parser = launch.run_parser(__doc__)
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = run_parser(__doc__)
     parser.add_argument('--resume', nargs='?', const='auto',
                         help='go on from this checkpoint, or from the newest of the work dir')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
@@ -23,12 +24,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--deterministic', action='store_true',
                         help='only operations that repeat to the bit, also on CUDA; an operation '
                              'that has no such form ends the run')
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read the config, apply the options, train."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
+    print(f'Loading PyTorch to train {arguments.config}', file=sys.stderr, flush=True)
+    # Imported after the options are read: --help answers at once.
+    from sbp_tad.apis import launch
     cfg = launch.read_config(arguments)
     launch.set_resume(cfg, arguments.resume)
     if arguments.amp:

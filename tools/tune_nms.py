@@ -21,8 +21,8 @@ from sbp_tad.evaluation.tuning import TunedSetting, grid_settings, parse_grid, p
 from sbp_tad.provenance import add_provenance, file_fingerprint
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; ``--help`` explains every option."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('dump', metavar='DUMP.npz')
     parser.add_argument('--ground-truth', required=True, metavar='GT.json',
@@ -39,7 +39,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
                         help='give every segment the best K classes of its video')
     parser.add_argument('--processes', type=int, default=1, metavar='N')
     parser.add_argument('--json', type=Path, metavar='OUT', help='also write the results here')
-    return parser.parse_args(argv)
+    return parser
 
 
 def tune(arguments: argparse.Namespace) -> list[TunedSetting]:
@@ -60,7 +60,7 @@ def tune(arguments: argparse.Namespace) -> list[TunedSetting]:
 
 def main(argv: list[str] | None = None) -> None:
     """Sweep, print, and write where asked."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
     found = tune(arguments)
     print_settings(found, list(dict.fromkeys(['method', *parse_grid(arguments.grid)])))
     if arguments.json:

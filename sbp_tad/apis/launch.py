@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import init_dist, is_distributed
 from mmengine.runner import Runner
 
 from sbp_tad import compat, process_groups
-from sbp_tad.checkpoint_safety import TrustCheckpoints
 from sbp_tad.errors import ConfigError, UserError
 from sbp_tad.registry import RUNNERS
 
@@ -26,33 +25,6 @@ WAIT_SECONDS = 7 * 24 * 3600
 # What a metric writes by default, and as which kinds of files.
 DUMPS = {'TADMetric': ('detections.json', ('.json', '.json.gz')),
          'OnlineMetric': ('frame_scores.npz', ('.npz', ))}
-
-
-def run_parser(description: str) -> argparse.ArgumentParser:
-    """The options that training and testing share, named as mmaction names them."""
-    parser = config_parser(description)
-    parser.add_argument('--work-dir', help='where everything that is written goes')
-    return parser
-
-
-def config_parser(description: str) -> argparse.ArgumentParser:
-    """The options of every tool that runs a config's model."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file of this project or of mmaction')
-    add_config_options(parser)
-    return parser
-
-
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Overrides of the config, and the launcher."""
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='key=value pairs that override the config, such as '
-                             'model.backbone.keep_ratio=0.5')
-    parser.add_argument('--trust-checkpoint', action=TrustCheckpoints)
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how several processes are started')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
-                        help=argparse.SUPPRESS)
 
 
 def read_config(arguments: argparse.Namespace) -> Config:

@@ -1,25 +1,30 @@
-"""From annotations and video files to windows of frames."""
-import mmaction.datasets  # noqa: F401  (registers the decoders and spatial transforms)
+"""From annotations and video files to windows of frames.
 
-import sbp_tad.registry  # noqa: F401  (cures the stack before mmaction is imported)
-from sbp_tad.datasets.activitynet import ActivityNetDataset, HACSDataset
-from sbp_tad.datasets.augmentation import RandomRotation
-from sbp_tad.datasets.base import TemporalDetectionDataset
-from sbp_tad.datasets.egocentric import (Ego4DMQDataset, EpicKitchens100NounDataset,
-                                         EpicKitchens100VerbDataset)
-from sbp_tad.datasets.errors import DatasetError, VideoReadError
-from sbp_tad.datasets.fineaction import FineActionDataset
-from sbp_tad.datasets.load_features import LoadFeatures
-from sbp_tad.datasets.multithumos import MultiTHUMOSDataset
-from sbp_tad.datasets.online import (OnlineDetectionDataset, PackOnlineInputs, SampleOnlineWindow,
-                                     THUMOS14OnlineDataset, ToyOnlineDataset)
-from sbp_tad.datasets.readers.features import FeatureFiles, FeatureGrid
-from sbp_tad.datasets.readers.sources import FrameFolders, VideoFiles
-from sbp_tad.datasets.readers.video_decoding import PyAVSeekDecode
-from sbp_tad.datasets.readers.video_header import probe_video
-from sbp_tad.datasets.thumos14 import THUMOS14_CLASSES, THUMOS14_EXCLUDED_VIDEOS, THUMOS14Dataset
-from sbp_tad.datasets.toy import ToyDataset
-from sbp_tad.datasets.transforms import PackTADInputs, SampleWindow, build_pipeline, pack_failure
+The names of this package are imported when they are first used: its modules
+for annotations need neither torch nor mmaction.
+"""
+from importlib import import_module
+
+_EXPORTS = {
+    'activitynet': ('ActivityNetDataset', 'HACSDataset'),
+    'augmentation': ('RandomRotation', ),
+    'base': ('TemporalDetectionDataset', ),
+    'egocentric': ('Ego4DMQDataset', 'EpicKitchens100NounDataset', 'EpicKitchens100VerbDataset'),
+    'errors': ('DatasetError', 'VideoReadError'),
+    'fineaction': ('FineActionDataset', ),
+    'load_features': ('LoadFeatures', ),
+    'multithumos': ('MultiTHUMOSDataset', ),
+    'online': ('OnlineDetectionDataset', 'PackOnlineInputs', 'SampleOnlineWindow',
+               'THUMOS14OnlineDataset', 'ToyOnlineDataset'),
+    'readers.features': ('FeatureFiles', 'FeatureGrid'),
+    'readers.sources': ('FrameFolders', 'VideoFiles'),
+    'readers.video_decoding': ('PyAVSeekDecode', ),
+    'readers.video_header': ('probe_video', ),
+    'thumos14': ('THUMOS14_CLASSES', 'THUMOS14_EXCLUDED_VIDEOS', 'THUMOS14Dataset'),
+    'toy': ('ToyDataset', ),
+    'transforms': ('PackTADInputs', 'SampleWindow', 'build_pipeline', 'pack_failure'),
+}
+_MODULES = {name: f'{__name__}.{module}' for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
     'ActivityNetDataset', 'DatasetError', 'Ego4DMQDataset', 'EpicKitchens100NounDataset',
@@ -31,3 +36,16 @@ __all__ = [
     'TemporalDetectionDataset', 'ToyDataset', 'ToyOnlineDataset', 'VideoFiles', 'VideoReadError',
     'build_pipeline', 'pack_failure', 'probe_video',
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import an exported name on its first use (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the exported names too."""
+    return sorted({*globals(), *__all__})

@@ -45,7 +45,7 @@ def test_command_writes_trimmed_clips_of_a_look(tmp_path):
 
 
 def test_defaults_are_those_of_the_issue():
-    options = load_tool().parse_arguments([])
+    options = load_tool().build_parser().parse_args([])
     assert (options.train_videos, options.test_videos, options.seed) == (48, 24, 0)
     assert (options.size, options.fps, options.min_seconds, options.max_seconds) == (80, 12, 20, 60)
     assert options.out == Path('data/toy')

@@ -3,13 +3,23 @@
 ``motion`` says what happens and when, ``looks`` with what sprites and textures,
 ``scene`` draws it, ``build`` writes the mp4 files and the annotation.
 """
+from importlib import import_module
+
 from sbp_tad.datasets.errors import DatasetError
 
-from .build import ToySettings, build_toy_dataset
-from .looks import LOOKS
 from .motion import CLASS_NAMES
+from .settings import ToySettings
+
+_LAZY = {'LOOKS': 'looks', 'build_toy_dataset': 'build'}  # they import av and cv2
 
 __all__ = [
-    'CLASS_NAMES', 'LOOKS', 'DatasetError', 'DatasetError', 'ToySettings',
+    'CLASS_NAMES', 'LOOKS', 'DatasetError', 'ToySettings',
     'build_toy_dataset'
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import an exported name on its first use (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'{__name__}.{_LAZY[name]}'), name)
