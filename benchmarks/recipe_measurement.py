@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sbp_tad.apis.dataset_check import first_loader, frame_size
+from sbp_tad.apis.config_check import first_loader, frame_size
 from sbp_tad.apis.launch import config_faults
 from sbp_tad.comparison.models import without_pretrained
 from sbp_tad.comparison.step_meter import (StepMeter, forward_bytes, step_ratios,

@@ -15,14 +15,10 @@ from typing import TYPE_CHECKING
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.apis.config_options import add_config_options
 from sbp_tad.datasets.checks.findings import is_clean
-from sbp_tad.datasets.checks.window_advice import BackboneShape
 from sbp_tad.datasets.errors import DatasetError
-from sbp_tad.errors import UserError
 
 if TYPE_CHECKING:
-    from mmengine.config import Config
-
-    from sbp_tad.apis import dataset_check as checks
+    from sbp_tad.apis.dataset_check import DatasetReport
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,56 +46,36 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def declare(arguments: argparse.Namespace) -> tuple[list[checks.Declaration], Config | None]:
-    """Return what to check, and the config if there is one."""
-    from sbp_tad.apis import dataset_check as checks
-    from sbp_tad.apis import launch
-    if arguments.source.endswith(('.json', '.json.gz')):
-        return checks.declare_json(arguments.source, arguments.videos, arguments.classes,
-                                   arguments.subsets, arguments.ignore_label), None
-    cfg = launch.load_config(arguments.source, arguments.cfg_options)
-    return checks.declare_config(cfg, not arguments.no_files), cfg
+def is_json(source: str) -> bool:
+    """Return whether the source is an annotation; else it is a config."""
+    return source.endswith(('.json', '.json.gz'))
 
 
-def probe(arguments: argparse.Namespace, cfg: Config | None, remarks: list[str]
-          ) -> checks.ModelProbe | None:
-    """Return the model to measure, or add a remark why there is none."""
-    from sbp_tad.apis import dataset_check as checks
-    from sbp_tad.apis import launch
-    if arguments.model is not None:
-        return checks.probe_model(launch.load_config(arguments.model))
-    if cfg is None:
-        remarks.append('memory depends on the model: give its config with --model.')
-        return None
-    try:
-        return checks.probe_model(cfg)
-    except UserError as error:
-        remarks.append(f'memory was not measured: {error}')
-        return None
-
-
-def make_report(arguments: argparse.Namespace) -> checks.DatasetReport:
-    """Check, advise, measure."""
-    from sbp_tad.apis import dataset_check as checks
-    declarations, cfg = declare(arguments)
-    report, videos = checks.check_datasets(declarations)
-    model = probe(arguments, cfg, report.remarks)
-    shape = BackboneShape() if model is None else model.shape
-    checks.add_advice(report, videos, shape, arguments.coverage, declarations[-1].overlap or 0.5)
-    if model is not None:
-        checks.add_memory(report, model)
-    if cfg is not None:
-        checks.add_current_share(report, cfg, videos)
-    return report
+def make_report(arguments: argparse.Namespace) -> DatasetReport:
+    """Check and advise; measure memory where there is a model."""
+    # Imported after the options are read: --help answers at once.
+    from sbp_tad.apis.dataset_check import check_annotation, declare_json
+    declarations, cfg = [], None
+    if is_json(arguments.source):
+        declarations = declare_json(arguments.source, arguments.videos, arguments.classes,
+                                    arguments.subsets, arguments.ignore_label)
+        if arguments.model is None:  # an annotation alone needs no PyTorch
+            return check_annotation(declarations, arguments.coverage)
+    print(f'Loading PyTorch to check {arguments.source}', file=sys.stderr, flush=True)
+    from sbp_tad.apis.config_check import check_with_model, declare_config
+    from sbp_tad.apis.launch import load_config
+    if not declarations:
+        cfg = load_config(arguments.source, arguments.cfg_options)
+        declarations = declare_config(cfg, not arguments.no_files)
+    model = None if arguments.model is None else load_config(arguments.model)
+    return check_with_model(declarations, cfg, model, arguments.coverage)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the report, write it where asked; 0 if the data set is clean, else 1."""
     arguments = build_parser().parse_args(argv)
-    print(f'Loading PyTorch to check {arguments.source}', file=sys.stderr, flush=True)
-    # Imported after the options are read: --help answers at once.
-    from sbp_tad.apis.dataset_report import print_report, report_to_json
     report = make_report(arguments)
+    from sbp_tad.apis.dataset_report import print_report, report_to_json
     clean = is_clean(report.findings, arguments.strict)
     print_report(report)
     if arguments.json:

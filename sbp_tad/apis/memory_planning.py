@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, DefaultScope
 from torch import nn
 
-from sbp_tad.apis.dataset_check import first_loader, frame_size
+from sbp_tad.apis.config_check import first_loader, frame_size
 from sbp_tad.apis.launch import config_faults
 from sbp_tad.errors import ConfigError
 from sbp_tad.planning.models_as_shapes import detector_as_shapes, recognizer_as_shapes

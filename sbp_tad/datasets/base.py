@@ -18,7 +18,8 @@ from sbp_tad.annotations import (VideoAnnotation, check_annotation, num_out_of_r
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.readers.features import FeatureFiles
 from sbp_tad.datasets.readers.sources import FrameFolders, VideoFiles
-from sbp_tad.datasets.readers.video_header import DECODER_ERRORS, VideoHeader
+from sbp_tad.datasets.readers.video_header import (DECODER_ERRORS, DURATION_TOLERANCE_SECONDS,
+                                                   FPS_TOLERANCE, VideoHeader)
 from sbp_tad.datasets.transforms import build_pipeline, pack_failure
 from sbp_tad.datasets.windows import sliding_window_starts
 from sbp_tad.paths import path_within
@@ -26,8 +27,6 @@ from sbp_tad.registry import DATASETS
 from sbp_tad.structures import TADDataSample
 
 # Differences between annotation and file below these are not worth a word.
-FPS_TOLERANCE = 0.01  # relative
-DURATION_TOLERANCE_SECONDS = 1.0
 
 # Key of data_prefix -> what lies in that folder.
 SOURCES: dict[str, type[VideoFiles]] = dict(video=VideoFiles, frames=FrameFolders,

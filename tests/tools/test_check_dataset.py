@@ -29,7 +29,7 @@ def annotation(write_annotation):
 
 def test_clean_json_with_advice(run, annotation, tmp_path):
     status, printed, errors = run(annotation(), '--json', tmp_path / 'out.json')
-    assert status == 0 and errors.startswith('Loading PyTorch') and len(errors.splitlines()) == 1
+    assert (status, errors) == (0, '')
     for text in ('Clean: nothing was found.', 'Advice for training', 'num_levels', '100.00 %',
                  'windows = dict(num_frames=', 'give its config with --model'):
         assert text in printed

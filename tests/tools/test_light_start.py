@@ -12,6 +12,7 @@ from sbp_tad.apis.launch_options import FEATURE_FORMATS, RESULT_FORMATS
 from sbp_tad.datasets.toy_videos.looks import LOOKS
 from sbp_tad.datasets.toy_videos.settings import LOOK_NAMES
 
+ROOT = Path(__file__).parents[2]
 TOOLS = sorted((Path(__file__).parents[2] / 'tools').glob('*.py'))
 HEAVY = ('torch', 'mmengine', 'mmaction', 'mmcv', 'av', 'decord', 'cv2', 'scipy', 'matplotlib')
 # One process for all tools: the heavy modules that each leaves behind.
@@ -57,3 +58,32 @@ def test_the_choices_are_those_of_the_modules():
     assert RESULT_FORMATS == tuple(inference_results.FORMATS)
     assert FEATURE_FORMATS == feature_extraction.FORMATS
     assert LOOK_NAMES == tuple(LOOKS)
+
+
+ANNOTATION = dict(database={f'v{number}': dict(
+    subset='test', duration=30, fps=10, annotations=[dict(segment=[2, 9], label='jump')])
+    for number in range(3)})
+DETECTIONS = dict(results={f'v{number}': [dict(segment=[2, 8], label='jump', score=0.5)]
+                           for number in range(3)})
+TABLE = 'video,start,end,label\nv0,1,2,jump\n'
+
+
+@pytest.mark.parametrize('command', [
+    'evaluate.py --ground-truth {gt} --predictions {found} --subset test',
+    'analyze_errors.py --ground-truth {gt} --predictions {found} --subset test --out {folder}',
+    'convert_annotations.py csv {table} {folder}/made.json',
+    'check_dataset.py {gt}'], ids=lambda command: command.split('.')[0])
+def test_annotations_and_results_need_no_pytorch(command, tmp_path):
+    (tmp_path / 'gt.json').write_text(json.dumps(ANNOTATION))
+    (tmp_path / 'found.json').write_text(json.dumps(DETECTIONS))
+    (tmp_path / 'table.csv').write_text(TABLE)
+    words = command.format(gt=tmp_path / 'gt.json', found=tmp_path / 'found.json',
+                           table=tmp_path / 'table.csv', folder=tmp_path).split()
+    code = ('import runpy, sys\n'
+            'try:\n    runpy.run_path(sys.argv[0], run_name="__main__")\n'
+            'except SystemExit as end:\n'
+            '    print("status", end.code, set(sys.modules) & {"torch", "mmengine", "mmaction"})')
+    argv = [str(ROOT / 'tools' / words[0]), *words[1:]]
+    done = subprocess.run([sys.executable, '-c', f'import sys\nsys.argv = {argv}\n{code}'],
+                          capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == 'status 0 set()', done.stdout + done.stderr

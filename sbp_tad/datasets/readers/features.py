@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.readers.feature_files import feature_shape, open_features, read_sidecar
-from sbp_tad.datasets.readers.sources import VideoFiles, with_timing
-from sbp_tad.datasets.readers.video_header import VideoHeader
+from sbp_tad.datasets.readers.sources import VideoFiles
+from sbp_tad.datasets.readers.video_header import VideoHeader, with_timing
 from sbp_tad.datasets.windows import WindowSize, sliding_window_starts
 from sbp_tad.structures import Window
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
-from sbp_tad.datasets.readers.video_header import VideoHeader, probe_video
+from sbp_tad.datasets.readers.video_header import VideoHeader, probe_video, with_timing
 from sbp_tad.datasets.windows import WindowSize, sliding_windows
 from sbp_tad.structures import Window
 
@@ -116,12 +116,6 @@ class FrameFolders(VideoFiles):
                 f'{filename}: {header.num_frames} frames at {header.fps:g} fps last '
                 f'{header.duration_seconds:g} s, the annotation says {annotated:g} s. Set '
                 'source=dict(fps=...) to the fps of the extraction, or extract them anew.')
-
-
-def with_timing(video: VideoAnnotation, header: VideoHeader) -> VideoAnnotation:
-    """Fill in fps and duration from the file where the annotation has none."""
-    return replace(video, fps=video.fps or header.fps,
-                   duration_seconds=video.duration_seconds or header.duration_seconds)
 
 
 def scan_frames(folder: str, filename_tmpl: str) -> tuple[int, int]:

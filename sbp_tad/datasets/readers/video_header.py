@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import av
 import cv2
 import numpy as np
 
+from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import VideoReadError
 
 try:
@@ -22,6 +23,11 @@ except ImportError:  # no wheels for some platforms; PyAV and OpenCV pipelines w
 # IndexError once no frame comes; any: OSError.
 DECODER_ERRORS = (DECORDError, av.error.FFmpegError, cv2.error, OSError, RuntimeError,
                   ValueError, IndexError)
+
+
+# Differences between annotation and file that are not worth a word.
+FPS_TOLERANCE = 0.01  # relative
+DURATION_TOLERANCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,12 @@ def probe_video(filename: str | os.PathLike) -> VideoHeader:
         raise VideoReadError(f'{filename}: no such video file ({error.strerror}). Check '
                              'data_root, data_prefix and filename_template.') from error
     return _probe(os.fspath(filename), stat.st_size, stat.st_mtime_ns)
+
+
+def with_timing(video: VideoAnnotation, header: VideoHeader) -> VideoAnnotation:
+    """Fill in fps and duration from the file where the annotation has none."""
+    return replace(video, fps=video.fps or header.fps,
+                   duration_seconds=video.duration_seconds or header.duration_seconds)
 
 
 @lru_cache(maxsize=4096)
