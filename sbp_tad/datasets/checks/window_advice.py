@@ -1,8 +1,11 @@
-"""Which windows and which pyramid fit a data set: numbers that follow from its segments.
+"""Advise windows and a pyramid for a data set: numbers that follow from its segments.
 
-A share ``coverage`` of the segments is to be served; the shortest and the
-longest are left out in equal parts. In the order of the derivation, for
-``shortest`` and ``longest`` seconds of what is left:
+The advice serves a share ``coverage`` of the segments; it leaves out the
+shortest and the longest in equal parts. The frame rate of the videos sets the
+limit: at stride 1 a step cannot become shorter, and segments that are no
+longer than a step are not served. The advice states the share that it serves.
+In the order of the derivation, for the ``shortest`` and the ``longest``
+segment in seconds among the rest:
 
 * a feature step lasts at most a third of ``shortest``: with each end off by
   half a step, a segment of three steps still reaches tIoU 2/3;
@@ -148,7 +151,11 @@ def summarize(videos: Iterable[VideoAnnotation], coverage: float = 0.99) -> Segm
 def advise(videos: Iterable[VideoAnnotation], backbone: BackboneShape = FRAME_BY_FRAME,
            coverage: float = 0.99, overlap: float = 0.5, default_fps: float = 30.0
            ) -> WindowAdvice:
-    """Settings that serve ``coverage`` of the segments.
+    """Return settings that serve ``coverage`` of the segments, as far as the frames allow.
+
+    ``WindowAdvice.coverage`` is the share that they serve. It is below the
+    asked one only where every frame is sampled and the shortest segment to
+    serve still lasts no longer than a step.
 
     Args:
         videos: those to train on, less the labels that do not count.
@@ -251,6 +258,9 @@ def explain(advice: WindowAdvice, facts: SegmentStatistics) -> list[tuple[str, s
               f'frames a second are asked for; it gets {steps:.1f}')
     if advice.stride_frames == 1 and steps < MIN_STEPS:
         reason += ', all that the videos have'
+        if steps <= 1:
+            reason += ('; a step lasts as long as this segment or longer, so segments of this '
+                       'length are not served')
     whole = facts.longest_video is not None and facts.longest_video <= advice.window_seconds
     held = ('the longest video lies in one window' if whole else
             f'test windows share {advice.overlap:g} of their length, so a segment of up to '
