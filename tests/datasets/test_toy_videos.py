@@ -311,6 +311,7 @@ def test_look_changes_no_annotation(tiny, tmp_path, monkeypatch):
         rng.random(1000)
         return LOOKS['shapes'](rng)
     monkeypatch.setitem(LOOKS, 'plain', plain)
+    monkeypatch.setattr('sbp_tad.datasets.toy_videos.settings.LOOK_NAMES', tuple(LOOKS))
     build_toy_dataset(tmp_path, replace(TINY, look='plain'))
     first, second = (json.loads((folder / 'annotations.json').read_text())['database']
                      for folder in (tiny, tmp_path))
