@@ -154,8 +154,8 @@ def advise(videos: Iterable[VideoAnnotation], backbone: BackboneShape = FRAME_BY
     """Return settings that serve ``coverage`` of the segments, as far as the frames allow.
 
     ``WindowAdvice.coverage`` is the share that they serve. It is below the
-    asked one only where every frame is sampled and the shortest segment to
-    serve still lasts no longer than a step.
+    asked one only where the stride is 1 at the median frame rate of the videos
+    and the shortest segment to serve still lasts no longer than a step.
 
     Args:
         videos: those to train on, less the labels that do not count.
