@@ -66,7 +66,7 @@ clean:  ## remove the environments, caches and what the demo wrote
 	rm -rf .venv .venv-compat $(INSTALLED) $(INSTALLED_COMPAT) data/toy work_dirs/demo work_dirs/demo_online
 	rm -rf data/toy_study work_dirs/study work_dirs/study_pretrain
 	rm -rf docs/_build docs/reference/api docs/tutorials/generated
-	rm -rf build *.egg-info .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build *.egg-info .pytest_cache .hypothesis .import_linter_cache .ruff_cache .mypy_cache
 	find sbp_tad tests tools configs benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): $(PACKAGING)

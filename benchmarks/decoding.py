@@ -13,8 +13,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.decoders import (DecodingResult, DecodingSettings, measure_decoding, readers,
-                                 write_benchmark_video)
+from benchmarks.decoders import (
+    DecodingResult,
+    DecodingSettings,
+    measure_decoding,
+    readers,
+    write_benchmark_video,
+)
 from benchmarks.output import write_json
 from sbp_tad.apis.command_line import run_main
 

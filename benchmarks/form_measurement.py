@@ -12,8 +12,15 @@ from torch import Tensor
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.networks import BENCHMARK_MODELS, VARIANTS, BenchmarkCase, build_network, check_case
-from sbp_tad.comparison.step_meter import (StepMeter, StepSeconds, in_fresh_process, median_seconds,
-                                           step_ratios, take_turns, take_turns_with_full)
+from sbp_tad.comparison.step_meter import (
+    StepMeter,
+    StepSeconds,
+    in_fresh_process,
+    median_seconds,
+    step_ratios,
+    take_turns,
+    take_turns_with_full,
+)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,14 @@ from sbp_tad.models.backbones.clip_features import split_clips
 from sbp_tad.models.detectors.temporal_detector import TemporalDetector
 from sbp_tad.sbp.clipwise import feature_products
 from sbp_tad.sbp.config import GRADIENT_SAMPLER, SBPError
-from sbp_tad.sbp.sampling import (draw_kept_clips, gradient_spread, inclusion_probabilities,
-                                  keep_count, sample_systematic, seeded_generator)
+from sbp_tad.sbp.sampling import (
+    draw_kept_clips,
+    gradient_spread,
+    inclusion_probabilities,
+    keep_count,
+    sample_systematic,
+    seeded_generator,
+)
 from sbp_tad.structures import TADDataSample
 
 # Probabilities from the true gradients of the parameters, which no sampler can know: the limit

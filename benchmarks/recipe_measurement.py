@@ -17,8 +17,12 @@ from torch.nn import functional as F
 from sbp_tad.apis.config_check import first_loader, frame_size
 from sbp_tad.apis.launch import config_faults
 from sbp_tad.comparison.models import without_pretrained
-from sbp_tad.comparison.step_meter import (StepMeter, forward_bytes, step_ratios,
-                                           take_turns_with_full)
+from sbp_tad.comparison.step_meter import (
+    StepMeter,
+    forward_bytes,
+    step_ratios,
+    take_turns_with_full,
+)
 from sbp_tad.errors import ConfigError
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 from sbp_tad.models.detectors.temporal_detector import TemporalDetector

@@ -17,8 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 import sbp_tad.models.backbones.frame_cnn  # noqa: F401, registers the small network
-from benchmarks.gradient_variance import (ORACLES, ClipGradients, EstimateError, clip_gradients,
-                                          estimate_error)
+from benchmarks.gradient_variance import (
+    ORACLES,
+    ClipGradients,
+    EstimateError,
+    clip_gradients,
+    estimate_error,
+)
 from benchmarks.output import write_json
 from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main

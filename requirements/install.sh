@@ -48,3 +48,5 @@ if ! "$venv/bin/python" -c "$has_torch" 2>/dev/null; then
 fi
 echo "install: the pins of $constraints, a minute or two"
 install -e "$here/..[$extra]"
+# Two first imports at once can fail: yapf, which mmengine uses, writes its grammar file then.
+"$venv/bin/python" -c 'import mmengine' || fail "mmengine cannot be imported (see above)"

@@ -21,6 +21,16 @@ settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'same'))
 SHARED_DATA = REPOSITORY / '..' / 'shared' / 'data'
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Import mmengine once before the workers start.
+
+    Its first import on a machine makes yapf write a grammar file into the user's cache; a second
+    process that imports at that moment reads half of it (``EOFError``).
+    """
+    if not hasattr(config, 'workerinput'):
+        import mmengine  # noqa: F401
+
+
 def gray_level(index: int) -> int:
     """Brightness of frame ``index`` in a test video: it tells frames apart."""
     return 16 + 5 * (index % 44)

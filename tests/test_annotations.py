@@ -11,8 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbp_tad.annotations import (AnnotationError, VideoAnnotation, check_annotation,
-                                 num_out_of_range, read_annotations, scan_annotations)
+from sbp_tad.annotations import (
+    AnnotationError,
+    VideoAnnotation,
+    check_annotation,
+    num_out_of_range,
+    read_annotations,
+    scan_annotations,
+)
 from sbp_tad.errors import UserError
 
 CLASSES = ('jump', 'throw')

@@ -13,8 +13,12 @@ from torch.utils.data import DataLoader
 
 from sbp_tad.apis import launch_options
 from sbp_tad.apis.checkpoints import read_checkpoint
-from sbp_tad.checkpoint_safety import (REFUSE_VARIABLE, TRUST_VARIABLE, UntrustedCheckpointError,
-                                       weights_only)
+from sbp_tad.checkpoint_safety import (
+    REFUSE_VARIABLE,
+    TRUST_VARIABLE,
+    UntrustedCheckpointError,
+    weights_only,
+)
 from sbp_tad.compat import prepare_stack
 
 ROOT = Path(__file__).parents[1]

@@ -5,8 +5,15 @@ import subprocess
 
 import numpy as np
 
-from sbp_tad.provenance import (add_provenance, environment, file_fingerprint, file_sha256,
-                                git_state, list_fingerprint, run_facts)
+from sbp_tad.provenance import (
+    add_provenance,
+    environment,
+    file_fingerprint,
+    file_sha256,
+    git_state,
+    list_fingerprint,
+    run_facts,
+)
 
 
 def test_the_hash_is_that_of_the_bytes(tmp_path):

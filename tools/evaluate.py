@@ -20,9 +20,16 @@ from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationCase, evaluate_case, prepare_case
 from sbp_tad.evaluation.frame_evaluation import FrameResult, evaluate_frames
 from sbp_tad.evaluation.frame_scores import read_frame_scores
-from sbp_tad.evaluation.options import (EMPTY_DETECTION_RULES, GROUND_TRUTH_RULES,
-                                        OUTSIDE_VIDEO_RULES, PROTOCOLS, UNKNOWN_LABEL_RULES,
-                                        EvaluationOptions, dataset_rules, parse_tiou_thresholds)
+from sbp_tad.evaluation.options import (
+    EMPTY_DETECTION_RULES,
+    GROUND_TRUTH_RULES,
+    OUTSIDE_VIDEO_RULES,
+    PROTOCOLS,
+    UNKNOWN_LABEL_RULES,
+    EvaluationOptions,
+    dataset_rules,
+    parse_tiou_thresholds,
+)
 from sbp_tad.evaluation.per_video import score_videos
 from sbp_tad.evaluation.report import print_frame_result, print_result
 from sbp_tad.provenance import file_fingerprint, run_facts

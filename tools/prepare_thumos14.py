@@ -52,8 +52,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def prepare(arguments: argparse.Namespace) -> DatasetReport:
     """Make, convert and check, as far as it is asked for."""
-    from sbp_tad.apis.thumos14_preparation import (EXTRA_FILE, check_videos, convert_videos,
-                                                   make_annotation)
+    from sbp_tad.apis.thumos14_preparation import (
+        EXTRA_FILE,
+        check_videos,
+        convert_videos,
+        make_annotation,
+    )
     annotation = arguments.data_root / 'annotations' / 'thumos14.json'
     if arguments.official is not None:
         make_annotation(annotation, arguments.official, arguments.info)

@@ -10,8 +10,13 @@ from mmengine.config import Config
 
 import sbp_tad.models  # noqa: F401, registers what a config names
 from sbp_tad.annotations import VideoAnnotation
-from sbp_tad.apis.dataset_check import (DatasetReport, Declaration, Videos, add_advice,
-                                        check_datasets)
+from sbp_tad.apis.dataset_check import (
+    DatasetReport,
+    Declaration,
+    Videos,
+    add_advice,
+    check_datasets,
+)
 from sbp_tad.apis.launch import config_faults
 from sbp_tad.datasets.base import TemporalDetectionDataset
 from sbp_tad.datasets.checks.annotation_check import Expectations

@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbp_tad.annotations import VideoAnnotation, scan_annotations
-from sbp_tad.datasets.checks.annotation_check import (Expectations, check_annotations,
-                                                      shared_subsets, unused_subsets)
+from sbp_tad.datasets.checks.annotation_check import (
+    Expectations,
+    check_annotations,
+    shared_subsets,
+    unused_subsets,
+)
 from sbp_tad.datasets.checks.file_check import Inspect, check_files, find_files, unlisted_files
 from sbp_tad.datasets.checks.findings import Finding
-from sbp_tad.datasets.checks.window_advice import (BackboneShape, SegmentStatistics, WindowAdvice,
-                                                   advise, segment_lengths, summarize)
+from sbp_tad.datasets.checks.window_advice import (
+    BackboneShape,
+    SegmentStatistics,
+    WindowAdvice,
+    advise,
+    segment_lengths,
+    summarize,
+)
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.datasets.readers.video_header import probe_video, with_timing
 

@@ -23,8 +23,13 @@ from sbp_tad.apis.clip_plan import ClipPlan, make_plan
 from sbp_tad.apis.errors import InferenceError
 from sbp_tad.apis.launch import config_faults, start_processes
 from sbp_tad.datasets import FeatureGrid, TemporalDetectionDataset
-from sbp_tad.datasets.readers.feature_files import (WRITERS, import_h5py, read_sidecar,
-                                                    write_features, write_sidecar)
+from sbp_tad.datasets.readers.feature_files import (
+    WRITERS,
+    import_h5py,
+    read_sidecar,
+    write_features,
+    write_sidecar,
+)
 from sbp_tad.models import TemporalDetector
 from sbp_tad.paths import path_within
 from sbp_tad.provenance import file_sha256

@@ -22,8 +22,13 @@ from sbp_tad.comparison.errors import ComparisonError
 from sbp_tad.comparison.models import build_model
 from sbp_tad.comparison.runs import config_digest, hold, read_json, write_json
 from sbp_tad.comparison.specs import FULL, ComparedStrategy, parse_strategy
-from sbp_tad.comparison.step_meter import (StepMeter, in_fresh_process, median_seconds, step_ratios,
-                                           take_turns)
+from sbp_tad.comparison.step_meter import (
+    StepMeter,
+    in_fresh_process,
+    median_seconds,
+    step_ratios,
+    take_turns,
+)
 from sbp_tad.comparison.strategy_configs import apply_strategy
 from sbp_tad.datasets.item_draws import seeded_draws
 from sbp_tad.planning.saved_memory import meter_saved_memory

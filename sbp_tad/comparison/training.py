@@ -20,8 +20,14 @@ from sbp_tad.apis.command_line import run_main
 from sbp_tad.comparison.errors import ComparisonError, RunFailedError
 from sbp_tad.comparison.measurement import TrainingStep
 from sbp_tad.comparison.models import build_model
-from sbp_tad.comparison.runs import (RESULT, StrategyRun, hold, prepare_folder, weight_files,
-                                     write_json)
+from sbp_tad.comparison.runs import (
+    RESULT,
+    StrategyRun,
+    hold,
+    prepare_folder,
+    weight_files,
+    write_json,
+)
 from sbp_tad.engine.cpu_time import CPUTimeHook
 from sbp_tad.engine.training_state import peak_memory_bytes
 from sbp_tad.errors import UserError

@@ -13,13 +13,21 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 
-from sbp_tad.annotations import (VideoAnnotation, check_annotation, num_out_of_range,
-                                 read_annotations)
+from sbp_tad.annotations import (
+    VideoAnnotation,
+    check_annotation,
+    num_out_of_range,
+    read_annotations,
+)
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.readers.features import FeatureFiles
 from sbp_tad.datasets.readers.sources import FrameFolders, VideoFiles
-from sbp_tad.datasets.readers.video_header import (DECODER_ERRORS, DURATION_TOLERANCE_SECONDS,
-                                                   FPS_TOLERANCE, VideoHeader)
+from sbp_tad.datasets.readers.video_header import (
+    DECODER_ERRORS,
+    DURATION_TOLERANCE_SECONDS,
+    FPS_TOLERANCE,
+    VideoHeader,
+)
 from sbp_tad.datasets.transforms import build_pipeline, pack_failure
 from sbp_tad.datasets.windows import sliding_window_starts
 from sbp_tad.paths import path_within

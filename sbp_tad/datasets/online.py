@@ -23,8 +23,13 @@ from sbp_tad.datasets.base import TemporalDetectionDataset
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.thumos14 import THUMOS14Dataset
 from sbp_tad.datasets.toy import ToyDataset
-from sbp_tad.datasets.transforms import (SampleWindow, decodable_frames, shared_timing,
-                                         window_frames, window_generator)
+from sbp_tad.datasets.transforms import (
+    SampleWindow,
+    decodable_frames,
+    shared_timing,
+    window_frames,
+    window_generator,
+)
 from sbp_tad.datasets.windows import WindowSize, frame_indices, num_sampled_frames
 from sbp_tad.registry import DATASETS, TRANSFORMS
 from sbp_tad.structures import OnlineDataSample, Window

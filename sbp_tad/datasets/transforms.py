@@ -21,8 +21,13 @@ from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.item_draws import item_key
 from sbp_tad.datasets.readers.video_header import probe_video
-from sbp_tad.datasets.windows import (WindowSize, clip_segments, draw_window_start, frame_indices,
-                                      trim_window)
+from sbp_tad.datasets.windows import (
+    WindowSize,
+    clip_segments,
+    draw_window_start,
+    frame_indices,
+    trim_window,
+)
 from sbp_tad.registry import TRANSFORMS
 from sbp_tad.structures import TADDataSample, Window
 

@@ -9,8 +9,13 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from sbp_tad.datasets.errors import ResumeError
 from sbp_tad.datasets.item_draws import SeededItems, seed_global_draws
-from sbp_tad.datasets.resumable_sampler import (WITHOUT_THE_HOOK, ResumableSampler, batches_from,
-                                                make_resumable, skip_batches)
+from sbp_tad.datasets.resumable_sampler import (
+    WITHOUT_THE_HOOK,
+    ResumableSampler,
+    batches_from,
+    make_resumable,
+    skip_batches,
+)
 from sbp_tad.engine.accumulated_gradients import GRADIENTS, add_gradients, restore_gradients
 from sbp_tad.registry import HOOKS
 

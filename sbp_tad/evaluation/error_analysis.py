@@ -19,9 +19,13 @@ from sbp_tad.evaluation.detections import Detections
 from sbp_tad.evaluation.error_kinds import ERROR_KINDS, KINDS, MatchedRanking
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationCase, prepare_case
-from sbp_tad.evaluation.instance_characteristics import (BUCKET_BORDERS, BUCKET_NAMES,
-                                                         CHARACTERISTICS, characteristic_values,
-                                                         in_buckets)
+from sbp_tad.evaluation.instance_characteristics import (
+    BUCKET_BORDERS,
+    BUCKET_NAMES,
+    CHARACTERISTICS,
+    characteristic_values,
+    in_buckets,
+)
 from sbp_tad.evaluation.options import EvaluationOptions
 
 Values = dict[str, dict[str, float]]  # characteristic -> bucket -> value, NaN where it is empty

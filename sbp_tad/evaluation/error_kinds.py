@@ -23,8 +23,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sbp_tad.evaluation.average_precision import (Comparison, activitynet_matches,
-                                                  average_precision_per_class, precision_at_hits)
+from sbp_tad.evaluation.average_precision import (
+    Comparison,
+    activitynet_matches,
+    average_precision_per_class,
+    precision_at_hits,
+)
 from sbp_tad.evaluation.matching import best_overlaps
 from sbp_tad.segments.overlap import temporal_iou_of_pairs
 

@@ -18,8 +18,13 @@ from torch import nn
 
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 from sbp_tad.models.backbones.strategies.modes import FIXED_MODES, TOKEN_MODE
-from sbp_tad.planning.clip_cost import (EncodingCost, StepBytes, deferred_bytes, direct_bytes,
-                                        measure_encoding)
+from sbp_tad.planning.clip_cost import (
+    EncodingCost,
+    StepBytes,
+    deferred_bytes,
+    direct_bytes,
+    measure_encoding,
+)
 from sbp_tad.sbp import SBPConfig, keep_count
 from sbp_tad.sbp.nested_tensors import Features
 

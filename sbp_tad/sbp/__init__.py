@@ -11,8 +11,13 @@ from sbp_tad.sbp.deferred import encode_deferred
 from sbp_tad.sbp.frozen_norm import fold_frozen_norm, unfold_frozen_norm
 from sbp_tad.sbp.memory import SavedMemory
 from sbp_tad.sbp.pointwise import prefer_onednn
-from sbp_tad.sbp.sampling import (SAMPLERS, draw_kept_clips, inclusion_probabilities, keep_count,
-                                  sample_systematic)
+from sbp_tad.sbp.sampling import (
+                                  SAMPLERS,
+                                  draw_kept_clips,
+                                  inclusion_probabilities,
+                                  keep_count,
+                                  sample_systematic,
+)
 from sbp_tad.sbp.token_config import TokenSBPConfig
 
 __all__ = [

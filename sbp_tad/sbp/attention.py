@@ -27,8 +27,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sbp_tad.sbp.token_math import (Parameters, TensorMap, linear_backward, normalize,
-                                    normalize_backward, spread, take)
+from sbp_tad.sbp.token_math import (
+    Parameters,
+    TensorMap,
+    linear_backward,
+    normalize,
+    normalize_backward,
+    spread,
+    take,
+)
 
 # On a CPU, scores of this size stay in the cache of a core: about three times as
 # fast as all windows at once. Elsewhere it bounds the transient memory.

@@ -18,8 +18,13 @@ from torch.autograd.function import once_differentiable
 
 from sbp_tad.sbp.autocast import autocast_dtype
 from sbp_tad.sbp.config import SBPError
-from sbp_tad.sbp.nested_tensors import (Encoder, Features, encode_in_chunks, list_tensors,
-                                        map_tensors)
+from sbp_tad.sbp.nested_tensors import (
+    Encoder,
+    Features,
+    encode_in_chunks,
+    list_tensors,
+    map_tensors,
+)
 
 # Gradients of the features, None where the loss did not use one, to the kept
 # clips (N,) bool and the weight of each clip's gradient (N,).

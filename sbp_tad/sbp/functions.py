@@ -14,13 +14,32 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from sbp_tad.sbp.attention import (AttentionOptions, attend, attend_backward, bias_backward,
-                                   join_heads, linear_in_order, project_backward, relative_bias,
-                                   to_tokens, to_windows)
+from sbp_tad.sbp.attention import (
+    AttentionOptions,
+    attend,
+    attend_backward,
+    bias_backward,
+    join_heads,
+    linear_in_order,
+    project_backward,
+    relative_bias,
+    to_tokens,
+    to_windows,
+)
 from sbp_tad.sbp.autocast import autocast_dtype
-from sbp_tad.sbp.token_math import (Parameters, TensorMap, activation_backward, drop,
-                                    linear_backward, normalize, normalize_backward, scale_backward,
-                                    spread, take, uncached_autocast)
+from sbp_tad.sbp.token_math import (
+    Parameters,
+    TensorMap,
+    activation_backward,
+    drop,
+    linear_backward,
+    normalize,
+    normalize_backward,
+    scale_backward,
+    spread,
+    take,
+    uncached_autocast,
+)
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
-from torch import nn
 
 from sbp_tad.sbp.attention import AttentionOptions
 from sbp_tad.sbp.config import SBPError
-from sbp_tad.sbp.functions import (MLPOptions, attention_branch, linear_branch, mask_gradient,
-                                   mlp_branch)
+from sbp_tad.sbp.functions import (
+    MLPOptions,
+    attention_branch,
+    linear_branch,
+    mask_gradient,
+    mlp_branch,
+)
 from sbp_tad.sbp.masks import Grid, draw_kept_tokens
 from sbp_tad.sbp.token_config import TokenSBPConfig
 from sbp_tad.sbp.token_math import Parameters, TensorMap

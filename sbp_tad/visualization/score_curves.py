@@ -11,8 +11,13 @@ from matplotlib.patches import Patch
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.visualization.errors import VisualizationError
 from sbp_tad.visualization.palette import INK, class_colours, shade
-from sbp_tad.visualization.sheet import (Sheet, assign_lanes, draw_ground_truth, draw_thumbnails,
-                                         truth_inches)
+from sbp_tad.visualization.sheet import (
+    Sheet,
+    assign_lanes,
+    draw_ground_truth,
+    draw_thumbnails,
+    truth_inches,
+)
 
 ROW_INCHES = 0.55
 LEAST_PEAK = 0.2

@@ -12,8 +12,14 @@ from matplotlib.patches import Patch, Rectangle
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.visualization.errors import VisualizationError
 from sbp_tad.visualization.palette import FAINT_INK, GRID, INK, class_colours, shade
-from sbp_tad.visualization.sheet import (LANE_INCHES, Sheet, assign_lanes, draw_ground_truth,
-                                         draw_thumbnails, truth_inches)
+from sbp_tad.visualization.sheet import (
+    LANE_INCHES,
+    Sheet,
+    assign_lanes,
+    draw_ground_truth,
+    draw_thumbnails,
+    truth_inches,
+)
 
 MAX_PANEL_INCHES = 8.0  # more lanes than fit get thinner
 

@@ -8,8 +8,13 @@ import pytest
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from sbp_tad.apis.config_check import (add_current_share, add_memory, declare_config, frame_size,
-                                       probe_model)
+from sbp_tad.apis.config_check import (
+    add_current_share,
+    add_memory,
+    declare_config,
+    frame_size,
+    probe_model,
+)
 from sbp_tad.apis.dataset_check import add_advice, check_datasets, declare_json
 from sbp_tad.apis.dataset_report import report_to_json, verdict
 from sbp_tad.apis.launch import load_config

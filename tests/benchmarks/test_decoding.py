@@ -11,8 +11,14 @@ import numpy as np
 import pytest
 
 from benchmarks import decoding
-from benchmarks.decoders import (DecodingSettings, default_transforms, measure_decoding, readers,
-                                 window_indices, write_benchmark_video)
+from benchmarks.decoders import (
+    DecodingSettings,
+    default_transforms,
+    measure_decoding,
+    readers,
+    window_indices,
+    write_benchmark_video,
+)
 from benchmarks.errors import BenchmarkError
 from sbp_tad.apis.command_line import run_main
 

@@ -2,8 +2,14 @@
 import pytest
 import torch
 
-from benchmarks.gradient_variance import (ORACLES, ClipGradients, clip_gradients,
-                                          draw_probabilities, draw_weights, estimate_error)
+from benchmarks.gradient_variance import (
+    ORACLES,
+    ClipGradients,
+    clip_gradients,
+    draw_probabilities,
+    draw_weights,
+    estimate_error,
+)
 from sbp_tad.models.backbones.clip_features import split_clips
 from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.registry import MODELS

@@ -7,8 +7,14 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from recognition_cases import shrink_backbone, shrink_pipeline
 
-from benchmarks.recipe_measurement import (RecipeSettings, build, full_twin, measure_recipe,
-                                           timed_shape, training_loss)
+from benchmarks.recipe_measurement import (
+    RecipeSettings,
+    build,
+    full_twin,
+    measure_recipe,
+    timed_shape,
+    training_loss,
+)
 from sbp_tad.apis.launch import load_config
 from sbp_tad.errors import ConfigError
 from sbp_tad.planning.saved_memory import meter_saved_memory

@@ -11,10 +11,20 @@ import torch
 
 from benchmarks import form_measurement, sbp_forms
 from benchmarks.errors import BenchmarkError
-from benchmarks.form_measurement import (CaseMeasurement, case_meter, compare, measure,
-                                         run_in_process)
-from benchmarks.networks import (BENCHMARK_MODELS, VARIANTS, BenchmarkCase, BenchmarkModel,
-                                 build_network)
+from benchmarks.form_measurement import (
+    CaseMeasurement,
+    case_meter,
+    compare,
+    measure,
+    run_in_process,
+)
+from benchmarks.networks import (
+    BENCHMARK_MODELS,
+    VARIANTS,
+    BenchmarkCase,
+    BenchmarkModel,
+    build_network,
+)
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.comparison.step_meter import StepSeconds
 

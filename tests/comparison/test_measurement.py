@@ -7,8 +7,13 @@ from strategy_cases import make_videos, small_config
 
 from sbp_tad.comparison import measurement, step_meter
 from sbp_tad.comparison.errors import ComparisonError, RunHeldError
-from sbp_tad.comparison.measurement import (build_step, first_batch, measure_strategies,
-                                            step_digest, update_measurement)
+from sbp_tad.comparison.measurement import (
+    build_step,
+    first_batch,
+    measure_strategies,
+    step_digest,
+    update_measurement,
+)
 from sbp_tad.comparison.runs import hold, read_json
 from sbp_tad.comparison.specs import parse_strategies
 from sbp_tad.comparison.step_meter import StepSeconds

@@ -6,8 +6,16 @@ import json
 import pytest
 from rich.console import Console
 
-from sbp_tad.comparison.report import (UNKNOWN, in_order, points, print_table, row_cells, to_csv,
-                                       to_markdown, write_report)
+from sbp_tad.comparison.report import (
+    UNKNOWN,
+    in_order,
+    points,
+    print_table,
+    row_cells,
+    to_csv,
+    to_markdown,
+    write_report,
+)
 from sbp_tad.comparison.summary import StrategySummary
 
 MIB = 2**20

@@ -9,8 +9,17 @@ from strategy_cases import R3D
 
 from sbp_tad.apis.launch import load_config
 from sbp_tad.comparison.errors import ComparisonError, RunHeldError
-from sbp_tad.comparison.runs import (DESCRIPTION, RESULT, config_digest, hold, plan_runs,
-                                     prepare_folder, read_json, weight_files, write_json)
+from sbp_tad.comparison.runs import (
+    DESCRIPTION,
+    RESULT,
+    config_digest,
+    hold,
+    plan_runs,
+    prepare_folder,
+    read_json,
+    weight_files,
+    write_json,
+)
 from sbp_tad.comparison.specs import parse_strategies
 
 

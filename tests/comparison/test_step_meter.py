@@ -6,9 +6,17 @@ import torch
 from torch import nn
 
 from sbp_tad.comparison import step_meter
-from sbp_tad.comparison.step_meter import (StepMeter, StepSeconds, forward_bytes, in_fresh_process,
-                                           median_seconds, step_ratios, take_turns,
-                                           take_turns_with_full, time_step)
+from sbp_tad.comparison.step_meter import (
+    StepMeter,
+    StepSeconds,
+    forward_bytes,
+    in_fresh_process,
+    median_seconds,
+    step_ratios,
+    take_turns,
+    take_turns_with_full,
+    time_step,
+)
 
 
 def make_meter(parts=1, width=64):

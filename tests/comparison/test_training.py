@@ -10,8 +10,14 @@ from sbp_tad.comparison import training
 from sbp_tad.comparison.errors import ComparisonError, RunFailedError, RunHeldError
 from sbp_tad.comparison.runs import RESULT, hold, plan_runs, prepare_folder, write_json
 from sbp_tad.comparison.specs import parse_strategies
-from sbp_tad.comparison.training import (OUTPUT, check_runs, finish_run, train, train_in_process,
-                                         validation_curve)
+from sbp_tad.comparison.training import (
+    OUTPUT,
+    check_runs,
+    finish_run,
+    train,
+    train_in_process,
+    validation_curve,
+)
 from sbp_tad.engine.cpu_time import CPUTimeHook
 
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sbp_tad.datasets import (THUMOS14_CLASSES, ActivityNetDataset, Ego4DMQDataset,
-                              EpicKitchens100NounDataset, EpicKitchens100VerbDataset,
-                              FineActionDataset, HACSDataset, MultiTHUMOSDataset, THUMOS14Dataset)
+from sbp_tad.datasets import (
+    THUMOS14_CLASSES,
+    ActivityNetDataset,
+    Ego4DMQDataset,
+    EpicKitchens100NounDataset,
+    EpicKitchens100VerbDataset,
+    FineActionDataset,
+    HACSDataset,
+    MultiTHUMOSDataset,
+    THUMOS14Dataset,
+)
 from sbp_tad.datasets.class_names import read_class_names
 from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.registry import DATASETS

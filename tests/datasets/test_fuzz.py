@@ -15,8 +15,12 @@ import numpy as np
 import pytest
 from conftest import frame_numbers, gray_level
 
-from sbp_tad.annotations import (AnnotationError, check_annotation, read_annotations,
-                                 scan_annotations)
+from sbp_tad.annotations import (
+    AnnotationError,
+    check_annotation,
+    read_annotations,
+    scan_annotations,
+)
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.datasets.readers.video_decoding import read_frames
 from sbp_tad.datasets.readers.video_header import probe_video

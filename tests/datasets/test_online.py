@@ -18,8 +18,13 @@ from hypothesis import strategies as st
 from mmengine.config import Config
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.datasets import (THUMOS14_CLASSES, OnlineDetectionDataset, PackOnlineInputs,
-                              SampleOnlineWindow, THUMOS14OnlineDataset)
+from sbp_tad.datasets import (
+    THUMOS14_CLASSES,
+    OnlineDetectionDataset,
+    PackOnlineInputs,
+    SampleOnlineWindow,
+    THUMOS14OnlineDataset,
+)
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.online import during, frame_targets, memory_steps
 from sbp_tad.datasets.windows import WindowSize, sliding_windows

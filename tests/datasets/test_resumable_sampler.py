@@ -10,8 +10,12 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from sbp_tad.datasets.errors import ResumeError
 from sbp_tad.datasets.item_draws import SeededItems
-from sbp_tad.datasets.resumable_sampler import (ResumableSampler, batches_from, make_resumable,
-                                                skip_batches)
+from sbp_tad.datasets.resumable_sampler import (
+    ResumableSampler,
+    batches_from,
+    make_resumable,
+    skip_batches,
+)
 
 
 class Items(Dataset):

@@ -9,14 +9,19 @@ import pytest
 
 from sbp_tad.annotations import read_annotations
 from sbp_tad.datasets.errors import DatasetError
-from sbp_tad.datasets.toy_videos import CLASS_NAMES, ToySettings
+from sbp_tad.datasets.toy_videos import CLASS_NAMES, ToySettings, build_toy_dataset
 from sbp_tad.datasets.toy_videos import build as build_module
-from sbp_tad.datasets.toy_videos import build_toy_dataset
 from sbp_tad.datasets.toy_videos.build import is_complete, write_video
 from sbp_tad.datasets.toy_videos.looks import LOOKS, SPRITE_PIXELS, TEXTURE_PIXELS
-from sbp_tad.datasets.toy_videos.motion import (ACTION_SECONDS, MIN_VIDEO_SECONDS,
-                                                SWEEP_PERIOD_SECONDS, TURN_RADIANS_PER_SECOND,
-                                                ActorTrack, draw_track, plan_lives)
+from sbp_tad.datasets.toy_videos.motion import (
+    ACTION_SECONDS,
+    MIN_VIDEO_SECONDS,
+    SWEEP_PERIOD_SECONDS,
+    TURN_RADIANS_PER_SECOND,
+    ActorTrack,
+    draw_track,
+    plan_lives,
+)
 from sbp_tad.datasets.toy_videos.scene import draw_frames, paste
 
 FPS = 12

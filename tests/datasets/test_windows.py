@@ -9,9 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbp_tad.datasets.errors import DatasetError
-from sbp_tad.datasets.windows import (WindowSize, clip_segments, draw_window_start, frame_indices,
-                                      inside_share, num_valid_frames, sliding_window_starts,
-                                      trim_window)
+from sbp_tad.datasets.windows import (
+    WindowSize,
+    clip_segments,
+    draw_window_start,
+    frame_indices,
+    inside_share,
+    num_valid_frames,
+    sliding_window_starts,
+    trim_window,
+)
 from sbp_tad.structures import Window
 
 quick = settings(deadline=None, max_examples=80)

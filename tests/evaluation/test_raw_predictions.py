@@ -6,8 +6,11 @@ import pytest
 
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.options import EvaluationOptions
-from sbp_tad.evaluation.raw_predictions import (RawPredictions, read_raw_predictions,
-                                                write_raw_predictions)
+from sbp_tad.evaluation.raw_predictions import (
+    RawPredictions,
+    read_raw_predictions,
+    write_raw_predictions,
+)
 from sbp_tad.segments.merging import PostProcessing
 
 

@@ -11,8 +11,11 @@ from mmengine.logging import MMLogger
 from processes import run_processes
 
 from sbp_tad.models.backbones.sbp_backbone import check_budget
-from sbp_tad.planning.auto_keep_ratio import (KeepRatioPlanner, agree_on_keep_ratio,
-                                              backbone_as_shapes)
+from sbp_tad.planning.auto_keep_ratio import (
+    KeepRatioPlanner,
+    agree_on_keep_ratio,
+    backbone_as_shapes,
+)
 from sbp_tad.planning.errors import PlanningError
 from sbp_tad.planning.proposals import largest_keep_ratio
 from sbp_tad.planning.video_model import configured

@@ -8,8 +8,15 @@ from reference.masked_backprop import masked_gradients
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from sbp_tad.sbp import (ClipwiseSBP, SavedMemory, SBPConfig, SBPError, draw_kept_clips,
-                         encode_deferred, fold_frozen_norm)
+from sbp_tad.sbp import (
+    ClipwiseSBP,
+    SavedMemory,
+    SBPConfig,
+    SBPError,
+    draw_kept_clips,
+    encode_deferred,
+    fold_frozen_norm,
+)
 from sbp_tad.sbp.deferred import get_random_state
 from sbp_tad.sbp.sampling import draw_by_gradient
 

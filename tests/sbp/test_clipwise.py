@@ -8,8 +8,14 @@ import torch
 from reference.masked_backprop import masked_gradients
 from torch import nn
 
-from sbp_tad.sbp import (ClipwiseSBP, SBPConfig, SBPError, draw_kept_clips, encode_clips,
-                         encode_stochastically)
+from sbp_tad.sbp import (
+    ClipwiseSBP,
+    SBPConfig,
+    SBPError,
+    draw_kept_clips,
+    encode_clips,
+    encode_stochastically,
+)
 
 
 def conv2d():

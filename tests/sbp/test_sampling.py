@@ -7,9 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbp_tad.sbp.sampling import (SAMPLERS, draw_by_gradient, draw_kept_clips, gradient_spread,
-                                  inclusion_probabilities, keep_count, sample_systematic,
-                                  seeded_generator, systematic_indices)
+from sbp_tad.sbp.sampling import (
+    SAMPLERS,
+    draw_by_gradient,
+    draw_kept_clips,
+    gradient_spread,
+    inclusion_probabilities,
+    keep_count,
+    sample_systematic,
+    seeded_generator,
+    systematic_indices,
+)
 
 names = pytest.mark.parametrize('sampler', sorted(SAMPLERS))
 

@@ -2,8 +2,16 @@
 import pytest
 import torch
 from reference.masked_tokens import masked
-from token_cases import (INVARIANTS, Case, assert_same, check_autocast, check_reference, gradients,
-                         record_masks, reference_gradients)
+from token_cases import (
+    INVARIANTS,
+    Case,
+    assert_same,
+    check_autocast,
+    check_reference,
+    gradients,
+    record_masks,
+    reference_gradients,
+)
 from token_settings import SETTINGS, check_compile, turn_off_dropout
 from torch import nn
 from torch.nn import functional as F

@@ -4,10 +4,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbp_tad.segments import (VOTE_WEIGHTS, SegmentError, non_maximum_weighted, soft_nms,
-                              vote_segments)
-from sbp_tad.segments.merging import (SUPPRESSION_METHODS, PostProcessing, best_candidates,
-                                      merge_windows)
+from sbp_tad.segments import (
+    VOTE_WEIGHTS,
+    SegmentError,
+    non_maximum_weighted,
+    soft_nms,
+    vote_segments,
+)
+from sbp_tad.segments.merging import (
+    SUPPRESSION_METHODS,
+    PostProcessing,
+    best_candidates,
+    merge_windows,
+)
 
 
 def columns(rows):

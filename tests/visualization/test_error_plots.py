@@ -6,8 +6,12 @@ from matplotlib.image import imread
 
 from sbp_tad.evaluation.error_analysis import analyze_errors
 from sbp_tad.evaluation.error_kinds import ERROR_KINDS, KINDS
-from sbp_tad.visualization.error_plots import (draw_false_negatives, draw_false_positives,
-                                               draw_sensitivity, write_error_plots)
+from sbp_tad.visualization.error_plots import (
+    draw_false_negatives,
+    draw_false_positives,
+    draw_sensitivity,
+    write_error_plots,
+)
 from sbp_tad.visualization.errors import VisualizationError
 
 INSTANCES = [('v', 'a', 0, 2), ('v', 'a', 20, 24), ('w', 'b', 0, 10)]

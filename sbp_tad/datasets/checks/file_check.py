@@ -9,8 +9,12 @@ from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.checks.annotation_check import Expectations, check_range, describe
 from sbp_tad.datasets.checks.findings import Finding
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
-from sbp_tad.datasets.readers.video_header import (DURATION_TOLERANCE_SECONDS, FPS_TOLERANCE,
-                                                   VideoHeader, probe_video)
+from sbp_tad.datasets.readers.video_header import (
+    DURATION_TOLERANCE_SECONDS,
+    FPS_TOLERANCE,
+    VideoHeader,
+    probe_video,
+)
 from sbp_tad.paths import path_within
 
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.ts',

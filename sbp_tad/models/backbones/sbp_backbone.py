@@ -12,8 +12,12 @@ from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from sbp_tad.models.backbones.clip_features import (cut_context, encode_together, pool_space,
-                                                    split_clips)
+from sbp_tad.models.backbones.clip_features import (
+    cut_context,
+    encode_together,
+    pool_space,
+    split_clips,
+)
 from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.models.backbones.strategies import StrategyConfig, build_strategy
 from sbp_tad.models.backbones.strategies.memory_bank import BANK_NAME

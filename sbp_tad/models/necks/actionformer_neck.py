@@ -8,8 +8,14 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from sbp_tad.models.errors import ModelError
-from sbp_tad.models.layers.masked_layers import (ChannelLayerNorm, ConvBlock, ConvNormReLU,
-                                                 TransformerBlock, check_sequence, zero_padding)
+from sbp_tad.models.layers.masked_layers import (
+    ChannelLayerNorm,
+    ConvBlock,
+    ConvNormReLU,
+    TransformerBlock,
+    check_sequence,
+    zero_padding,
+)
 from sbp_tad.registry import MODELS
 
 BLOCKS = ('attention', 'conv')

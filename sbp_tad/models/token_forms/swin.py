@@ -13,8 +13,15 @@ from torch import Tensor, nn
 from sbp_tad.sbp.config import SBPError
 from sbp_tad.sbp.handlers import register_rule
 from sbp_tad.sbp.masks import Grid
-from sbp_tad.sbp.modules import (TokenSBP, TokenSBPContainer, Windows, outside_graph, parameters_of,
-                                 run_attention, run_mlp)
+from sbp_tad.sbp.modules import (
+    TokenSBP,
+    TokenSBPContainer,
+    Windows,
+    outside_graph,
+    parameters_of,
+    run_attention,
+    run_mlp,
+)
 
 
 @outside_graph  # torch.compile would bypass the cache

@@ -14,8 +14,11 @@ import sbp_tad.registry  # noqa: F401, cures what the imports below need
 
 # isort: split
 import torch
-from mmaction.models.common.transformer import (DividedSpatialAttentionWithNorm,
-                                                DividedTemporalAttentionWithNorm, FFNWithNorm)
+from mmaction.models.common.transformer import (
+    DividedSpatialAttentionWithNorm,
+    DividedTemporalAttentionWithNorm,
+    FFNWithNorm,
+)
 from torch import Tensor, nn
 
 from sbp_tad.sbp.handlers import register_rule

@@ -10,9 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbp_tad.annotations import VideoAnnotation, read_annotations
-from sbp_tad.datasets.checks.annotation_check import (Expectations, check_annotations,
-                                                      overlapping_pairs, shared_subsets,
-                                                      unused_subsets)
+from sbp_tad.datasets.checks.annotation_check import (
+    Expectations,
+    check_annotations,
+    overlapping_pairs,
+    shared_subsets,
+    unused_subsets,
+)
 from sbp_tad.datasets.checks.findings import KINDS, SEVERITIES, Finding, is_clean
 
 EXPECTED = Expectations(('pour', 'stir'), ('training',))

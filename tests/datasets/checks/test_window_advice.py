@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 from mmengine.config import Config
 
 from sbp_tad.annotations import VideoAnnotation, read_annotations
-from sbp_tad.datasets.checks.window_advice import (BackboneShape, advise, explain,
-                                                   regression_ranges, served_share, summarize)
+from sbp_tad.datasets.checks.window_advice import (
+    BackboneShape,
+    advise,
+    explain,
+    regression_ranges,
+    served_share,
+    summarize,
+)
 from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.toy_videos import build
 from sbp_tad.datasets.windows import sliding_window_starts

@@ -8,9 +8,15 @@ import pytest
 import torch
 
 from sbp_tad.datasets.errors import VideoReadError
-from sbp_tad.datasets.readers.feature_files import (feature_shape, open_features, read_sidecar,
-                                                    replacing, sidecar_path, write_features,
-                                                    write_sidecar)
+from sbp_tad.datasets.readers.feature_files import (
+    feature_shape,
+    open_features,
+    read_sidecar,
+    replacing,
+    sidecar_path,
+    write_features,
+    write_sidecar,
+)
 from sbp_tad.errors import UserError
 from sbp_tad.versions import VersionError
 

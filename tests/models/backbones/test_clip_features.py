@@ -5,8 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sbp_tad.models.backbones.clip_features import (FEATURE_FORMS, cut_context, encode_together,
-                                                    feature_form, pool_space, split_clips)
+from sbp_tad.models.backbones.clip_features import (
+    FEATURE_FORMS,
+    cut_context,
+    encode_together,
+    feature_form,
+    pool_space,
+    split_clips,
+)
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SBPError

@@ -7,8 +7,11 @@ import torch
 from mmengine.structures import InstanceData
 from torch import nn
 
-from sbp_tad.models.detectors.temporal_detector import (TemporalDetector, post_processing_of,
-                                                        step_masks)
+from sbp_tad.models.detectors.temporal_detector import (
+    TemporalDetector,
+    post_processing_of,
+    step_masks,
+)
 from sbp_tad.models.errors import ModelError
 from sbp_tad.registry import MODELS
 from sbp_tad.segments.merging import PostProcessing

@@ -7,8 +7,12 @@ from hypothesis import strategies as st
 from reference.lstr import attend, position
 
 from sbp_tad.models.errors import ModelError
-from sbp_tad.models.heads.lstr_decoder import (Attention, HistoryDecoder, causal_mask,
-                                               sinusoidal_encoding)
+from sbp_tad.models.heads.lstr_decoder import (
+    Attention,
+    HistoryDecoder,
+    causal_mask,
+    sinusoidal_encoding,
+)
 
 
 def decoder(**options):

@@ -7,10 +7,18 @@ from reference.attention import local_attention as slow_attention
 from torch.autograd.graph import saved_tensors_hooks
 
 from sbp_tad.models.errors import ModelError
-from sbp_tad.models.layers.masked_layers import (ChannelLayerNorm, ConvBlock, ConvNorm,
-                                                 ConvNormReLU, MaskedConv1d, MaskedLocalAttention,
-                                                 TransformerBlock, local_attention, masked_max_pool,
-                                                 zero_padding)
+from sbp_tad.models.layers.masked_layers import (
+    ChannelLayerNorm,
+    ConvBlock,
+    ConvNorm,
+    ConvNormReLU,
+    MaskedConv1d,
+    MaskedLocalAttention,
+    TransformerBlock,
+    local_attention,
+    masked_max_pool,
+    zero_padding,
+)
 
 LAYERS = {
     'conv': lambda: MaskedConv1d(8, 8),

@@ -2,8 +2,12 @@ import pytest
 import torch
 
 from sbp_tad.models.errors import ModelError
-from sbp_tad.models.task_modules.prior_generators import (MAX_GROWTH, decode_anchors,
-                                                          pyramid_anchors, pyramid_points)
+from sbp_tad.models.task_modules.prior_generators import (
+    MAX_GROWTH,
+    decode_anchors,
+    pyramid_anchors,
+    pyramid_points,
+)
 
 
 def test_points_stand_in_the_middle_of_their_steps():

@@ -6,8 +6,11 @@ from token_cases import Case, check_reference
 from token_form_tests import CompiledTokenFormTests
 from torch import nn
 
-from sbp_tad.models.token_forms.timesformer import (DividedSpatialAttentionWithNorm,
-                                                    DividedTemporalAttentionWithNorm, FFNWithNorm)
+from sbp_tad.models.token_forms.timesformer import (
+    DividedSpatialAttentionWithNorm,
+    DividedTemporalAttentionWithNorm,
+    FFNWithNorm,
+)
 
 
 def divided_mask(mask, block):

@@ -13,8 +13,11 @@ from sbp_tad.models.backbones.strategies.frame_dropout import FrameDropoutStrate
 from sbp_tad.models.backbones.strategies.full_and_frozen import FrozenStrategy, FullStrategy
 from sbp_tad.models.backbones.strategies.memory_bank import MemoryBankStrategy
 from sbp_tad.models.backbones.strategies.sideways import SidewaysStrategy
-from sbp_tad.models.backbones.strategies.stochastic import (DeferredStrategy, DirectStrategy,
-                                                            TokenStrategy)
+from sbp_tad.models.backbones.strategies.stochastic import (
+    DeferredStrategy,
+    DirectStrategy,
+    TokenStrategy,
+)
 from sbp_tad.sbp import SBPError
 
 STRATEGIES: dict[str, type[Strategy]] = {strategy.mode: strategy for strategy in (

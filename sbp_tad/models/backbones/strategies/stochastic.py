@@ -9,8 +9,14 @@ from torch import Tensor, nn
 from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.models.backbones.strategies.base import Keys, Strategy, drop_none
 from sbp_tad.models.backbones.strategies.modes import TOKEN_MODE
-from sbp_tad.sbp import (SBPConfig, SBPError, TokenSBPConfig, apply_sbp, blocks_named,
-                         encode_stochastically)
+from sbp_tad.sbp import (
+    SBPConfig,
+    SBPError,
+    TokenSBPConfig,
+    apply_sbp,
+    blocks_named,
+    encode_stochastically,
+)
 from sbp_tad.sbp.modules import ModelState
 from sbp_tad.sbp.nested_tensors import Encoder, Features
 

@@ -12,9 +12,15 @@ from small_backbones import R3D, VIT
 from torch import nn
 
 from sbp_tad.models import SBPBackbone
-from sbp_tad.models.backbones.strategies.dropit import (CacheShare, SparseFoldedPair, compress,
-                                                        decompress, drop_caches, pack_bits,
-                                                        unpack_bits)
+from sbp_tad.models.backbones.strategies.dropit import (
+    CacheShare,
+    SparseFoldedPair,
+    compress,
+    decompress,
+    drop_caches,
+    pack_bits,
+    unpack_bits,
+)
 from sbp_tad.sbp import SavedMemory, SBPError, fold_frozen_norm
 from sbp_tad.sbp.frozen_norm import folded_pair
 

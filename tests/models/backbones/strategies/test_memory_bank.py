@@ -13,8 +13,12 @@ from torch import nn
 
 from sbp_tad.models import SBPBackbone, TemporalDetector
 from sbp_tad.models.backbones.clip_layout import ClipLayout
-from sbp_tad.models.backbones.strategies.memory_bank import (FeatureBank, MemoryBankStrategy, Place,
-                                                             place_in_video)
+from sbp_tad.models.backbones.strategies.memory_bank import (
+    FeatureBank,
+    MemoryBankStrategy,
+    Place,
+    place_in_video,
+)
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SavedMemory, SBPError, draw_kept_clips
 from sbp_tad.structures import TADDataSample, Window
