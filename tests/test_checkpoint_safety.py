@@ -1,7 +1,6 @@
 """No code of a checkpoint runs, on whatever way it comes in, unless the user says so."""
 import argparse
 import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +20,6 @@ from sbp_tad.checkpoint_safety import (
 )
 from sbp_tad.compat import prepare_stack
 
-ROOT = Path(__file__).parents[1]
 REFUSAL = ('evil.pth: not a checkpoint, or one that holds more .*mkdir.*--trust-checkpoint or set '
            'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1')
 
@@ -133,16 +131,3 @@ def test_sound_files_and_other_errors_pass(tmp_path):
         CheckpointLoader.load_checkpoint(str(tmp_path / 'absent.pth'))
     with pytest.raises(KeyError), weights_only('x'):
         raise KeyError('other')
-
-
-@pytest.mark.parametrize('tool, arguments', [
-    ('train.py', ['CONFIG', '--resume', 'EVIL']), ('test.py', ['CONFIG', 'EVIL']),
-    ('infer.py', ['EVIL', '--config', 'CONFIG', '--checkpoint', 'EVIL']),
-    ('extract_features.py', ['CONFIG', 'EVIL', '--out', 'OUT'])])
-def test_every_tool_offers_the_option(tool, arguments):
-    from importlib.util import module_from_spec, spec_from_file_location
-    spec = spec_from_file_location(tool[:-3], ROOT / 'tools' / tool)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert not module.build_parser().parse_args(arguments).trust_checkpoint
-    assert module.build_parser().parse_args([*arguments, '--trust-checkpoint']).trust_checkpoint

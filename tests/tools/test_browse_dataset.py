@@ -1,5 +1,4 @@
 """The browser draws windows of a config's data sets, and continues after one that fails."""
-import importlib.util
 import json
 from pathlib import Path
 
@@ -12,12 +11,8 @@ CONFIG = str(ROOT / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py')
 
 
 @pytest.fixture
-def tool():
-    spec = importlib.util.spec_from_file_location('browse_dataset',
-                                                  ROOT / 'tools/browse_dataset.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool('browse_dataset')
 
 
 @pytest.fixture

@@ -1,19 +1,15 @@
 """``tools/compare_strategies.py``, with stand-ins for its trainings."""
 import csv
 import json
-import runpy
-from pathlib import Path
 
 import pytest
 import torch
 from strategy_cases import R3D, make_videos, small_options
 
-from sbp_tad.apis.command_line import run_main
 from sbp_tad.comparison import measurement, training
 from sbp_tad.comparison.errors import RunFailedError
 from sbp_tad.comparison.runs import RESULT, hold, write_json
 
-ROOT = Path(__file__).parents[2]
 FILES = [f'comparison.{kind}' for kind in ('csv', 'json', 'md', 'png')]
 
 
@@ -26,18 +22,15 @@ def options(tmp_path_factory):
 
 
 @pytest.fixture
-def tool(capsys, options, tmp_path, monkeypatch):
+def tool(call_tool, options, tmp_path, monkeypatch):
     """Call the tool in this process, trainings too; (status, stdout, stderr)."""
-    main = runpy.run_path(str(ROOT / 'tools/compare_strategies.py'))['main']
     threads = torch.get_num_threads()
     monkeypatch.setattr(measurement, 'peak_in_fresh_process', lambda own, shared: 2**20)
     monkeypatch.setattr(training, 'train_in_process', train_here)
 
     def call(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            run_main(main, [R3D, '--work-dir', str(tmp_path / 'work'), *arguments, *options])
-        return (caught.value.code, *capsys.readouterr())
+        return call_tool('compare_strategies', R3D, '--work-dir', tmp_path / 'work', *arguments,
+                         *options)
     yield call
     torch.set_num_threads(threads)
 

@@ -1,8 +1,8 @@
 """The tool as a user types it: one process and two write the same files."""
 from __future__ import annotations
 
-import importlib.util
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from processes import run_without_agent, torchrun
 
 from sbp_tad.apis import launch
-from sbp_tad.apis.command_line import run_main
 from sbp_tad.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -39,36 +38,31 @@ def command(toy, out):
             'test_dataloader.num_workers=0']
 
 
-def run_tool(*arguments) -> int:
-    """Run the tool's main in this process; the status it would leave with."""
-    spec = importlib.util.spec_from_file_location('extract', ROOT / 'tools/extract_features.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    with pytest.raises(SystemExit) as left:
-        run_main(tool.main, [str(argument) for argument in arguments])
-    return left.value.code
-
-
-def test_it_says_what_it_did_and_goes_on(toy, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def run(call_tool, monkeypatch):
+    """Call the tool in this process, from the root: (status, stdout, stderr)."""
     monkeypatch.chdir(ROOT)
-    assert run_tool(*command(toy, tmp_path)) == 0
-    assert '3 videos written to' in capsys.readouterr().out
+    return partial(call_tool, 'extract_features')
+
+
+def test_it_says_what_it_did_and_goes_on(toy, tmp_path, run):
+    status, printed, _ = run(*command(toy, tmp_path))
+    assert status == 0 and '3 videos written to' in printed
     source = json.loads((tmp_path / 'provenance.json').read_text())['extract_features']
     assert len(source['report']['written']) == 3 and source['checkpoint']['sha256']
-    assert run_tool(*command(toy, tmp_path)) == 0
-    assert '0 videos written to' in (said := capsys.readouterr().out) and '3 were there' in said
+    status, printed, _ = run(*command(toy, tmp_path))
+    assert status == 0 and '0 videos written to' in printed and '3 were there' in printed
 
 
-def test_bad_videos_end_in_status_2(toy, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
+def test_bad_videos_end_in_status_2(toy, tmp_path, run):
     arguments = command(toy, tmp_path)
     broken = json.loads((toy / 'annotations.json').read_text())
     broken['database']['missing'] = dict(subset='test', annotations=[])
     (toy / 'broken.json').write_text(json.dumps(broken))
-    assert run_tool(*arguments, 'test_dataloader.dataset.ann_file=broken.json') == 2
-    told = capsys.readouterr()
-    assert '3 videos written' in told.out and '1 videos could not be read' in told.err
-    assert 'missing.mp4: no such video file' in told.err and 'same command again' in told.err
+    status, printed, errors = run(*arguments, 'test_dataloader.dataset.ann_file=broken.json')
+    assert status == 2
+    assert '3 videos written' in printed and '1 videos could not be read' in errors
+    assert 'missing.mp4: no such video file' in errors and 'same command again' in errors
 
 
 @pytest.mark.slow

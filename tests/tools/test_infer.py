@@ -1,8 +1,8 @@
 """The tool as a user types it: a table, a folder of results, and each file once."""
 from __future__ import annotations
 
-import importlib.util
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,6 @@ import torch
 from processes import torchrun
 
 from sbp_tad.apis import launch
-from sbp_tad.apis.command_line import run_main
 from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.registry import MODELS
 
@@ -37,40 +36,36 @@ def command(toy, *inputs_and_options):
             '--workers', 0, '--cfg-options', 'test_dataloader.dataset.num_frames=24']
 
 
-def run_tool(*arguments, name: str = 'infer') -> int:
-    """Run the tool's main in this process; the status it would leave with."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / f'tools/{name}.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    with pytest.raises(SystemExit) as left:
-        run_main(tool.main, [str(argument) for argument in arguments])
-    return left.value.code
+@pytest.fixture
+def run(call_tool):
+    """Call the tool in this process: (status, stdout, stderr)."""
+    return partial(call_tool, 'infer')
 
 
-def test_it_shows_the_actions_of_a_video(toy, tmp_path, monkeypatch, capsys):
+def test_it_shows_the_actions_of_a_video(toy, tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
-    assert run_tool(*command(toy, toy / 'videos' / 'a.mp4', '--vis', 'vis')) == 0
-    told = capsys.readouterr()
-    rows = [line.split('│')[1:-1] for line in told.out.splitlines() if line.startswith('│')]
+    status, printed, errors = run(*command(toy, toy / 'videos' / 'a.mp4', '--vis', 'vis'))
+    assert status == 0
+    rows = [line.split('│')[1:-1] for line in printed.splitlines() if line.startswith('│')]
     assert len(rows) == 11 and rows[0][0].strip() == 'a' and 'that score less' in rows[-1][3]
     starts = [float(row[1]) for row in rows[:-1]]
     assert starts == sorted(starts) and starts[-1] < 5
-    assert '1/1 videos' in told.err
+    assert '1/1 videos' in errors
     assert [path.as_posix() for path in Path().rglob('*.*')] == ['vis/a.png']
-    assert run_tool(*command(toy, toy / 'videos' / 'a.mp4', '--score-threshold', 0.9)) == 0
-    assert 'none' in capsys.readouterr().out
+    status, printed, _ = run(*command(toy, toy / 'videos' / 'a.mp4', '--score-threshold', 0.9))
+    assert status == 0 and 'none' in printed
 
 
-def test_it_writes_a_folder_and_goes_on(toy, tmp_path, capsys):
+def test_it_writes_a_folder_and_goes_on(toy, tmp_path, run):
     out = tmp_path / 'out'
     arguments = command(toy, toy / 'videos', '--out', out, '--format', 'csv', 'activitynet')
-    assert run_tool(*arguments) == 0
-    assert 'detections in 3 videos written to' in capsys.readouterr().out
+    status, printed, _ = run(*arguments)
+    assert status == 0 and 'detections in 3 videos written to' in printed
     found = read_detections(out / 'detections.json')
     assert found.video_ids == ('a', 'b', 'c') and len(found) > 0
     assert len((out / 'detections.csv').read_text().splitlines()) == len(found) + 1
     before = {path: path.stat().st_mtime_ns for path in (out / 'videos').iterdir()}
-    assert run_tool(*arguments) == 0
+    assert run(*arguments)[0] == 0
     assert before == {path: path.stat().st_mtime_ns for path in (out / 'videos').iterdir()}
     assert len(before) == 3
     source = json.loads((out / 'provenance.json').read_text())['infer']
@@ -78,11 +73,11 @@ def test_it_writes_a_folder_and_goes_on(toy, tmp_path, capsys):
     assert 'SBPBackbone' in source['config']['text'] and source['environment']['packages']
 
 
-def test_suppression_is_an_option_of_the_model(toy, tmp_path):
+def test_suppression_is_an_option_of_the_model(toy, tmp_path, run):
     """The older option of the evaluator gives the same detections."""
     def found(name, *options):
-        assert run_tool(*command(toy, toy / 'videos' / 'a.mp4', '--out', tmp_path / name),
-                        *options) == 0
+        assert run(*command(toy, toy / 'videos' / 'a.mp4', '--out', tmp_path / name),
+                   *options)[0] == 0
         return (tmp_path / name / 'detections.json').read_bytes()
 
     new = found('new', 'model.test_cfg.sigma=0.05')
@@ -91,46 +86,47 @@ def test_suppression_is_an_option_of_the_model(toy, tmp_path):
 
 @pytest.mark.parametrize('option', ['model.test_cfg.sigma=0.05',
                                     'test_evaluator.post_processing.sigma=0.05'])
-def test_the_same_option_changes_a_test_alike(option, toy, tmp_path):
+def test_the_same_option_changes_a_test_alike(option, toy, tmp_path, call_tool):
     actions = dict(subset='test', annotations=[dict(segment=[1, 3], label='approach')])
     (toy / 'annotations.json').write_text(json.dumps(dict(database=dict.fromkeys('abc', actions))))
-    assert run_tool(*command(toy, toy / 'videos', '--out', tmp_path / 'found', '--batch-size', 2),
-                    option) == 0
-    assert run_tool(
-        RECIPE_FILE, toy / 'trained.pth', '--work-dir', tmp_path / 'work', '--dump',
+    assert call_tool('infer', *command(toy, toy / 'videos', '--out', tmp_path / 'found',
+                                       '--batch-size', 2), option)[0] == 0
+    assert call_tool(
+        'test', RECIPE_FILE, toy / 'trained.pth', '--work-dir', tmp_path / 'work', '--dump',
         tmp_path / 'tested.json', '--cfg-options', option,
         f'test_dataloader.dataset.data_root={toy}',
         'test_dataloader.dataset.num_frames=24', 'test_dataloader.num_workers=0',
-        'test_dataloader.batch_size=2', name='test') == 0
+        'test_dataloader.batch_size=2')[0] == 0
     found = (tmp_path / 'found' / 'detections.json').read_bytes()
     assert found == (tmp_path / 'tested.json').read_bytes()
 
 
-def test_bad_videos_end_in_status_2_after_the_others(toy, tmp_path, capsys):
+def test_bad_videos_end_in_status_2_after_the_others(toy, tmp_path, run):
     (tmp_path / 'bad.mp4').write_bytes(b'no video')
-    assert run_tool(*command(toy, tmp_path / 'bad.mp4', toy / 'videos' / 'c.mp4', '--out',
-                             tmp_path / 'out', '--format', 'json')) == 2
-    told = capsys.readouterr()
-    assert '1 of 2 videos could not be read' in told.err and 'bad.mp4: not a readable' in told.err
+    status, _, errors = run(*command(toy, tmp_path / 'bad.mp4', toy / 'videos' / 'c.mp4', '--out',
+                                     tmp_path / 'out', '--format', 'json'))
+    assert status == 2
+    assert '1 of 2 videos could not be read' in errors and 'bad.mp4: not a readable' in errors
     bad, good = json.loads((tmp_path / 'out' / 'videos.json').read_text())
     assert 'not a readable' in bad['error'] and len(good['detections']) > 0
-    assert run_tool(*command(toy, tmp_path / 'bad.mp4')) == 2
-    assert 'unreadable' in capsys.readouterr().out
+    status, printed, _ = run(*command(toy, tmp_path / 'bad.mp4'))
+    assert status == 2 and 'unreadable' in printed
 
 
-def test_wrong_arguments_are_a_sentence(toy, tmp_path, capsys):
-    assert run_tool(tmp_path, '--config', 'no_recipe', '--checkpoint', toy / 'trained.pth') == 2
-    assert "no config is called 'no_recipe'" in capsys.readouterr().err
-    assert run_tool(*command(toy, tmp_path)) == 2
-    assert 'there is no video in this folder' in capsys.readouterr().err
+def test_wrong_arguments_are_a_sentence(toy, tmp_path, run):
+    status, _, errors = run(tmp_path, '--config', 'no_recipe', '--checkpoint',
+                            toy / 'trained.pth')
+    assert status == 2 and "no config is called 'no_recipe'" in errors
+    status, _, errors = run(*command(toy, tmp_path))
+    assert status == 2 and 'there is no video in this folder' in errors
 
 
 @pytest.mark.slow
-def test_two_processes_do_each_video_once(toy, tmp_path):
+def test_two_processes_do_each_video_once(toy, tmp_path, run):
     done = torchrun('tools/infer.py', *command(toy, toy / 'videos', '--out', tmp_path / 'two'))
     assert not done.statuses, done.output[-3000:]
     assert done.output.count('detections in 3 videos written to') == 1
-    assert run_tool(*command(toy, toy / 'videos', '--out', tmp_path / 'one')) == 0
+    assert run(*command(toy, toy / 'videos', '--out', tmp_path / 'one'))[0] == 0
     two, one = (read_detections(tmp_path / name / 'detections.json') for name in ('two', 'one'))
     assert two.video_ids == one.video_ids and len(two) == len(one)
     torch.testing.assert_close(torch.tensor(two.scores), torch.tensor(one.scores), rtol=1e-4,

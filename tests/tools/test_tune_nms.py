@@ -1,7 +1,5 @@
 """The sweep from the command line: best first, refusals in words."""
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +9,10 @@ from sbp_tad.evaluation.options import EvaluationOptions
 from sbp_tad.evaluation.raw_predictions import RawPredictions, write_raw_predictions
 from sbp_tad.segments.merging import PostProcessing
 
-PATH = Path(__file__).parents[2] / 'tools/tune_nms.py'
-
 
 @pytest.fixture
-def tool():
-    spec = importlib.util.spec_from_file_location('tune_nms', PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool('tune_nms')
 
 
 @pytest.fixture
