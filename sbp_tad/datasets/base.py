@@ -21,7 +21,8 @@ from sbp_tad.annotations import (
 )
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.readers.features import FeatureFiles
-from sbp_tad.datasets.readers.sources import FrameFolders, VideoFiles
+from sbp_tad.datasets.readers.frame_folders import FrameFolders
+from sbp_tad.datasets.readers.video_files import VideoFiles
 from sbp_tad.datasets.readers.video_header import (
     DECODER_ERRORS,
     DURATION_TOLERANCE_SECONDS,

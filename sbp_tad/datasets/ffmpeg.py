@@ -1,4 +1,4 @@
-"""Re-encode videos and extract frames with ffmpeg, one process a video, resumably."""
+"""Re-encode videos and extract frames with ffmpeg, one process per video, resumable."""
 from __future__ import annotations
 
 import shutil
@@ -15,19 +15,19 @@ FRAME_TEMPLATE = 'img_%05d.jpg'  # what mmaction's RawFrameDecode reads by defau
 
 @dataclass(frozen=True)
 class Conversion:
-    """What ffmpeg makes of a video.
+    """Settings of a conversion by ffmpeg.
 
     Args:
-        fps: frames a second of the output; None keeps those of the video.
+        fps: frame rate of the output; None keeps that of the video.
         short_side: pixels of the shorter side; None keeps the size.
         key_frame_every: frames between two key frames of a re-encoded video;
-            seeking decodes from the last one on.
-        quality: ``-crf`` of H.264, lower is better; 18 can hardly be told
-            from the source.
+            after a seek decoding starts at a key frame.
+        quality: ``-crf`` of H.264, lower is better; 18 is close to visually
+            lossless.
         jpeg_quality: ``-q:v`` of frames, 2 (best) to 31.
 
     Raises:
-        DatasetError: a value that ffmpeg cannot use.
+        DatasetError: a value that is not above 0.
     """
 
     fps: float | None = None
@@ -43,7 +43,7 @@ class Conversion:
                 raise DatasetError(f'{name} must be above 0, got {value}.')
 
     def filters(self) -> list[str]:
-        """The ``-vf`` option: H.264 needs even sides, so these are cut to even numbers."""
+        """Return the ``-vf`` option; sides are rounded down to even numbers, as H.264 requires."""
         short = self.short_side
         size = 'trunc(iw/2)*2:trunc(ih/2)*2' if short is None else \
             f"'if(lt(iw,ih),{short},-2)':'if(lt(iw,ih),-2,{short})'"
@@ -52,24 +52,24 @@ class Conversion:
 
 
 def find_ffmpeg() -> str:
-    """Path of the ffmpeg executable.
+    """Return the path of the ffmpeg executable.
 
     Raises:
-        DatasetError: it is not on the PATH.
+        DatasetError: ffmpeg is not on the PATH.
     """
     path = shutil.which('ffmpeg')
     if path is None:
-        raise DatasetError('ffmpeg is not on the PATH; it is needed to re-encode videos and to '
-                           'extract frames. Install it (such as `apt install ffmpeg` or `conda '
-                           'install ffmpeg`), or leave both out.')
+        raise DatasetError('ffmpeg is not on the PATH; re-encoding videos and extracting frames '
+                           'need it. Install it (`apt install ffmpeg` or `conda install '
+                           'ffmpeg`), or request neither.')
     return path
 
 
 def reencode(source: Path, target: Path, conversion: Conversion) -> bool:
-    """Write an H.264 mp4 without sound; False where ``target`` is there already.
+    """Write an H.264 mp4 without sound; return False if ``target`` exists.
 
     Raises:
-        DatasetError: ffmpeg is absent or fails; nothing is left at ``target``.
+        DatasetError: ffmpeg is missing or fails; ``target`` is not created.
     """
     options = ['-an', *conversion.filters(), '-c:v', 'libx264', '-pix_fmt', 'yuv420p',
                '-crf', str(conversion.quality), '-g', str(conversion.key_frame_every)]
@@ -77,10 +77,10 @@ def reencode(source: Path, target: Path, conversion: Conversion) -> bool:
 
 
 def extract_frames(source: Path, target: Path, conversion: Conversion) -> bool:
-    """Write a folder of ``img_00001.jpg`` and so on; False where ``target`` is there already.
+    """Write a folder of ``img_00001.jpg`` and so on; return False if ``target`` exists.
 
     Raises:
-        DatasetError: ffmpeg is absent or fails; nothing is left at ``target``.
+        DatasetError: ffmpeg is missing or fails; ``target`` is not created.
     """
     def options(part: Path) -> list[str]:
         part.mkdir(parents=True)
@@ -91,19 +91,19 @@ def extract_frames(source: Path, target: Path, conversion: Conversion) -> bool:
 
 def convert_all(convert: Callable[[Path, Path, Conversion], bool], files: Mapping[Path, Path],
                 conversion: Conversion, jobs: int = 1) -> dict[Path, str]:
-    """Convert every source to its target; a failure does not stop the others.
+    """Convert every source to its target; a failure does not stop the other conversions.
 
     Args:
         convert: :func:`reencode` or :func:`extract_frames`.
         files: source -> target.
-        conversion: of all of them.
-        jobs: processes at a time.
+        conversion: settings of all conversions.
+        jobs: number of parallel processes.
 
     Returns:
-        The sentence of each source that failed.
+        Source -> error message, for each source that failed.
 
     Raises:
-        DatasetError: ffmpeg is absent.
+        DatasetError: ffmpeg is missing.
     """
     find_ffmpeg()
     failures: dict[Path, str] = {}
@@ -120,7 +120,7 @@ def convert_all(convert: Callable[[Path, Path, Conversion], bool], files: Mappin
 
 
 def _convert(source: Path, target: Path, options: Callable[[Path], list[str]]) -> bool:
-    """Run ffmpeg into a name beside the target, which only a whole result takes."""
+    """Run ffmpeg into a temporary name and rename the result when it is complete."""
     if target.exists():
         return False
     part = target.with_name(f'.{target.name}.part')

@@ -1,14 +1,14 @@
-"""Online action detection: a working window of frames, its history, and a target a frame.
+"""Online action detection: a working window of frames, its history and one target per frame.
 
 Frame ``t`` of a video, ``t = 0, 1, ...`` at ``target_fps``, stands for second
-``t / target_fps``; it is of every action with ``start <= t / target_fps <=
-end``, both ends included, as the labels of OadTR count them. The picture taken
-for it is the middle one of its stride, as everywhere here.
+``t / target_fps``. It belongs to every action with ``start <= t / target_fps
+<= end``, both ends included, as in the labels of OadTR. Its picture is the one
+shown in the middle of its stride, as in all datasets of this package.
 
 The pipeline is that of :mod:`sbp_tad.datasets.transforms` with
-``SampleOnlineWindow`` and ``PackOnlineInputs`` in the place of ``SampleWindow``
-and ``PackTADInputs``; decoding and augmentation see one clip of M + T frames,
-so that flip and crop are the same for all.
+``SampleOnlineWindow`` and ``PackOnlineInputs`` instead of ``SampleWindow`` and
+``PackTADInputs``. Decoding and augmentation see one clip of M + T frames, so
+that flip and crop are the same for all frames.
 """
 from __future__ import annotations
 
@@ -34,29 +34,30 @@ from sbp_tad.datasets.windows import WindowSize, frame_indices, num_sampled_fram
 from sbp_tad.registry import DATASETS, TRANSFORMS
 from sbp_tad.structures import OnlineDataSample, Window
 
-# Boundaries are decimals of seconds; rounding must not take a frame from its own boundary.
+# Boundaries are decimal seconds; rounding must not separate a frame from its own boundary.
 _ROUNDING_SECONDS = 1e-6
 
 
 @DATASETS.register_module()
 class OnlineDetectionDataset(TemporalDetectionDataset):
-    """Untrimmed videos whose frames are told one by one, with memory of what came before.
+    """Untrimmed videos whose frames are classified one by one, given their history.
 
     In testing the windows tile each video, so that every frame is scored
-    once. In training a video gives as many windows as fit into it; each is
-    drawn anew, from its share of all starts that lie inside the video, so
-    that an epoch sees about every frame once, at a random phase.
+    once. In training a video gives as many windows as fit into it. Each is
+    drawn from its share of all starts inside the video, so that an epoch sees
+    about every frame once, at a random phase.
 
     Args:
-        args, kwargs: of :class:`TemporalDetectionDataset`, less ``overlap``;
-            ``num_frames`` are those of the working window, frames with an
-            ignored label count neither for nor against any class.
+        args, kwargs: of :class:`TemporalDetectionDataset`, without
+            ``overlap``. ``num_frames`` is the size of the working window.
+            Frames with an ignored label count neither for nor against a class.
         memory_frames: M, sampled frames of history.
-        memory_stride: frames (of ``target_fps``) from one of them to the next;
-            the last lies that many before the working window.
+        memory_stride: frames (at ``target_fps``) between two frames of the
+            history; the last one lies this far before the working window.
 
     Raises:
-        DatasetError: a memory that cannot be, or features in place of frames.
+        DatasetError: ``memory_frames`` or ``memory_stride`` out of range, an
+            ``overlap``, or features instead of frames.
     """
 
     sample_type = OnlineDataSample
@@ -69,11 +70,11 @@ class OnlineDetectionDataset(TemporalDetectionDataset):
                                f'from 1, got {memory_frames!r} and {memory_stride!r}.')
         if 'overlap' in kwargs:
             raise DatasetError('Windows of online detection tile the video and score each frame '
-                               f'once: leave out overlap={kwargs["overlap"]!r}.')
+                               f'once: remove overlap={kwargs["overlap"]!r}.')
         if 'features' in (kwargs.get('data_prefix') or {}):
-            raise DatasetError('Online detection reads frames here: set data_prefix to '
+            raise DatasetError('Online detection reads frames, not features: set data_prefix to '
                                "dict(video='...') or dict(frames='...').")
-        self.memory = int(memory_frames), int(memory_stride)
+        self.history = int(memory_frames), int(memory_stride)
         super().__init__(*args, overlap=None, **kwargs)
 
     def _train_items(self, video: VideoAnnotation) -> list[dict[str, Any]]:
@@ -81,7 +82,7 @@ class OnlineDetectionDataset(TemporalDetectionDataset):
         try:
             _, windows = self.source.windows(item['filename'], video, self.window_size, None)
         except VideoReadError:
-            windows = []  # said, or skipped, when it is read
+            windows = []  # raised, or skipped, when the item is read
         num_parts = max(1, sum(w.num_valid_frames == w.num_frames for w in windows))
         return [dict(item, **self._online_entries(video), part=(number, num_parts))
                 for number in range(num_parts)] * self.windows_per_video
@@ -91,14 +92,14 @@ class OnlineDetectionDataset(TemporalDetectionDataset):
 
     def _online_entries(self, video: VideoAnnotation) -> dict[str, Any]:
         ignored = video.only(self.ignored_labels).segments_seconds
-        return dict(memory=self.memory, ignored_segments_seconds=ignored)
+        return dict(history=self.history, ignored_segments_seconds=ignored)
 
 
 @DATASETS.register_module()
 class THUMOS14OnlineDataset(OnlineDetectionDataset, THUMOS14Dataset):
     """THUMOS'14 for online detection; see both bases.
 
-    ``protocol=213`` is the published one: all test videos.
+    ``protocol=213`` is the published protocol: all test videos.
     """
 
 
@@ -109,24 +110,25 @@ class ToyOnlineDataset(OnlineDetectionDataset, ToyDataset):
 
 @TRANSFORMS.register_module()
 class SampleOnlineWindow(SampleWindow):
-    """Choose working window and memory; draw the window first where none is set.
+    """Choose the frames of working window and history; draw the window if none is set.
 
-    Reads what :class:`SampleWindow` reads, and ``memory`` (M, stride),
+    Reads what :class:`SampleWindow` reads, and ``history`` (M, stride),
     ``ignored_segments_seconds`` (N, 2) and, where ``window`` is None,
     ``part``, the share of the video's starts from which it is drawn. Sets
-    ``window``, ``frame_inds`` (M + T,), memory first and oldest first,
+    ``window``, ``frame_inds`` (M + T,), history first and oldest first,
     ``memory_mask`` (M,), ``frame_targets`` (T, 1 + classes) float32 and
-    ``frame_valid`` (T,). What lies before the video shows its first frame.
+    ``frame_valid`` (T,). History before the start of the video repeats the
+    first frame.
     """
 
     def __init__(self) -> None:
         super().__init__()
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add window, memory, frames and targets to ``results``."""
+        """Add window, history mask, frames and targets to ``results``."""
         results = super().transform(results)
         window: Window = results['window']
-        steps = memory_steps(*results['memory'])
+        steps = history_steps(*results['history'])
         before = frame_indices(window, *decodable_frames(results), steps)
         results['memory_mask'] = window.first_index + steps >= 0
         results['frame_inds'] = np.concatenate([before, results['frame_inds']])
@@ -134,7 +136,7 @@ class SampleOnlineWindow(SampleWindow):
         return results
 
     def _draw(self, results: dict[str, Any], file_frames: int, file_fps: float) -> Window:
-        """A window from its part of all starts inside the video, on the grid of its frames."""
+        """Draw a window from its part of all starts inside the video, on the grid of frames."""
         annotation: VideoAnnotation = results['annotation']
         size: WindowSize = results['window_size']
         fps, seconds = shared_timing(annotation, file_frames, file_fps)
@@ -145,7 +147,7 @@ class SampleOnlineWindow(SampleWindow):
         return size.window(annotation.video_id, start * stride, fps, seconds * fps)
 
     def _add_ground_truth(self, results: dict[str, Any]) -> None:
-        if results.get('annotation') is None:  # a video of which nothing is known but its file
+        if results.get('annotation') is None:  # a video without annotation
             return
         window: Window = results['window']
         names = list(results['class_names'])
@@ -159,13 +161,13 @@ class SampleOnlineWindow(SampleWindow):
         results['frame_valid'] = (frames < window.num_valid_frames) & ~ignored
 
 
-def memory_steps(memory_frames: int, memory_stride: int) -> np.ndarray:
-    """Where the memory lies, (M,) int64: frames from the start of the window, oldest first."""
+def history_steps(memory_frames: int, memory_stride: int) -> np.ndarray:
+    """Return the (M,) int64 offsets of the history from the window's start, oldest first."""
     return -memory_stride * np.arange(memory_frames, 0, -1)
 
 
 def during(times_seconds: np.ndarray, segments_seconds: np.ndarray) -> np.ndarray:
-    """(T, N) bool: moment of (T,) lies in the segment of (N, 2), either end included."""
+    """Return (T, N) bool: time ``t`` lies in segment ``n``, both ends included."""
     times = times_seconds[:, None]
     return ((times >= segments_seconds[:, 0] - _ROUNDING_SECONDS)
             & (times <= segments_seconds[:, 1] + _ROUNDING_SECONDS))
@@ -173,7 +175,7 @@ def during(times_seconds: np.ndarray, segments_seconds: np.ndarray) -> np.ndarra
 
 def frame_targets(times_seconds: np.ndarray, segments_seconds: np.ndarray, labels: np.ndarray,
                   num_classes: int) -> np.ndarray:
-    """Which classes each moment is of.
+    """Return the classes that each time belongs to.
 
     Args:
         times_seconds: (T,).
@@ -181,11 +183,11 @@ def frame_targets(times_seconds: np.ndarray, segments_seconds: np.ndarray, label
         labels: (N,) int64 in [0, ``num_classes``).
 
     Returns:
-        (T, 1 + ``num_classes``) float32 of 0 and 1: background where nothing
-        is on, in column 0, then the classes.
+        (T, 1 + ``num_classes``) float32 of 0 and 1: background (no action) in
+        column 0, then the classes.
     """
     of_class = np.eye(num_classes, dtype=bool)[labels]  # (N, C)
-    shown = during(times_seconds, segments_seconds) @ of_class  # (T, C), "or" over segments
+    shown = during(times_seconds, segments_seconds) @ of_class  # (T, C), logical or over segments
     return np.column_stack([~shown.any(axis=1), shown]).astype(np.float32)
 
 
@@ -200,7 +202,7 @@ class PackOnlineInputs(BaseTransform):
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Pack frames, window, memory mask and targets."""
+        """Pack frames, window, history mask and targets."""
         window: Window = results['window']
         mask = results['memory_mask']
         frames = window_frames(results['imgs'], len(mask) + window.num_frames)

@@ -1,4 +1,4 @@
-"""Online windows: which frames, which memory, which targets, and every frame tested once."""
+"""Online windows: frames, history, targets, and every frame tested once."""
 from __future__ import annotations
 
 import io
@@ -26,7 +26,7 @@ from sbp_tad.datasets import (
     THUMOS14OnlineDataset,
 )
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
-from sbp_tad.datasets.online import during, frame_targets, memory_steps
+from sbp_tad.datasets.online import during, frame_targets, history_steps
 from sbp_tad.datasets.windows import WindowSize, sliding_windows
 from sbp_tad.registry import DATASETS
 from sbp_tad.structures import OnlineDataSample, Window
@@ -69,12 +69,12 @@ def test_a_test_item_holds_memory_then_working_frames(make, read_frame_numbers, 
     dataset = make({'a': entry((1, 2, 'throw'))}, test_mode=True, pipeline=pipeline)
     samples = [dataset[index] for index in range(len(dataset))]
     assert [s['data_samples'].window.first_index for s in samples] == [0, 6, 12, 18]
-    for sample, memory in zip(samples, ([0, 0, 0], [0, 2, 4], [6, 8, 10], [12, 14, 16])):
+    for sample, history in zip(samples, ([0, 0, 0], [0, 2, 4], [6, 8, 10], [12, 14, 16])):
         assert sample['inputs'].shape == (3, 9, 48, 64) and sample['inputs'].dtype == torch.uint8
         start = sample['data_samples'].window.first_index
         working = np.minimum(start + np.arange(6), 19.5)  # the padding repeats the last frame
         shown = read_frame_numbers(sample['inputs'].transpose(0, 1).numpy())
-        expected = np.floor(2 * np.r_[memory, working] + 1).clip(max=39)
+        expected = np.floor(2 * np.r_[history, working] + 1).clip(max=39)
         if start == 0:
             expected[:3] = 0  # what lies before the video shows its first frame
         np.testing.assert_array_equal(shown, expected)
@@ -182,7 +182,7 @@ def test_memory_at_every_place_lies_before_the_window(make):
         sample = dataset[0]['data_samples']
         index = sample.window.first_index - 3 * np.arange(4, 0, -1)
         assert sample.memory_mask.tolist() == (index >= 0).tolist()
-    assert memory_steps(3, 4).tolist() == [-12, -8, -4] and memory_steps(0, 4).shape == (0,)
+    assert history_steps(3, 4).tolist() == [-12, -8, -4] and history_steps(0, 4).shape == (0,)
 
 
 @pytest.mark.parametrize('pipeline', [PIPELINE, DECORD])
@@ -198,7 +198,7 @@ def test_flip_and_crop_are_the_same_for_memory_and_window(make, pipeline):
         dict(type='Flip', flip_ratio=0.5), *PACK])
     seen = set()
     for _ in range(6):
-        for number in range(len(dataset)):  # the first shows one frame for all its memory
+        for number in range(len(dataset)):  # the first shows one frame for all its history
             frames = dataset[number]['inputs']
             assert frames.shape == (3, 9, 16, 16) and (frames == frames[:, :1]).all()
             seen.add(bool(frames[0, 0, 0, 0] < frames[0, 0, 0, 1]))
@@ -233,8 +233,8 @@ def test_frames_from_a_folder(make, tmp_path):
     (dict(memory_frames=-1), 'memory_frames must be a whole number from 0 .* got -1 and 2'),
     (dict(memory_stride=0), 'got 3 and 0'),
     (dict(memory_stride=1.5), 'got 3 and 1.5'),
-    (dict(overlap=0.5), r'leave out overlap=0.5'),
-    (dict(data_prefix=dict(features='features')), 'Online detection reads frames here'),
+    (dict(overlap=0.5), r'remove overlap=0.5'),
+    (dict(data_prefix=dict(features='features')), 'Online detection reads frames, not features'),
 ])
 def test_declarations_that_cannot_work(make, arguments, message):
     with pytest.raises(DatasetError, match=message):
@@ -258,7 +258,7 @@ def test_fragments_of_configs_declare_online_datasets(name, window):
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         dataset = DATASETS.build(dict(loader.dataset, lazy_init=True))
         assert isinstance(dataset, OnlineDetectionDataset)
-        assert (dataset.window_size.num_frames, *dataset.memory) == window
+        assert (dataset.window_size.num_frames, *dataset.history) == window
         kinds = [type(transform) for transform in dataset.pipeline.transforms]
         assert (kinds[0], kinds[-1]) == (SampleOnlineWindow, PackOnlineInputs)
     assert cfg.val_evaluator == cfg.test_evaluator == dict(type='OnlineMetric')

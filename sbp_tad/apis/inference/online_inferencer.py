@@ -157,7 +157,7 @@ def check_windows(model: OnlineActionDetector, dataset: OnlineDetectionDataset) 
     """
     names = ('num_frames', 'memory_frames', 'memory_stride')
     streamed = tuple(getattr(model.head, name) for name in names)
-    tested = (dataset.window_size.num_frames, *dataset.memory)
+    tested = (dataset.window_size.num_frames, *dataset.history)
     if streamed != tested:
         raise InferenceError(f'{", ".join(names)} of the head are {streamed}, those of the test '
                              f'set {tested}: a stream would not be scored as it is tested. Set '

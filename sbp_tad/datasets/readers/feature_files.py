@@ -1,7 +1,7 @@
-"""Feature files: ``.npy``, ``.npz``, ``.pt`` or HDF5 in, ``.npy`` to HDF5 out.
+"""Feature files: read ``.npy``, ``.npz``, ``.pt`` and HDF5, write the same formats.
 
-Beside a file may stand a JSON of the same name, its sidecar, which says how
-the features were extracted; ``tools/extract_features.py`` writes one.
+A feature file may have a sidecar, a JSON file of the same name that states how
+the features were extracted. ``tools/extract_features.py`` writes one.
 """
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ import torch
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.versions import VersionError
 
-Array = Any  # what has shape, dtype and slices: of numpy, a memory map or of h5py
+Array = Any  # has shape, dtype and slices: numpy array, memory map or h5py dataset
 
 READ_ERRORS = (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError,
                zipfile.BadZipFile)
 
 
 def open_features(path: str | Path, key: str | None = None) -> Array:
-    """The array of a feature file, as it lies there; values are read when it is sliced.
+    """Return the array of a feature file as stored; its values are read when it is sliced.
 
     Args:
-        path: the suffix says the format.
-        key: of the array in an ``.npz``, in a dict of a ``.pt``, or below
-            which groups of an HDF5 file; None where there is only one.
+        path: feature file; the suffix gives the format.
+        key: name of the array in an ``.npz``, in a dict of a ``.pt`` or in an
+            HDF5 file (groups are separated by ``/``); None if there is one only.
 
     Raises:
-        VideoReadError: no such file, another format, damaged, not one array of
-            numbers in two dimensions.
+        VideoReadError: no such file, an unknown format, a damaged file, or
+            content other than one numeric array of two dimensions.
         VersionError: HDF5 without h5py.
     """
     path = Path(path)
     if path.suffix not in READERS:
         raise VideoReadError(f'{path}: features are read from {", ".join(READERS)}. Set '
-                             "filename_template, such as '{video_id}.npy'.")
+                             "filename_template, for example '{video_id}.npy'.")
     if not path.is_file():
         raise VideoReadError(f'{path}: no such feature file. Check data_root, data_prefix and '
                              'filename_template.')
@@ -62,7 +62,7 @@ def open_features(path: str | Path, key: str | None = None) -> Array:
 
 
 def feature_shape(path: str | Path, key: str | None = None) -> tuple[int, int]:
-    """Shape of a file's array, remembered until the file changes; errors as above."""
+    """Return the shape of a file's array, cached until the file changes; errors as above."""
     path = Path(path)
     stat = path.stat() if path.is_file() else None
     return _shape(path, key, stat and (stat.st_size, stat.st_mtime_ns))
@@ -74,7 +74,7 @@ def _shape(path: Path, key: str | None, _changed: tuple | None) -> tuple[int, in
 
 
 def write_features(path: str | Path, features: np.ndarray) -> None:
-    """Write (T, C) features, whole or not at all.
+    """Write (T, C) features atomically.
 
     Raises:
         VersionError: HDF5 without h5py.
@@ -85,14 +85,14 @@ def write_features(path: str | Path, features: np.ndarray) -> None:
 
 
 def sidecar_path(path: str | Path) -> Path:
-    """Where the JSON of a feature file lies."""
+    """Return the path of a feature file's sidecar."""
     return Path(path).with_suffix('.json')
 
 
 def read_sidecar(path: str | Path) -> dict[str, Any] | None:
-    """How the features of ``path`` were extracted; None where nothing says so.
+    """Return the sidecar of a feature file; None without one.
 
-    A JSON without ``fps``, ``stride_frames`` and ``window_frames`` is not ours.
+    A JSON without ``fps``, ``stride_frames`` and ``window_frames`` is no sidecar.
     """
     try:
         content = json.loads(sidecar_path(path).read_text())
@@ -104,15 +104,15 @@ def read_sidecar(path: str | Path) -> dict[str, Any] | None:
 
 
 def write_sidecar(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write the JSON of a feature file, whole or not at all."""
+    """Write the sidecar of a feature file atomically."""
     with replacing(sidecar_path(path)) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + '\n')
 
 
 class replacing:
-    """Context of a temporary file in the same folder that takes the place of ``path``.
+    """Context manager for an atomic write: a temporary file that replaces ``path`` at the end.
 
-    Nothing is left of it when the body fails, and nobody sees half a file.
+    The temporary file lies in the same folder and is removed if the body fails.
     """
 
     def __init__(self, path: Path) -> None:
@@ -120,11 +120,11 @@ class replacing:
         self.temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
 
     def __enter__(self) -> Path:
-        """The file to write."""
+        """Return the temporary file to write."""
         return self.temporary
 
     def __exit__(self, kind: type | None, *_: Any) -> None:
-        """Move it, or remove it after an error."""
+        """Rename the temporary file, or remove it after an error."""
         if kind is None:
             os.replace(self.temporary, self.path)
         else:
@@ -132,10 +132,10 @@ class replacing:
 
 
 def import_h5py() -> ModuleType:
-    """h5py, which only HDF5 files need.
+    """Import h5py, which only HDF5 files need.
 
     Raises:
-        VersionError: it is not installed.
+        VersionError: h5py is not installed.
     """
     try:
         import h5py
@@ -146,15 +146,15 @@ def import_h5py() -> ModuleType:
 
 
 def _pick(path: Path, content: Mapping[str, Any], key: str | None) -> Any:
-    """The entry of that key, or the only one."""
+    """Return the entry of a key, or the only entry."""
     if key is not None and key in content:
         return content[key]
     keys = list(content)
     if key is None and len(keys) == 1:
         return content[keys[0]]
-    raise VideoReadError(f'{path}: {"no array" if key is None else repr(key)} '
-                         f'{"is named" if key is None else "is not"} among {keys[:5]}. Set '
-                         'source=dict(key=...).')
+    fault = f'there are {len(keys)} arrays' if key is None else f'there is no array {key!r}'
+    raise VideoReadError(f'{path}: {fault}, the file holds {keys[:5]}. Set '
+                         'source=dict(key=...) to one of them.')
 
 
 def _read_npy(path: Path, key: str | None) -> Array:
@@ -162,7 +162,7 @@ def _read_npy(path: Path, key: str | None) -> Array:
 
 
 def _read_npz(path: Path, key: str | None) -> Array:
-    # numpy leaves a damaged file open that it opened itself
+    # numpy does not close a damaged file that it opened itself
     with open(path, 'rb') as file, np.load(file, allow_pickle=False) as content:
         return _pick(path, content, key)
 
@@ -181,7 +181,7 @@ def _read_hdf5(path: Path, key: str | None) -> Array:
     array = _pick(path, h5py.File(path, 'r'), key)
     if not isinstance(array, h5py.Dataset):
         return _pick(path, array, None)
-    return array  # keeps its file open
+    return array  # the dataset keeps its file open
 
 
 def _write_npy(path: Path, features: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Pre-extracted features in place of frames: which moments their steps stand for."""
+"""Pre-extracted features in place of frames, and the times that their steps stand for."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.readers.feature_files import feature_shape, open_features, read_sidecar
-from sbp_tad.datasets.readers.sources import VideoFiles
+from sbp_tad.datasets.readers.video_files import VideoFiles
 from sbp_tad.datasets.readers.video_header import VideoHeader, with_timing
 from sbp_tad.datasets.windows import WindowSize, sliding_window_starts
 from sbp_tad.structures import Window
@@ -22,11 +22,13 @@ _ROUNDING_STEPS = 1e-6
 
 @dataclass(frozen=True)
 class FeatureGrid:
-    """The moments that the steps of a video's features stand for.
+    """Times that the steps of a video's features stand for.
 
-    Step ``t`` was computed from the video frames ``[t * stride_frames, t *
-    stride_frames + window_frames)``. Its moment is their middle, ``(t *
-    stride_frames + window_frames / 2) / fps`` seconds, as in ActionFormer.
+    Step ``t`` was computed from the seconds ``[t * stride_frames, t *
+    stride_frames + window_frames) / fps`` of the video. Its time is their
+    middle, ``(t * stride_frames + window_frames / 2) / fps``, as in
+    ActionFormer. Frames are a unit of time here, ``1 / fps`` seconds, also in
+    a file of variable frame rate.
     """
 
     fps: float
@@ -35,21 +37,21 @@ class FeatureGrid:
 
     @property
     def offset_frames(self) -> float:
-        """Where the time that step 0 stands for begins: its middle is half a stride later."""
+        """Start of the time span of step 0, half a stride before its middle, in frames."""
         return (self.window_frames - self.stride_frames) / 2
 
     def num_steps(self, video_frames: float) -> int:
-        """Steps whose windows reach to the end of a video."""
+        """Return the number of steps whose windows reach the end of a video."""
         beyond = (video_frames - self.window_frames) / self.stride_frames
         return 1 + max(0, int(np.ceil(beyond - _ROUNDING_STEPS)))
 
     def num_frames(self, num_steps: int) -> float:
-        """Video frames that so many steps have seen."""
+        """Return the number of video frames that ``num_steps`` steps have seen."""
         return (num_steps - 1) * self.stride_frames + self.window_frames
 
     def window(self, video_id: str, first_step: int, num_steps: int, valid_steps: int,
                width_steps: float = 1.0) -> Window:
-        """Steps from ``first_step`` on as a window; resized ones are ``width_steps`` wide."""
+        """Return a window of steps from ``first_step`` on, each ``width_steps`` steps wide."""
         return Window(video_id, self.offset_frames + first_step * self.stride_frames, num_steps,
                       self.stride_frames * width_steps, self.fps, valid_steps,
                       max(0.0, self.offset_frames))
@@ -57,7 +59,7 @@ class FeatureGrid:
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """The features of one video: ``num_steps`` steps on a grid."""
+    """Features of one video: ``num_steps`` steps on a grid."""
 
     path: str
     key: str | None
@@ -67,17 +69,17 @@ class FeatureFile:
     cover: str
 
     def window(self, video_id: str, first_step: int, num_steps: int) -> Window:
-        """A window of ``num_steps`` steps, padded where the features end, or of all resized."""
+        """Return a window of ``num_steps`` steps, padded at the end, or of all steps resized."""
         if self.cover == 'resize':
             return self.grid.window(video_id, 0, num_steps, num_steps, self.num_steps / num_steps)
         valid = min(num_steps, self.num_steps - first_step)
         return self.grid.window(video_id, first_step, num_steps, valid)
 
     def read(self, window: Window) -> np.ndarray:
-        """Features of a window: (C, T) float32, zeros where it is padded.
+        """Read the features of a window: (C, T) float32, zeros in the padding.
 
         Raises:
-            VideoReadError: values that are not finite, besides those of ``open_features``.
+            VideoReadError: a value that is not finite; see also ``open_features``.
         """
         if self.cover == 'resize':
             whole = torch.from_numpy(self._steps(0, self.num_steps))[None]  # (1, C, T')
@@ -100,32 +102,33 @@ class FeatureFile:
 
 @dataclass(frozen=True)
 class FeatureFiles(VideoFiles):
-    """Features extracted beforehand, read by :class:`LoadFeatures`.
+    """Pre-extracted features, read by :class:`LoadFeatures`.
 
     Stride and window are counted in video frames at the annotation's fps. A
-    sidecar JSON beside a file, as ``tools/extract_features.py`` writes it,
-    knows them (and its fps) for each video; given both, they must agree.
+    sidecar JSON, written by ``tools/extract_features.py``, states them (and
+    its fps) per video. If the config gives them too, both must agree.
 
     Args:
-        stride_frames: between two steps. Absent without a sidecar, and
-            possible with ``cover='resize'`` alone, the steps divide the video
-            evenly.
-        window_frames: that a step was computed from; the stride by default.
+        stride_frames: video frames between two steps. Without it and without
+            a sidecar the steps divide the video evenly, which only
+            ``cover='resize'`` accepts.
+        window_frames: video frames that a step was computed from; the stride
+            by default.
         num_channels: C, checked if given.
         channels_first: files hold (C, T) and not (T, C).
-        key: of the array in files of several, in which ``{video_id}`` is
-            filled in.
+        key: name of the array in files with several; ``{video_id}`` in it is
+            replaced.
         cover: ``'windows'``: test windows of ``num_frames`` steps slide over
-            the video; ``'whole'``: a test window is the video, padded to
-            ``num_frames`` steps if shorter (test batches of unlike lengths
-            are padded); in training both draw windows from videos that are
-            longer. ``'resize'``: always the whole video, interpolated
-            linearly to ``num_frames`` steps.
-        length_tolerance: share of the video by which the features may be
-            longer or shorter than the annotation says, besides a window.
+            the video. ``'whole'``: a test window is the video, padded to
+            ``num_frames`` steps if shorter (test batches of unequal lengths
+            are padded). In training both draw windows from longer videos.
+            ``'resize'``: always the whole video, interpolated linearly to
+            ``num_frames`` steps.
+        length_tolerance: accepted difference between the lengths of features
+            and annotation as a share of the video, added to one window.
 
     Raises:
-        DatasetError: options that cannot work.
+        DatasetError: an option out of range, or options that contradict each other.
     """
 
     filename_template: ClassVar[str] = '{video_id}.npy'
@@ -145,22 +148,22 @@ class FeatureFiles(VideoFiles):
             if value is not None and not value > 0:
                 raise DatasetError(f'{name} must be above 0, got {value!r}.')
         if self.window_frames and not self.stride_frames:
-            raise DatasetError('window_frames needs stride_frames beside it.')
+            raise DatasetError('window_frames needs stride_frames: set both in source, or neither.')
 
     def window_size(self, num_frames: int, stride_frames: float | None,
                     target_fps: float | None) -> WindowSize:
-        """Windows count steps.
+        """Return the size of the dataset's windows, counted in steps.
 
         Raises:
-            DatasetError: a stride or fps of the dataset itself.
+            DatasetError: a stride or target fps of the dataset itself.
         """
         if stride_frames is not None or target_fps is not None:
-            raise DatasetError('The steps of features are given: set source=dict(stride_frames='
-                               '...) and no stride_frames or target_fps of the dataset.')
+            raise DatasetError('The steps of features are fixed: set source=dict(stride_frames='
+                               '...), and neither stride_frames nor target_fps of the dataset.')
         return WindowSize(num_frames, stride_frames=1)
 
     def inspect(self, filename: str, video: VideoAnnotation) -> dict[str, Any]:
-        """``feature_file`` and a header with the length that its steps reach to.
+        """Return ``feature_file`` and a header with the length that its steps cover.
 
         Raises:
             VideoReadError: the file cannot be used.
@@ -175,7 +178,7 @@ class FeatureFiles(VideoFiles):
 
     def windows(self, filename: str, video: VideoAnnotation, size: WindowSize,
                 overlap: float | None) -> tuple[VideoAnnotation, list[Window]]:
-        """Test windows on the steps of a file; opens every file.
+        """Return the test windows on the steps of a file; open every file.
 
         Raises:
             VideoReadError: the file cannot be used.
@@ -194,7 +197,7 @@ class FeatureFiles(VideoFiles):
     def _num_steps(self, filename: str, shape: tuple[int, int]) -> int:
         num_steps, channels = shape[::-1] if self.channels_first else shape
         if not num_steps:
-            raise VideoReadError(f'{filename}: the file holds no step. Extract the features anew.')
+            raise VideoReadError(f'{filename}: the file holds no steps. Extract the features anew.')
         if self.num_channels not in (None, channels):
             order = '(C, T)' if self.channels_first else '(T, C)'
             raise VideoReadError(
@@ -210,10 +213,10 @@ class FeatureFiles(VideoFiles):
         if stride is None:
             if self.cover != 'resize' or not seconds:
                 raise VideoReadError(
-                    f'{filename}: nothing says how many video frames lie between two steps. Set '
-                    "source=dict(stride_frames=...); with cover='resize' and an annotated "
-                    'duration the steps may divide the video evenly.')
-            fps = video.fps or 1.0  # cancels out: the steps share the seconds
+                    f'{filename}: the number of video frames between two steps is unknown. Set '
+                    "source=dict(stride_frames=...); only with cover='resize' and an annotated "
+                    'duration it is not needed.')
+            fps = video.fps or 1.0  # cancels out: the steps divide the duration
             return FeatureGrid(fps, seconds * fps / num_steps, seconds * fps / num_steps)
         if not video.fps:
             raise VideoReadError(f'{filename}: the annotation has no fps, in which the stride of '

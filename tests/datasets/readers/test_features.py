@@ -230,7 +230,7 @@ def test_unlike_lengths_can_be_allowed(make):
 
 @pytest.mark.parametrize('timing, source, message', [
     (dict(duration=20.0), None, 'the annotation has no fps, in which'),
-    (None, {}, 'nothing says how many video frames lie between two steps')])
+    (None, {}, 'the number of video frames between two steps is unknown')])
 def test_unknown_timing(make, timing, source, message):
     assert message in make(timing=timing, source=source)[0]['data_samples'].error
 
@@ -251,8 +251,8 @@ def test_options_that_cannot_work(options, message):
 
 
 @pytest.mark.parametrize('arguments, error, message', [
-    (dict(stride_frames=4), DatasetError, 'no stride_frames or target_fps of the dataset'),
-    (dict(target_fps=4), DatasetError, 'no stride_frames or target_fps of the dataset'),
+    (dict(stride_frames=4), DatasetError, 'neither stride_frames nor target_fps of the dataset'),
+    (dict(target_fps=4), DatasetError, 'neither stride_frames nor target_fps of the dataset'),
     (dict(source=dict(fps=3)), DatasetError, "source has the options .*got also .'fps'")])
 def test_declarations_that_cannot_work(make, arguments, error, message):
     with pytest.raises(error, match=message):

@@ -11,7 +11,7 @@ import pytest
 from mmengine.config import Config
 
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
-from sbp_tad.datasets.readers.sources import FrameFolders, scan_frames
+from sbp_tad.datasets.readers.frame_folders import FrameFolders, scan_frames
 from sbp_tad.errors import UserError
 from sbp_tad.registry import DATASETS
 
@@ -121,7 +121,7 @@ def fault(kind: str, folder: Path, video: Path) -> None:
                 (folder / TEMPLATE.format(number)).write_bytes(content)
 
 
-FAULTS = {'missing': 'no such folder of frames', 'empty': "no file is named like 'img_",
+FAULTS = {'missing': 'no such folder of frames', 'empty': "no file name matches 'img_",
           'gap': '2 frames are missing before the last one, the first is img_00007.jpg',
           'late': 'the first frame is number 5, expected 0 or 1',
           'damaged': 'cannot be decoded', 'no_bytes': 'cannot be decoded'}
@@ -138,7 +138,7 @@ def test_every_bad_folder_is_named(make, small_video, tmp_path, kind):
 
 def test_without_any_timing_the_rate_is_unknown(make, small_video, tmp_path):
     extract(small_video, tmp_path / 'frames' / 'a')
-    assert 'how many frames a second' in make({})[0]['data_samples'].error
+    assert 'the frame rate of these frames is unknown' in make({})[0]['data_samples'].error
 
 
 def test_a_changed_folder_is_looked_at_again(small_video, tmp_path):
@@ -151,7 +151,7 @@ def test_a_changed_folder_is_looked_at_again(small_video, tmp_path):
 @pytest.mark.parametrize('options, message', [
     (dict(filename_tmpl='img.jpg'), 'one field for the number of the frame'),
     (dict(filename_tmpl='{}_{:05}.jpg'), 'one field for the number of the frame'),
-    (dict(fps=0), 'fps must be above 0'), (dict(length_tolerance=-1), 'length_tolerance not bel')])
+    (dict(fps=0), 'fps must be above 0'), (dict(length_tolerance=-1), 'length_tolerance at least')])
 def test_options_that_cannot_work(options, message):
     with pytest.raises(DatasetError, match=message) as caught:
         FrameFolders(**options)

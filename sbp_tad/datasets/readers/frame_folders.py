@@ -1,9 +1,4 @@
-"""Where a dataset's pixels come from: video files or folders of frames.
-
-The key of ``data_prefix`` chooses the source (``video``, ``frames``, or
-``features`` of :mod:`sbp_tad.datasets.readers.features`), ``source=dict(...)`` gives
-its options.
-"""
+"""Folders of image files as the source of a dataset's frames."""
 from __future__ import annotations
 
 import os
@@ -14,63 +9,28 @@ from typing import Any, ClassVar
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
-from sbp_tad.datasets.readers.video_header import VideoHeader, probe_video, with_timing
-from sbp_tad.datasets.windows import WindowSize, sliding_windows
-from sbp_tad.structures import Window
-
-
-@dataclass(frozen=True)
-class VideoFiles:
-    """One video file a video, read by mmaction's decoders."""
-
-    filename_template: ClassVar[str] = '{video_id}.mp4'
-
-    def inspect(self, filename: str, video: VideoAnnotation) -> dict[str, Any]:
-        """What the transforms must know of the file, ``video_header`` among it.
-
-        Raises:
-            VideoReadError: the file cannot be used.
-        """
-        return dict(video_header=probe_video(filename))
-
-    def window_size(self, num_frames: int, stride_frames: float | None,
-                    target_fps: float | None) -> WindowSize:
-        """The size of the dataset's windows."""
-        return WindowSize(num_frames, stride_frames, target_fps)
-
-    def windows(self, filename: str, video: VideoAnnotation, size: WindowSize,
-                overlap: float | None) -> tuple[VideoAnnotation, list[Window]]:
-        """Test windows that cover a video, and its annotation with fps and duration filled in.
-
-        The file is opened only where the annotation lacks one of the two.
-
-        Raises:
-            VideoReadError: the file cannot be used.
-        """
-        if not (video.fps and video.duration_seconds):
-            video = with_timing(video, self.inspect(filename, video)['video_header'])
-        assert video.fps and video.duration_seconds
-        return video, sliding_windows(video.video_id, size, video.fps,
-                                      video.duration_seconds * video.fps, overlap)
+from sbp_tad.datasets.readers.video_files import VideoFiles
+from sbp_tad.datasets.readers.video_header import VideoHeader
 
 
 @dataclass(frozen=True)
 class FrameFolders(VideoFiles):
-    """One folder of image files a video, read by mmaction's ``RawFrameDecode``.
+    """One folder of image files per video, read by mmaction's ``RawFrameDecode``.
 
-    Frames are numbered without a gap from 0 or 1. A folder does not know its
-    frames a second: they are ``fps``, else those of the annotation, else
-    frames over annotated duration.
+    Frames are numbered without a gap from 0 or 1. Image files carry no time:
+    the frame rate is ``fps``, else that of the annotation, else the number of
+    frames over the annotated duration.
 
     Args:
-        filename_tmpl: name of a frame, with one field for its number, as in
-            mmaction.
-        fps: at which the frames were extracted, if not the video's own.
-        length_tolerance: share of the annotated duration, or a second if that
-            is more, by which the frames may last longer or shorter.
+        filename_tmpl: file name of a frame with one field for its number, as
+            in mmaction.
+        fps: frame rate of the extraction, if it is not that of the video.
+        length_tolerance: accepted difference between the lengths of frames
+            and annotation, as a share of the annotated duration; at least one
+            second is accepted.
 
     Raises:
-        DatasetError: a template without a field, a number that cannot be.
+        DatasetError: a template without a field, or a number out of range.
     """
 
     filename_template: ClassVar[str] = '{video_id}'
@@ -80,17 +40,17 @@ class FrameFolders(VideoFiles):
 
     def __post_init__(self) -> None:
         if len(re.findall(r'\{[^{}]*\}', self.filename_tmpl)) != 1:
-            raise DatasetError('filename_tmpl needs one field for the number of the frame, such '
-                               f"as 'img_{{:05d}}.jpg', got {self.filename_tmpl!r}.")
+            raise DatasetError('filename_tmpl needs one field for the number of the frame, for '
+                               f"example 'img_{{:05d}}.jpg', got {self.filename_tmpl!r}.")
         if (self.fps is not None and self.fps <= 0) or self.length_tolerance < 0:
-            raise DatasetError('fps must be above 0 and length_tolerance not below, got '
+            raise DatasetError('fps must be above 0 and length_tolerance at least 0, got '
                                f'{self.fps} and {self.length_tolerance}.')
 
     def inspect(self, filename: str, video: VideoAnnotation) -> dict[str, Any]:
-        """Header and what ``RawFrameDecode`` reads.
+        """Return the header and what ``RawFrameDecode`` reads.
 
         Raises:
-            VideoReadError: see there.
+            VideoReadError: the folder cannot be used, see :func:`scan_frames`.
         """
         first, num_frames = scan_frames(filename, self.filename_tmpl)
         header = VideoHeader(num_frames, self._fps(filename, num_frames, video))
@@ -104,9 +64,8 @@ class FrameFolders(VideoFiles):
             return float(fps)
         if not video.duration_seconds:
             raise VideoReadError(
-                f'{filename}: neither the annotation nor the config says how many frames a second '
-                "these are. Write 'fps' or 'duration' into the annotation, or set "
-                'source=dict(fps=...).')
+                f'{filename}: the frame rate of these frames is unknown. Write \'fps\' or '
+                "'duration' into the annotation, or set source=dict(fps=...).")
         return num_frames / video.duration_seconds
 
     def _check_length(self, filename: str, header: VideoHeader, video: VideoAnnotation) -> None:
@@ -119,13 +78,13 @@ class FrameFolders(VideoFiles):
 
 
 def scan_frames(folder: str, filename_tmpl: str) -> tuple[int, int]:
-    """Number of the first frame, 0 or 1, and how many there are.
+    """Return the number of the first frame, 0 or 1, and the number of frames.
 
-    The result is remembered until the folder changes.
+    The result is cached until the folder changes.
 
     Raises:
-        VideoReadError: no such folder, no frame in it, another first
-            number, or frames missing in between.
+        VideoReadError: no such folder, no frame in it, another first number,
+            or missing frames.
     """
     try:
         changed = os.stat(folder).st_mtime_ns
@@ -145,7 +104,7 @@ def _scan(folder: str, filename_tmpl: str, _changed: int) -> tuple[int, int]:
     numbers = sorted(number for number, text in ((int(match[1]), match[0]) for match in found)
                      if filename_tmpl.format(number) == text)
     if not numbers:
-        raise VideoReadError(f'{folder}: no file is named like {filename_tmpl!r}. Extract the '
+        raise VideoReadError(f'{folder}: no file name matches {filename_tmpl!r}. Extract the '
                              'frames, or set source=dict(filename_tmpl=...).')
     if numbers[0] > 1:
         raise VideoReadError(f'{folder}: the first frame is number {numbers[0]}, expected 0 or '
