@@ -1,6 +1,7 @@
 """Fixtures that several rooms share: small videos and the shared data."""
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
 import os
@@ -87,6 +88,30 @@ def write_video() -> Callable[..., Path]:
 def read_frame_numbers() -> Callable[[np.ndarray], np.ndarray]:
     """The function that tells which frames of a gray video are shown."""
     return frame_numbers
+
+
+@pytest.fixture(scope='session')
+def made_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+              ) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return ``made_once(name, fill)``: a folder that ``fill`` filled once in a test run.
+
+    All workers read the same folder, which the first of them makes while the
+    others wait. Tests must not change its files.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, 'workerinput'):
+        root = root.parent  # each worker has a folder of its own below it
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = root / f'shared_{name}', root / f'shared_{name}.done'
+        with open(root / f'shared_{name}.lock', 'w') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()  # fails again where the first attempt failed
+                fill(folder)
+                done.touch()
+        return folder
+    return make
 
 
 @pytest.fixture(scope='session')

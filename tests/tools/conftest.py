@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -30,12 +32,15 @@ def load_tool() -> Callable[[str], ModuleType]:
     return tool_module
 
 
-@pytest.fixture
-def call_tool(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str, str]]:
-    """Return a function that runs ``tools/NAME.py ARGUMENTS``: (status, stdout, stderr)."""
-    def call(name: str, *arguments: Any) -> tuple[Any, str, str]:
-        capsys.readouterr()  # only the tool's own output is returned
-        with pytest.raises(SystemExit) as caught:
-            run_main(tool_module(name).main, list(map(str, arguments)))
-        return (caught.value.code, *capsys.readouterr())
-    return call
+def run_tool(name: str, *arguments: Any) -> tuple[Any, str, str]:
+    """Run ``tools/NAME.py ARGUMENTS`` in this process: (status, stdout, stderr)."""
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as errors, \
+            pytest.raises(SystemExit) as caught:
+        run_main(tool_module(name).main, list(map(str, arguments)))
+    return caught.value.code, out.getvalue(), errors.getvalue()
+
+
+@pytest.fixture(scope='session')
+def call_tool() -> Callable[..., tuple[Any, str, str]]:
+    """Return the function that runs a tool in the process of the tests."""
+    return run_tool
