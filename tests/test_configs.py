@@ -20,7 +20,7 @@ from sbp_tad.segments.merging import PostProcessing
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/[!_]*/*.py')
                  if path.parent.name != 'recognition' and 'recognizer_' not in path.name)
-DATASET_TYPES = [kind for kind in map(datasets.__dict__.get, datasets.__all__)
+DATASET_TYPES = [kind for kind in (getattr(datasets, name) for name in datasets.__all__)
                  if isinstance(kind, type) and issubclass(kind, TemporalDetectionDataset)
                  and kind.TRAIN_SUBSETS]  # the others are no set of their own
 SECONDS = 4
