@@ -5,18 +5,18 @@ Data flow::
     video -> windows of frames -> SBP backbone -> temporal neck and head
           -> segments -> mAP
 
-Every stop is an OpenMMLab component in a child registry of scope ``sbp_tad``
-(:mod:`sbp_tad.registry`). Stochastic backpropagation (SBP) itself lives in
-:mod:`sbp_tad.sbp`, which knows nothing of detection and imports torch alone.
+Each stage is an OpenMMLab component in a child registry of scope ``sbp_tad``
+(:mod:`sbp_tad.registry`). Stochastic backpropagation (SBP) itself is in
+:mod:`sbp_tad.sbp`, which is independent of detection and imports torch alone.
 
-Shapes: ``B`` videos in the batch, ``T`` frames, ``K`` clips, ``L`` frames a
-clip, ``C`` channels, ``H W`` pixels, ``N`` segments, ``r`` keep ratio. Frames
+Shapes: ``B`` videos in the batch, ``T`` frames, ``K`` clips, ``L`` frames
+per clip, ``C`` channels, ``H W`` pixels, ``N`` segments, ``r`` keep ratio. Frames
 are ``(B, C, T, H, W)``; features ``(B, C, T')``; masks ``(B, T')`` bool, True
 where the video is real; segments ``(N, 2)`` float, in seconds in annotations
-and results, in grid units inside a head, and the name says which
+and results, in grid units inside a head; the name states the unit
 (``segments_seconds``, ``segments_grid``).
 
-Importing the package is light: it looks at the installed versions without
+The import of the package is fast: it checks the installed versions without
 importing them. ``custom_imports = dict(imports=['sbp_tad'])`` in any mmaction
 config makes ``sbp_tad.X`` resolve, because mmengine imports
 ``sbp_tad.registry`` when it first meets the scope. After ``import sbp_tad``

@@ -1,6 +1,6 @@
-"""Checkpoints are read as weights and numbers alone; a pickle of more is refused.
+"""Safe loading of checkpoints: weights and numbers only, no other pickled objects.
 
-Above the functions only the standard library is imported, as in
+At module level only the standard library is imported, as in
 :mod:`sbp_tad.compat`, which calls :func:`guard_checkpoint_loading`.
 """
 from __future__ import annotations
@@ -16,26 +16,26 @@ from typing import Any
 
 from sbp_tad.errors import UserError
 
-# torch's own switches: the one opens every load that names no choice, the other closes all.
+# torch's own switches: the first allows all pickles by default, the second refuses them always.
 TRUST_VARIABLE = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 REFUSE_VARIABLE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 
 
 class CheckpointError(UserError, ValueError):
-    """A checkpoint is no checkpoint, or not one of this model."""
+    """A file that is not a checkpoint, or a checkpoint of another model."""
 
 
 class UntrustedCheckpointError(CheckpointError, UnpicklingError):
-    """A file holds more than weights and numbers, such as objects that could run code."""
+    """A file with more than weights and numbers, which could run code."""
 
 
 class TrustCheckpoints(argparse.Action):
-    """The option ``--trust-checkpoint``, for this process and those it starts."""
+    """Option ``--trust-checkpoint``, for this process and its child processes."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, default=False, help=(
-            'also load a checkpoint whose pickle may run code; only for files of people you '
-            'trust'))
+            'also load a checkpoint whose pickle may run code; use it only for files from '
+            'people you trust'))
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
                  values: Any, option_string: str | None = None) -> None:
@@ -45,23 +45,23 @@ class TrustCheckpoints(argparse.Action):
 
 
 def is_trusting() -> bool:
-    """Whether the user has opted in to pickles, by the option or torch's variable."""
+    """Return True if the user allows pickles, with the option or torch's variable."""
     return os.environ.get(TRUST_VARIABLE, '0').lower() in ('1', 'y', 'yes', 'true')
 
 
 @contextmanager
 def weights_only(name: str | os.PathLike) -> Iterator[None]:
-    """Let ``torch.load`` within this context take weights and numbers alone.
+    """Restrict ``torch.load`` within this context to weights and numbers.
 
-    Whatever the default of the installed torch, and whoever calls it. Before
-    2.4 torch cannot be told that mmengine's history objects are harmless;
-    there files are trusted, as mmengine trusts them.
+    This holds for every caller and every default of the installed torch.
+    torch before 2.4 cannot accept mmengine's history objects as safe; there
+    files are trusted, as in mmengine.
 
     Args:
-        name: of the file, for the message.
+        name: name of the file, for the message.
 
     Raises:
-        UntrustedCheckpointError: the file holds more than that.
+        UntrustedCheckpointError: the file holds other objects.
     """
     import torch
 
@@ -69,7 +69,7 @@ def weights_only(name: str | os.PathLike) -> Iterator[None]:
     if hasattr(torch.serialization, 'add_safe_globals') and not is_trusting():
         os.environ[REFUSE_VARIABLE] = '1'
     try:
-        with warnings.catch_warnings():  # of torch, that its switch is on: the user has set it
+        with warnings.catch_warnings():  # torch warns that its switch is on, which the user has set
             warnings.filterwarnings('ignore', f'Environment variable {TRUST_VARIABLE} detected')
             yield
     except UntrustedCheckpointError:
@@ -77,8 +77,8 @@ def weights_only(name: str | os.PathLike) -> Iterator[None]:
     except UnpicklingError as error:
         raise UntrustedCheckpointError(
             f'{name}: not a checkpoint, or one that holds more than weights, numbers and history '
-            f'and would run code when it is read ({_reason(error)}). Give one that tools/train.py '
-            'wrote, or save its state_dict alone; if you trust whoever wrote it, use '
+            f'and could run code when it is read ({_reason(error)}). Use a checkpoint of '
+            'tools/train.py, or save its state_dict alone. If you trust its author, use '
             f'--trust-checkpoint or set {TRUST_VARIABLE}=1.') from error
     finally:
         os.environ.pop(REFUSE_VARIABLE, None)
@@ -87,9 +87,9 @@ def weights_only(name: str | os.PathLike) -> Iterator[None]:
 
 
 def without_code(checkpoint: Any) -> Any:
-    """The checkpoint without the config in ``meta``, whose Python text mmengine runs to resume.
+    """Remove the config in ``meta``, whose Python text mmengine executes to resume.
 
-    It asks that config of older versions only for how many GPUs there were.
+    mmengine reads only the number of GPUs from the config of older versions.
     """
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     if isinstance(meta, dict):
@@ -98,10 +98,11 @@ def without_code(checkpoint: Any) -> Any:
 
 
 def guard_checkpoint_loading() -> None:
-    """Every way in which mmengine loads a checkpoint goes through :func:`weights_only`.
+    """Apply :func:`weights_only` to every checkpoint that mmengine loads.
 
-    Resuming, ``load_from``, ``init_cfg`` and testing; files, addresses and
-    other storage. What it holds is not run either, see :func:`without_code`.
+    This includes resuming, ``load_from``, ``init_cfg`` and testing, and files,
+    URLs and other storage. The config inside is removed, see
+    :func:`without_code`.
     """
     from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -119,7 +120,7 @@ def guard_checkpoint_loading() -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The line of torch's message that names the object."""
+    """Return the line of torch's message that names the object."""
     lines = [line.strip() for line in str(error).split('\n') if line.strip()]
     named = next((line for line in lines if 'Unsupported' in line or 'GLOBAL' in line), lines[0])
     return named.split('. ')[0][:120]

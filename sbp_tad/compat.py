@@ -1,15 +1,15 @@
-"""Every workaround of the software stack, one function each.
+"""Workarounds for the software stack, one function each.
 
-OpenMMLab's last releases are older than the torch, numpy and setuptools of
-today. Each function is named by the break it cures, quotes the error that a
-user meets without it, and changes nothing where the break is absent.
-:func:`prepare_stack` applies those that every process needs, ``import sbp_tad``
-the two that must come before mmengine and mmaction2 are imported;
-:func:`use_plain_collate` is for the tools, as is :mod:`sbp_tad.process_groups`,
-where the cures for several processes are.
+OpenMMLab's last releases are older than current torch, numpy and setuptools.
+Each function quotes the error that occurs without it, and does nothing where
+the error cannot occur. :func:`prepare_stack` applies the functions that every
+process needs; ``import sbp_tad`` applies the two that must precede the import
+of mmengine and mmaction2. The tools call :func:`use_plain_collate` and
+:mod:`sbp_tad.process_groups`, which holds the workarounds for several
+processes.
 
-Only the standard library is imported above the functions, so that the
-torch-only layer ``sbp_tad.sbp`` stays light.
+At module level only the standard library is imported, so that the torch-only
+layer ``sbp_tad.sbp`` stays light.
 """
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from sbp_tad.versions import check_versions, release, require_packages, require_
 
 @functools.cache
 def prepare_stack() -> None:
-    """Make mmengine, mmcv and mmaction2 work together; once a process.
+    """Make mmengine, mmcv and mmaction2 work together; once per process.
 
     Called by ``sbp_tad.registry`` before anything of mmaction is imported.
     Imports mmaction's components (about four seconds), because a child
     registry finds its parent's types only when they are already imported.
 
     Raises:
-        VersionError: a package is missing or of the wrong version.
+        VersionError: a package is missing or has an unsupported version.
     """
     check_versions()
     require_packages()
@@ -56,20 +56,20 @@ def prepare_stack() -> None:
 def provide_importlib_metadata() -> None:
     """Cure for ``No module named 'importlib_metadata'``.
 
-    mmaction2 1.2.0 imports the backport without declaring it; the module of
-    the standard library offers the same names.
+    mmaction2 1.2.0 imports the backport without declaring it. The module of
+    the standard library has the same names.
     """
     if importlib.util.find_spec('importlib_metadata') is None:
         sys.modules['importlib_metadata'] = importlib.metadata
 
 
 class _DRNFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Offers ``mmaction.models.localizers.drn`` after every other finder."""
+    """Finder of ``mmaction.models.localizers.drn``, after all other finders."""
 
     package = 'mmaction.models.localizers.drn'
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """A module specification for the two names, nothing for any other."""
+        """Return a module specification for the two names, None for any other."""
         if name not in (self.package, f'{self.package}.drn'):
             return None
         return importlib.util.spec_from_loader(name, self, is_package=name == self.package)
@@ -88,19 +88,19 @@ def provide_missing_drn() -> None:
     """Cure for ``No module named 'mmaction.models.localizers.drn'``.
 
     The wheel of mmaction2 1.2.0 lacks a subpackage that ``mmaction.models``
-    imports. The finder stands last, so a real one is found before it.
+    imports. The finder comes last, so an existing subpackage is found first.
     """
     if not any(isinstance(finder, _DRNFinder) for finder in sys.meta_path):
         sys.meta_path.append(_DRNFinder())
 
 
 class _ConfigFinder(importlib.abc.MetaPathFinder):
-    """Makes ``sbp_tad::`` known once mmengine's configs are imported, if they ever are."""
+    """Finder that registers ``sbp_tad::`` when mmengine's configs are imported."""
 
     module = 'mmengine.config.config'
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """The specification of mmengine's own module, with an addition to its execution."""
+        """Return the specification of mmengine's own module, extended after its execution."""
         if name != self.module:
             return None
         sys.meta_path.remove(self)
@@ -119,9 +119,9 @@ def offer_configs() -> None:
     """Cure for ``mmengine does not support to load sbp_tad config``.
 
     mmengine resolves ``package::path`` in ``_base_`` for a fixed list of
-    packages, and looks in the wrong folder for one that is installed in
-    editable form. ``import sbp_tad`` must not import mmengine, so where it is
-    not there yet a finder waits for it.
+    packages, and searches the wrong folder for an editable installation.
+    ``import sbp_tad`` must not import mmengine, so before mmengine is imported
+    a finder waits for it.
     """
     loaded = sys.modules.get(_ConfigFinder.module)
     if loaded is not None:
@@ -136,15 +136,14 @@ def allow_mmengine_checkpoints() -> None:
     From version 2.6 on ``torch.load`` refuses what mmengine saves beside the
     weights: the message hub with its ``HistoryBuffer`` objects (numpy arrays
     and references to their statistics methods, pickled as ``getattr``) and
-    numpy scalars. Exactly these become loadable; ``weights_only`` stays on
-    and every other object is still refused, in words, by
-    :mod:`sbp_tad.checkpoint_safety`.
+    numpy scalars. Exactly these become loadable. ``weights_only`` stays on,
+    and :mod:`sbp_tad.checkpoint_safety` refuses every other object.
     """
     import numpy
     from mmengine.logging import HistoryBuffer
     from torch import serialization
 
-    if not hasattr(serialization, 'add_safe_globals'):  # torch < 2.4: not asked
+    if not hasattr(serialization, 'add_safe_globals'):  # torch < 2.4 has no such list
         return
     HistoryBuffer()  # the first instance fills the table of statistics methods
     rebuild_array = numpy.empty(0).__reduce__()[0]
@@ -162,9 +161,9 @@ def repair_config_inheritance() -> None:
     """Cure for ``'list' object has no attribute 'partition'``.
 
     Two model files of mmaction2 1.1.0 list several configs in one entry, and
-    mmengine's lookup of ``mmaction::...`` in ``_base_`` stops there. Told
-    that its index does not hold the config, mmengine takes the file below
-    ``.mim/configs`` by its path, which is the same file.
+    mmengine's lookup of ``mmaction::...`` in ``_base_`` fails there. If the
+    lookup reports that the config is not in its index, mmengine takes the
+    same file from ``.mim/configs`` by its path.
     """
     from mmengine.config import utils
 
@@ -186,10 +185,10 @@ def register_parent_types() -> None:
     """Cure for ``X is not in the sbp_tad::model registry``.
 
     ``Registry.get`` of mmengine imports the locations of its own registry
-    only, then looks into what its parents happen to hold.
+    only, then searches the components that its parents already hold.
     """
     with warnings.catch_warnings():
-        # Said on every import of mmcv-lite, of a module that nothing here uses.
+        # mmcv-lite warns on every import about a module that is not used here.
         warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
         from mmaction.utils import register_all_modules
 
@@ -199,8 +198,8 @@ def register_parent_types() -> None:
 def repair_negative_hue() -> None:
     """Cure for ``Python integer -18 out of bounds for uint8``.
 
-    Since numpy 2, mmaction's ``ColorJitter`` cannot shift the hue to the
-    left: it adds a negative integer to an array of uint8.
+    Since numpy 2, mmaction's ``ColorJitter`` cannot lower the
+    hue, because it adds a negative integer to an array of uint8.
     """
     import numpy
 
@@ -214,8 +213,8 @@ def repair_negative_hue() -> None:
 def repair_bfloat16_scores() -> None:
     """Cure for ``Got unsupported ScalarType BFloat16``.
 
-    Heads of mmaction hand the scores of a training step to numpy, which has
-    no such type, to report their accuracy.
+    To report their accuracy, heads of mmaction convert the scores of a
+    training step to numpy, which has no such type.
     """
     from mmaction.models.heads import BaseHead
 
@@ -228,8 +227,8 @@ def repair_bfloat16_scores() -> None:
 def use_plain_collate(cfg: Any) -> None:
     """Cure for ``repeat_pseudo_collate() got an unexpected keyword argument '_scope_'``.
 
-    Inheriting from ``mmaction::`` marks every type with its package, and the
-    Runner hands that mark to a collate function, which is no component.
+    A config that inherits from ``mmaction::`` marks every type with its
+    package, and the Runner passes that mark to the collate function.
     """
     for phase in ('train', 'val', 'test'):
         collate = (cfg.get(f'{phase}_dataloader') or {}).get('collate_fn')
@@ -238,7 +237,7 @@ def use_plain_collate(cfg: Any) -> None:
 
 
 def _add_own_configs(config: types.ModuleType) -> None:
-    """Name this package among those whose configs ``mmengine.config.config`` finds."""
+    """Add this package to those whose configs ``mmengine.config.config`` finds."""
     from mmengine.config.utils import MODULE2PACKAGE
 
     own, find = __package__, config.get_installed_path
@@ -250,7 +249,7 @@ def _add_own_configs(config: types.ModuleType) -> None:
 
 @functools.cache
 def _renamed(function: Callable, module: str, name: str) -> Callable:
-    """The function under the name by which torch's unpickler finds it."""
+    """Return the function under the name that torch's unpickler looks up."""
     def call(*args: Any) -> Any:
         return function(*args)
 
@@ -259,7 +258,7 @@ def _renamed(function: Callable, module: str, name: str) -> Callable:
 
 
 def _statistics_method(owner: Any, name: str) -> Callable:
-    """A ``getattr`` that answers for nothing but a buffer's statistics."""
+    """Restricted ``getattr``: return a statistics method of a history buffer."""
     from mmengine.logging import HistoryBuffer
 
     if owner is not HistoryBuffer or name not in HistoryBuffer._statistics_methods:
@@ -270,7 +269,7 @@ def _statistics_method(owner: Any, name: str) -> Callable:
 def _adjust_hue(image: Any, factor: float) -> Any:
     """Shift the hue of an RGB image (H, W, 3) by ``int(factor * 255)``.
 
-    The unit is OpenCV's of two degrees, as in mmaction. Returns float32.
+    The unit is OpenCV's (two degrees), as in mmaction. The result is float32.
     """
     import cv2
     import numpy

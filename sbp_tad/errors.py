@@ -1,13 +1,13 @@
-"""The base of every error a user can mend. Standard library only."""
+"""Base class of all errors that a user can correct. Standard library only."""
 
 
 class UserError(Exception):
-    """Input, configuration or installation that the user can put right.
+    """Fault of input, configuration or installation that the user can correct.
 
-    Subclasses live beside the code that raises them and add the matching
-    builtin (``ValueError``, ``OSError``, ``ImportError``). The message says
-    what was expected, what came and what to do; the tools print it without a
-    traceback and exit with status 2.
+    Subclasses are defined beside the code that raises them and add the
+    matching builtin (``ValueError``, ``OSError``, ``ImportError``). The
+    message states the expected value, the found value and the correction. The
+    tools print it without a traceback and exit with status 2.
     """
 
 

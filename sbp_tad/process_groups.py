@@ -1,6 +1,6 @@
-"""How the processes of a run find each other, where mmengine or torch would fail.
+"""Process groups of a run, where mmengine or torch would fail.
 
-As in :mod:`sbp_tad.compat`, a function that cures a break quotes its error.
+As in :mod:`sbp_tad.compat`, each workaround quotes the error that it prevents.
 """
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Any
 
 from sbp_tad.errors import UserError
 
-# What torchrun sets, and srun under another name.
+# Variables of torchrun, and their names under srun.
 SLURM_NAMES = dict(RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID')
 
 
 class LauncherError(UserError, ValueError):
-    """The launcher does not work on this machine."""
+    """A launcher that does not work on this machine."""
 
 
 def use_gloo_without_cuda(cfg: Any) -> None:
     """Cure for ``module 'torch._C' has no attribute '_cuda_setDevice'``.
 
-    With a launcher mmengine always asks for CUDA: first for the process
-    group, then (``device_ids ... got [0]``) for the model's wrapper. Without
-    CUDA this opens the group with gloo and names the wrapper in the config.
-    Call it before ``Runner.from_cfg``; does nothing without a launcher.
+    With a launcher mmengine always needs CUDA: first for the process group,
+    then (``device_ids ... got [0]``) for the model's wrapper. Without CUDA
+    this function opens the group with gloo and sets the wrapper in the config.
+    Call it before ``Runner.from_cfg``. It does nothing without a launcher.
 
     Args:
         cfg: an ``mmengine.Config``; ``model_wrapper_cfg`` is set in place.
 
     Raises:
-        LauncherError: a launcher that needs CUDA, or that has not started this process.
+        LauncherError: a launcher that needs CUDA or has not started this process.
     """
     import torch
     from torch import distributed
@@ -57,13 +57,14 @@ def use_gloo_without_cuda(cfg: Any) -> None:
 
 
 def read_slurm_environment() -> None:
-    """Give a process of ``srun`` the environment that torchrun would give it.
+    """Set the environment variables of torchrun in a process of ``srun``.
 
-    ``MASTER_ADDR`` (the first node of the job) and ``MASTER_PORT`` (29500)
-    stay as they are where they are set, as in mmengine.
+    ``MASTER_ADDR`` (default: first node of the job) and ``MASTER_PORT``
+    (default: 29500) are kept if they are set, as in mmengine.
 
     Raises:
-        LauncherError: srun has not started this process, or its tools are missing.
+        LauncherError: srun has not started this process, or its tools are
+            missing.
     """
     missing = [name for name in (*SLURM_NAMES.values(), 'SLURM_NODELIST')
                if name not in os.environ]
@@ -82,19 +83,19 @@ def _first_host(node_list: str) -> str:
                                check=True, stdout=subprocess.PIPE).stdout.split()
         return found[0]
     except (OSError, subprocess.CalledProcessError, IndexError) as error:
-        raise LauncherError(f'scontrol cannot tell the first host of {node_list}: {error}. Set '
+        raise LauncherError(f'scontrol cannot find the first host of {node_list}: {error}. Set '
                             'MASTER_ADDR to its name.') from error
 
 
 def store_of_attempt() -> dict[str, Any]:
     """Cure for ``Gloo connectFullMesh failed ... Connection refused`` after a restart.
 
-    ``torchrun --max-restarts`` of recent torch keeps the store in which
-    processes find each other's addresses, so those that it starts anew find
-    the addresses of the ones that are gone. Each attempt gets its own keys.
+    ``torchrun --max-restarts`` of recent torch keeps the store of the
+    processes' addresses, so restarted processes find the addresses of ended
+    ones. Here each attempt gets its own keys.
 
     Returns:
-        Arguments of ``init_process_group``; none in a first attempt.
+        Arguments of ``init_process_group``; none in the first attempt.
     """
     from torch.distributed import PrefixStore, rendezvous
 
@@ -106,7 +107,7 @@ def store_of_attempt() -> dict[str, Any]:
 
 
 def rejoin_with_cuda(cfg: Any) -> None:
-    """The cure of :func:`store_of_attempt` with CUDA, where mmengine would open the group."""
+    """Apply :func:`store_of_attempt` with CUDA, where mmengine would open the group."""
     import torch
     from torch import distributed
 

@@ -1,4 +1,4 @@
-"""What a result came from: software, source tree, data. Standard library only."""
+"""Provenance of results: software, source tree, data. Standard library only."""
 from __future__ import annotations
 
 import hashlib
@@ -22,18 +22,18 @@ GIT_SECONDS = 10
 
 
 def run_facts() -> dict[str, Any]:
-    """Command, time, environment and source tree of this process."""
+    """Return command, time, environment and source tree of this process."""
     return dict(command=sys.argv, time=datetime.now(timezone.utc).isoformat(timespec='seconds'),
                 environment=environment(), git=git_state())
 
 
 def add_provenance(folder: str | Path, name: str, **facts: Any) -> None:
-    """Write what the results in a folder came from, beside them in ``provenance.json``.
+    """Write the provenance of the results in a folder to ``provenance.json`` there.
 
     Args:
-        folder: of the results; made where it is absent.
-        name: of the entry, which replaces one of that name and leaves others.
-        facts: besides :func:`run_facts`.
+        folder: folder of the results; created if absent.
+        name: name of the entry; it replaces an entry with this name.
+        facts: further facts beside :func:`run_facts`.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -41,7 +41,7 @@ def add_provenance(folder: str | Path, name: str, **facts: Any) -> None:
     path = Path(folder) / FILE_NAME
     try:
         entries = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError):  # absent, or cut off by a kill
+    except (OSError, ValueError):  # absent, or incomplete after a kill
         entries = {}
     entries[name] = dict(run_facts(), **facts)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,17 +49,18 @@ def add_provenance(folder: str | Path, name: str, **facts: Any) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """Python, machine, versions of the packages that matter, variables that change results."""
+    """Return Python, machine, package versions and variables that can change results."""
     versions = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    facts = dict(python=platform.python_version(), platform=platform.platform(),
-                 cpus=os.cpu_count(), packages=versions,
-                 variables={name: os.environ[name] for name in VARIABLES if name in os.environ})
-    torch = sys.modules.get('torch')  # not worth an import of its own
+    facts: dict[str, Any] = dict(
+        python=platform.python_version(), platform=platform.platform(), cpus=os.cpu_count(),
+        packages=versions,
+        variables={name: os.environ[name] for name in VARIABLES if name in os.environ})
+    torch = sys.modules.get('torch')  # not imported for this purpose alone
     if torch is not None:
         facts['threads'] = torch.get_num_threads()
         facts['devices'] = [torch.cuda.get_device_name(index)
@@ -68,13 +69,13 @@ def environment() -> dict[str, Any]:
 
 
 def git_state(folder: Path | None = None) -> dict[str, Any] | None:
-    """Commit of the source tree and the files that differ from it; None outside of one.
+    """Return the commit of the source tree and the changed files; None without a tree.
 
     Args:
-        folder: in the tree; the one of this package by default.
+        folder: root of the tree; by default the parent of this package.
     """
     folder = folder or Path(__file__).parents[1]
-    if not (folder / '.git').exists():  # an installed package may lie in another's tree
+    if not (folder / '.git').exists():  # an installed package may lie inside another repository
         return None
     commit = _git(folder, 'rev-parse', 'HEAD')
     changed = _git(folder, 'status', '--porcelain', '--untracked-files=no')
@@ -84,7 +85,7 @@ def git_state(folder: Path | None = None) -> dict[str, Any] | None:
 
 
 def file_sha256(path: str | Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal digits."""
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while block := file.read(HASH_BLOCK_BYTES):
@@ -93,16 +94,16 @@ def file_sha256(path: str | Path) -> str:
 
 
 def file_fingerprint(path: str | Path) -> dict[str, Any] | None:
-    """Path, size and SHA-256 of a file; None where there is none."""
+    """Return path, size and SHA-256 of a file; None if it does not exist."""
     path = Path(path)
     return dict(path=str(path), bytes=path.stat().st_size, sha256=file_sha256(path)) \
         if path.is_file() else None
 
 
 def list_fingerprint(paths: Iterable[str]) -> dict[str, Any]:
-    """Number, bytes and a SHA-256 of the names and sizes of files, which are not read.
+    """Return number, total bytes and a SHA-256 of names and sizes; files are not read.
 
-    A missing file counts as one of -1 bytes; a folder has the size of its entry.
+    A missing file has the size -1; a folder has the size of its entry.
     """
     sizes = {path: os.stat(path).st_size if os.path.exists(path) else -1
              for path in sorted(set(paths))}

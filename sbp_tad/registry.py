@@ -1,22 +1,22 @@
 """Child registries of scope ``sbp_tad``.
 
 Their parents are mmaction's registries, so a type of mmaction needs no prefix
-in a config of this project, and ``sbp_tad.X`` resolves inside any mmaction
-config: ``Registry.get`` of mmengine imports ``sbp_tad.registry`` by itself.
-Components are imported when a registry is first searched.
+in a config of this project. ``sbp_tad.X`` resolves in any mmaction config,
+because ``Registry.get`` of mmengine imports ``sbp_tad.registry``. Components
+are imported when a registry is first searched.
 """
 from sbp_tad import compat
 
-compat.prepare_stack()  # says what is missing, and cures what the imports below need
+compat.prepare_stack()  # raises for a missing package, and prepares the imports below
 
 from mmaction import registry as mmaction  # noqa: E402
 from mmengine.registry import Registry  # noqa: E402
 
 
 def _child(name: str, *locations: str) -> Registry:
-    """A registry below mmaction's one of that name.
+    """Return a child of mmaction's registry of that name.
 
-    Without a location mmengine would look for ``sbp_tad.utils`` and say that
+    Without a location mmengine would search ``sbp_tad.utils`` and report that
     the package is not installed.
     """
     parent = getattr(mmaction, name)
@@ -34,11 +34,11 @@ TRANSFORMS = _child('TRANSFORMS', *DATA_MODULES)
 METRICS = _child('METRICS', 'sbp_tad.evaluation.metrics', 'sbp_tad.evaluation.online_metric')
 HOOKS = _child('HOOKS', 'sbp_tad.engine')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'sbp_tad.engine')
-# The planner of SBPBackbone's keep_ratio='auto'.
+# The planner for keep_ratio='auto' of SBPBackbone.
 TASK_UTILS = _child('TASK_UTILS', 'sbp_tad.planning.auto_keep_ratio')
 
-# Nothing of this project is in these yet; a scope without them makes mmengine
-# warn and look into its own registries, past mmaction's.
+# These are empty. Without them mmengine warns and searches its own registries
+# instead of mmaction's.
 RUNNERS = _child('RUNNERS')
 RUNNER_CONSTRUCTORS = _child('RUNNER_CONSTRUCTORS')
 LOOPS = _child('LOOPS')

@@ -1,12 +1,14 @@
-"""Windows of videos, and the data samples that carry them through the pipeline."""
+"""Windows of videos and data samples of windows."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+import torch
 from mmengine.structures import BaseDataElement, InstanceData
 
-Number = TypeVar('Number')  # float, numpy array or torch tensor
+Number = TypeVar('Number', float, np.ndarray, torch.Tensor)
 
 
 @dataclass(frozen=True)

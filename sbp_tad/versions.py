@@ -1,7 +1,7 @@
-"""Which versions of the software stack work here, asked without importing any of it.
+"""Supported versions of the software stack, checked without importing it.
 
-A version that does not fit is said in one sentence (:class:`VersionError`),
-with the command that cures it.
+An unsupported version raises :class:`VersionError`, whose message gives the
+command that installs a supported one.
 """
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from sbp_tad.errors import UserError
 
 
 class VersionError(UserError, ImportError):
-    """A package of the stack is missing or of a version that does not work."""
+    """A package of the stack that is missing or has an unsupported version."""
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """A package of the stack and the versions of it that work here."""
+    """A package of the stack and its supported versions."""
 
-    module: str  # the name it is imported by
-    distributions: tuple[str, ...]  # names it is installed by, the first is recommended
+    module: str  # import name
+    distributions: tuple[str, ...]  # names for pip, the first is recommended
     lowest: str
     below: str | None = None
 
     def versions(self) -> str:
-        """The supported range in pip's notation."""
+        """Return the supported range in pip's notation."""
         return f'>={self.lowest}' + (f',<{self.below}' if self.below else '')
 
     def allows(self, version: str) -> bool:
-        """Whether an installed version lies in the range."""
+        """Return True if an installed version lies in the range."""
         below = release(self.below or '9999')
         return release(self.lowest) <= release(version) < below
 
     def installed(self) -> tuple[str, str] | None:
-        """Name and version of the distribution that is installed, if any."""
+        """Return name and version of the installed distribution, or None."""
         for name in self.distributions:
             try:
                 version = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:
                 continue
-            if version:  # None: what a broken uninstallation leaves behind
+            if version:  # None after an incomplete uninstallation
                 return name, version
         return None
 
@@ -60,13 +60,13 @@ MMCV_OF_MMACTION2_1_1 = Requirement('mmcv', ('mmcv-lite', 'mmcv'), '2.0.1', '2.1
 
 
 def check_versions() -> None:
-    """Look at what is installed, importing none of it.
+    """Check the installed versions without importing the packages.
 
-    A package that is absent altogether is no error here: the torch-only layer
-    works without the others, and :func:`prepare_stack` asks for all of them.
+    An absent package is no error here, because the torch-only layer works
+    without the others; :func:`require_packages` needs all of them.
 
     Raises:
-        VersionError: a package is installed in a version that does not work.
+        VersionError: an installed package has an unsupported version.
     """
     for requirement in REQUIREMENTS:
         _check_version(requirement)
@@ -76,7 +76,7 @@ def check_versions() -> None:
 
 
 def require_packages() -> None:
-    """Cure for ``No module named 'mmengine'`` and its like: say what to do.
+    """Cure for ``No module named 'mmengine'``: require all packages of the stack.
 
     Raises:
         VersionError: with the command that installs the missing package.
@@ -90,13 +90,13 @@ def require_packages() -> None:
 
 
 def require_pkg_resources() -> None:
-    """Cure for ``No module named 'pkg_resources'``: say what to do.
+    """Cure for ``No module named 'pkg_resources'``: require an older setuptools.
 
-    mmengine imports it to resolve ``mmaction::`` in ``_base_``; setuptools
-    dropped it after version 80 and warned of that before.
+    mmengine imports it to resolve ``mmaction::`` in ``_base_``. setuptools
+    removed it after version 80, and warns about it before.
 
     Raises:
-        VersionError: with the command that brings it back.
+        VersionError: with the command that installs it.
     """
     warnings.filterwarnings('ignore', 'pkg_resources is deprecated as an API')
     if importlib.util.find_spec('pkg_resources') is None:
@@ -116,5 +116,5 @@ def _check_version(requirement: Requirement, context: str = '') -> None:
 
 
 def release(version: str) -> tuple[int, ...]:
-    """The numbers of a version: '2.13.0+cpu' is (2, 13, 0)."""
+    """Return the numbers of a version: (2, 13, 0) for '2.13.0+cpu'."""
     return tuple(int(number) for number in re.findall(r'\d+', version.split('+')[0])[:3])

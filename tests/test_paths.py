@@ -25,7 +25,7 @@ PACKAGE = Path(__file__).parents[1] / 'sbp_tad'
 
 @pytest.mark.parametrize('name', ATTACKS)
 def test_attacks_are_refused(name):
-    with pytest.raises(UnsafePathError, match='cannot be a file below folder: expected a relative '
+    with pytest.raises(UnsafePathError, match='cannot be a file in folder: expected a relative '
                                               'name .*Rename the video'):
         path_within('folder', name)
 

@@ -1,4 +1,4 @@
-"""Hooks and wrappers around mmengine's training; importing this registers them."""
+"""Hooks and optimizer wrappers for mmengine's training; an import registers them."""
 from sbp_tad.engine.atomic_checkpoints import AtomicCheckpointHook
 from sbp_tad.engine.bad_items import BadItemsHook
 from sbp_tad.engine.cpu_amp import CpuAmpOptimWrapper

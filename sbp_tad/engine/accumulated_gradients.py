@@ -1,4 +1,4 @@
-"""Gradients that wait for further iterations, in the checkpoint with the rest of the state."""
+"""Gradients accumulated for the next update, saved in and restored from checkpoints."""
 from __future__ import annotations
 
 from typing import Any
@@ -15,21 +15,21 @@ GRADIENTS = 'accumulated_gradients'
 
 
 def optim_wrappers(runner: Runner) -> list[OptimWrapper]:
-    """The optimizer wrappers of a run, however many it has."""
+    """Return all optimizer wrappers of a run."""
     wrapper = runner.optim_wrapper
     return list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
 
 
 def bare_model(runner: Runner) -> nn.Module:
-    """The model of a run, out of what wraps it for several processes."""
+    """Return the model of a run without its wrapper for several processes."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def add_gradients(runner: Runner, checkpoint: dict[str, Any]) -> None:
-    """With ``accumulative_counts``, write down the gradients of an update that is not yet made.
+    """Add the gradients accumulated for an unfinished update (``accumulative_counts``).
 
-    Under DDP each process has its own until the update, and one process
-    writes the checkpoint: it says that they are missing.
+    Under DDP each process has its own gradients before the update, but one
+    process writes the checkpoint; it records that they are missing.
     """
     if all(wrapper.should_update() for wrapper in optim_wrappers(runner)
            if isinstance(wrapper, OptimWrapper)):  # DeepSpeed accumulates by itself
@@ -46,10 +46,10 @@ def add_gradients(runner: Runner, checkpoint: dict[str, Any]) -> None:
 
 
 def restore_gradients(runner: Runner, checkpoint: dict[str, Any]) -> None:
-    """Take up the gradients that :func:`add_gradients` has written, if any.
+    """Restore the gradients that :func:`add_gradients` has saved, if any.
 
     Raises:
-        ResumeError: they were not written.
+        ResumeError: the checkpoint records that they are missing.
     """
     if GRADIENTS not in checkpoint:
         return
@@ -57,9 +57,9 @@ def restore_gradients(runner: Runner, checkpoint: dict[str, Any]) -> None:
     if gradients is None:
         raise ResumeError(
             'the checkpoint lies between two iterations that accumulate gradients for one update, '
-            'and those of its several processes are not in it. Resume from a checkpoint whose '
+            'and does not hold the gradients of its processes. Resume from a checkpoint whose '
             'iteration is a multiple of accumulative_counts.')
-    runner.logger.info('The gradients that had been accumulated are taken from the checkpoint.')
+    runner.logger.info('The accumulated gradients are restored from the checkpoint.')
     for name, parameter in bare_model(runner).named_parameters():
         if name in gradients:
             parameter.grad = gradients[name].to(parameter.device)

@@ -1,4 +1,4 @@
-"""Checkpoints that are there whole or not at all, whenever the run is killed."""
+"""Atomic writing of checkpoints: a killed run never leaves a damaged one."""
 from __future__ import annotations
 
 import os
@@ -16,7 +16,7 @@ PARTIAL_SUFFIX = '.partial'
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Replace a file by ``content`` in one step, which neither a kill nor a power cut divides."""
+    """Write ``content`` atomically (temporary file, fsync, rename)."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL_SUFFIX)
@@ -28,11 +28,10 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 class AtomicLocalBackend(LocalBackend):
-    """mmengine's local disk with :func:`write_atomically`; ``backend_args=dict(backend='atomic')``.
-    """
+    """Local storage of mmengine that writes atomically; ``backend_args=dict(backend='atomic')``."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write a file."""
+        """Write a file atomically."""
         write_atomically(filepath, obj)
 
 
@@ -41,29 +40,29 @@ register_backend('atomic', AtomicLocalBackend, force=True)
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """mmengine's hook with files that are replaced in one step, and removed after their successor.
+    """``CheckpointHook`` with atomic writes; old checkpoints are removed after the new one exists.
 
-    At any moment ``last_checkpoint`` names a whole file. mmengine's own hook
-    removes old checkpoints before it writes the new one, and a kill between
-    leaves none where one is kept.
+    ``last_checkpoint`` always names a complete file. mmengine's own hook
+    removes old checkpoints before it writes the new one, so a run that is
+    killed between may have none.
 
     Args:
-        args, kwargs: of ``CheckpointHook``; ``backend_args`` for checkpoints
-            that do not go to a local disk.
+        args, kwargs: arguments of ``CheckpointHook``.
+        backend_args: storage other than the local disk.
     """
 
     def __init__(self, *args: Any, backend_args: dict | None = None, **kwargs: Any) -> None:
         super().__init__(*args, backend_args=backend_args or dict(backend='atomic'), **kwargs)
 
     def before_train(self, runner: Runner) -> None:
-        """Also remove what a killed run has left half written."""
+        """Also remove incomplete files of a killed run."""
         super().before_train(runner)
         if is_main_process() and Path(self.out_dir).is_dir():
             for partial in Path(self.out_dir).glob(f'*{PARTIAL_SUFFIX}'):
                 partial.unlink()
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        """Write, then name it in ``last_checkpoint``, then remove the outdated one."""
+        """Write the checkpoint, then ``last_checkpoint``, then remove the outdated checkpoint."""
         outdated = self._note_step(runner, step)
         filename = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
@@ -79,7 +78,7 @@ class AtomicCheckpointHook(CheckpointHook):
                     self.out_dir, self.filename_tmpl.format(outdated)))
 
     def _note_step(self, runner: Runner, step: int) -> int | None:
-        """Enter the step among those that are kept; the one that gives way to it, if any."""
+        """Add the step to the kept ones; return the step that it replaces, if any."""
         if self.max_keep_ckpts <= 0 or step in self.keep_ckpt_ids:
             return None
         is_full = len(self.keep_ckpt_ids) == self.max_keep_ckpts
@@ -89,7 +88,7 @@ class AtomicCheckpointHook(CheckpointHook):
         return outdated
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
-        """mmengine's, whose removal of the former best waits until the new one is written."""
+        """Save the best checkpoint, then remove the former one."""
         if not self.save_best or len(self.key_indicators) > 1:
             super()._save_best_checkpoint(runner, metrics)
             return
@@ -101,7 +100,7 @@ class AtomicCheckpointHook(CheckpointHook):
             self._remove(former)
 
     def _remove(self, path: str) -> None:
-        """A checkpoint, which DeepSpeed writes as a folder."""
+        """Remove a checkpoint: a file, or a folder of DeepSpeed."""
         if self.file_backend.isdir(path):
             self.file_backend.rmtree(path)
         elif self.file_backend.isfile(path):

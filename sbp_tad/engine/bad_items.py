@@ -1,4 +1,4 @@
-"""Bad videos of a run in one file, and an end to a run with too many of them."""
+"""Hook that lists unreadable videos and stops a run with too many of them."""
 from __future__ import annotations
 
 import json
@@ -20,22 +20,24 @@ NUM_LISTED = 20
 
 @HOOKS.register_module()
 class BadItemsHook(Hook):
-    """List the videos that could not be read, with reasons, in ``bad_items.json``.
+    """Write the videos that could not be read, with reasons, to ``bad_items.json``.
 
-    In the work dir, one entry for ``train``, ``val`` and ``test`` each. Data
-    workers are processes of their own, so training sets note what they skip
-    (``on_bad_video='skip'``) in a file a process, which this hook reads.
-    Whether testing ends for a bad video is for the metric's ``unreadable`` to say.
+    The file lies in the work dir and has one entry each for ``train``, ``val``
+    and ``test``. Data workers are separate processes, so training sets write
+    the videos that they skip (``on_bad_video='skip'``) to one file of notes
+    per process, which this hook reads. In testing, ``unreadable`` of the
+    metric decides if an unreadable video is an error.
 
     Args:
-        max_share: of the videos of a training set that may be bad, in [0, 1].
-        interval: iterations from one look at the notes to the next.
+        max_share: largest allowed share of unreadable videos of a training
+            set, in [0, 1].
+        interval: number of iterations between two checks of the notes.
 
     Raises:
-        TrainingError: more are, in all processes alike.
+        TrainingError: the share is larger, in all processes.
     """
 
-    priority = 'LOW'  # after the figures of an epoch are written
+    priority = 'LOW'  # after the metrics of an epoch are written
 
     def __init__(self, max_share: float = 0.1, interval: int = 50) -> None:
         if not 0 <= max_share <= 1 or interval < 1:
@@ -45,7 +47,7 @@ class BadItemsHook(Hook):
         self._found: dict[str, str] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Tell the data sets where to note what they skip, before their workers start."""
+        """Give the datasets the path of their notes, before their workers start."""
         self._notes = Path(runner.work_dir) / f'.bad_items_{get_rank()}.jsonl'
         self._notes.unlink(missing_ok=True)
         parts = list(dataset_parts(runner.train_dataloader.dataset))
@@ -56,35 +58,35 @@ class BadItemsHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Any = None) -> None:
-        """Look at the notes now and then."""
+        """Check the notes at intervals."""
         if self.every_n_train_iters(runner, self.interval):
             self._check(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Look at the notes."""
+        """Check the notes."""
         self._check(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Look at the notes a last time and remove them."""
+        """Check the notes a last time and remove them."""
         self._check(runner)
         self._notes.unlink(missing_ok=True)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Begin a list."""
+        """Begin a new list."""
         self._found = {}
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Begin a list."""
+        """Begin a new list."""
         self._found = {}
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                        outputs: Sequence[Any] | None = None) -> None:
-        """Collect failures; write the list after the last batch, before the metric may end it."""
+        """Collect failures; write the list after the last batch, before the metric may raise."""
         self._collect(runner, 'val', outputs, batch_idx + 1 == len(runner.val_dataloader))
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                         outputs: Sequence[Any] | None = None) -> None:
-        """As :meth:`after_val_iter`."""
+        """Collect failures as in :meth:`after_val_iter`."""
         self._collect(runner, 'test', outputs, batch_idx + 1 == len(runner.test_dataloader))
 
     def _collect(self, runner: Runner, phase: str, outputs: Sequence[Any] | None, last: bool
@@ -101,27 +103,27 @@ class BadItemsHook(Hook):
             listing = ''.join(f'\n  {why}' for why in list(bad.values())[:NUM_LISTED])
             raise TrainingError(
                 f'{len(bad)} of {self._num_videos} training videos cannot be read, more than the '
-                f'share of {self.max_share:g} that is allowed:{listing}\nAll are listed in '
-                f'{Path(runner.work_dir) / FILE_NAME}. Mend or remove them, or set '
+                f'allowed share of {self.max_share:g}:{listing}\nAll are listed in '
+                f'{Path(runner.work_dir) / FILE_NAME}. Repair or remove them, or set '
                 'default_hooks.bad_items.max_share.')
 
 
 def read_notes(path: Path) -> dict[str, str]:
-    """Video id -> reason, of the whole lines of a file of notes."""
+    """Read video id -> reason from the complete lines of a file of notes."""
     if not path.is_file():
         return {}
-    lines = path.read_text(encoding='utf-8').split('\n')[:-1]  # the last may be half written
+    lines = path.read_text(encoding='utf-8').split('\n')[:-1]  # the last line may be incomplete
     return {note['video_id']: note['reason'] for note in map(json.loads, lines)}
 
 
 def write_list(folder: str | Path, phase: str, bad: Mapping[str, str]) -> None:
-    """Put the bad items of a phase into the file; without any, none is made for it."""
+    """Write the bad items of a phase into the file; without any, create no file."""
     path = Path(folder) / FILE_NAME
     if not is_main_process() or not (bad or path.exists()):
         return
     try:
         entries = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError):  # absent, or cut off by a kill
+    except (OSError, ValueError):  # absent, or incomplete after a kill
         entries = {}
     entries[phase] = [dict(video_id=video_id, reason=why) for video_id, why in sorted(bad.items())]
     path.write_text(json.dumps(entries, indent=1) + '\n', encoding='utf-8')

@@ -1,4 +1,4 @@
-"""Mixed precision without CUDA."""
+"""Mixed precision on the CPU."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -13,20 +13,19 @@ from sbp_tad.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class CpuAmpOptimWrapper(OptimWrapper):
-    """Runs the forward pass under autocast to bfloat16 on the CPU.
+    """Optimizer wrapper with autocast to bfloat16 on the CPU.
 
-    The counterpart of mmengine's ``AmpOptimWrapper``, which asserts that
-    there is an accelerator. bfloat16 has the exponent range of float32, so
-    gradients do not underflow and no loss scaling is needed.
-    Takes the arguments of ``OptimWrapper``.
+    mmengine's ``AmpOptimWrapper`` needs an accelerator. bfloat16 has the
+    exponent range of float32, so gradients do not underflow and no loss
+    scaling is needed. It takes the arguments of ``OptimWrapper``.
     """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast around the forward pass, within mmengine's own context.
+        """Enable autocast for the forward pass, within mmengine's own context.
 
         Args:
-            model: the model that is trained, wrapped for DDP or not.
+            model: the trained model, with or without a DDP wrapper.
         """
         with super().optim_context(model), torch.autocast('cpu', torch.bfloat16):
             yield

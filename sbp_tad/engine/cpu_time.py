@@ -1,4 +1,4 @@
-"""CPU time of an iteration in the training log, which other processes do not stretch."""
+"""Hook that logs the CPU time per iteration, which other processes do not affect."""
 from __future__ import annotations
 
 import time
@@ -11,10 +11,10 @@ from sbp_tad.registry import HOOKS
 
 @HOOKS.register_module()
 class CPUTimeHook(Hook):
-    """Log ``cpu_time``: seconds that the main process computed in an iteration.
+    """Log ``cpu_time``: CPU seconds of the main process per iteration.
 
-    mmengine's ``time`` is wall time and counts the wait for data. This one
-    leaves out what data workers do, and is without meaning where a GPU computes.
+    mmengine's ``time`` is wall time and includes the wait for data.
+    ``cpu_time`` excludes data workers. It has no meaning for training on a GPU.
     """
 
     priority = 'VERY_LOW'
@@ -22,10 +22,10 @@ class CPUTimeHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: dict | None = None) -> None:
-        """Begin to count."""
+        """Start the measurement."""
         self._start = time.process_time()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Add the figure to the scalars of this iteration."""
+        """Add the value to the scalars of this iteration."""
         runner.message_hub.update_scalar('train/cpu_time', time.process_time() - self._start)

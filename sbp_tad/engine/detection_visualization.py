@@ -1,4 +1,4 @@
-"""Timelines of some validation videos during training."""
+"""Hook that draws timelines of some validation videos during training."""
 from __future__ import annotations
 
 from collections.abc import Sequence

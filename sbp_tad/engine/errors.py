@@ -1,12 +1,12 @@
-"""The errors of this package that a caller can catch."""
+"""Errors of this package that a caller can catch."""
 from __future__ import annotations
 
 from sbp_tad.errors import UserError
 
 
 class HookError(UserError, ValueError):
-    """An option of a hook that cannot work."""
+    """A hook option outside its accepted values."""
 
 
 class TrainingError(UserError, RuntimeError):
-    """A training that must not go on."""
+    """A training that must stop."""

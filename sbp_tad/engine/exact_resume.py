@@ -1,4 +1,4 @@
-"""A run that was killed and resumed goes on as if nothing had happened."""
+"""Exact resume: a killed and resumed run equals an uninterrupted one."""
 from __future__ import annotations
 
 from typing import Any
@@ -22,24 +22,25 @@ from sbp_tad.registry import HOOKS
 
 @HOOKS.register_module()
 class ExactResumeHook(Hook):
-    """Make every random draw of training a function of the seed and the place in the run.
+    """Make every random draw of training a function of the seed and the iteration.
 
-    Items draw from (seed, epoch, index), an iteration of the model from
-    (seed, iteration); so no random state need be saved, and the number of
-    workers does not matter. A checkpoint may be of any iteration, also of one
-    between two that accumulate gradients: what a killed run did after it is
-    done again, exactly, and what it read before is not decoded again. A
-    validation that was due at the checkpoint and not finished is made up for,
-    because the best score and schedulers may depend on it.
+    Items are seeded by (seed, epoch, index), the model by (seed, iteration).
+    So no random state is saved, and the number of workers does not matter. A
+    checkpoint may be of any iteration, even between two iterations that
+    accumulate gradients. The iterations after the checkpoint are repeated
+    exactly; the data before it is not decoded again. A validation that was
+    due at the checkpoint but not finished is run first, because the best
+    score and the schedulers may depend on it.
 
-    For mmengine's loops, by epochs and by iterations, and what is built upon them.
+    The hook works with mmengine's loops by epochs and by iterations, and
+    their subclasses.
 
     Raises:
-        ResumeError: before training, a loop, a sampler or a checkpoint with
-            which a run could not be resumed exactly.
+        ResumeError: before training, for a loop, sampler or checkpoint that
+            does not allow an exact resume.
     """
 
-    # after CheckpointHook, which must know the best score before a validation is made up for
+    # after CheckpointHook, which must know the best score before a missed validation is run
     priority = 'LOWEST'
     _sampler: ResumableSampler | None = None
 
@@ -47,22 +48,22 @@ class ExactResumeHook(Hook):
         self._resumed: dict[str, Any] = {}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Keep what only this hook restores."""
+        """Keep the gradients, which only this hook restores."""
         if runner._resume and GRADIENTS in checkpoint:
             self._resumed = {GRADIENTS: checkpoint[GRADIENTS]}
 
     def before_train(self, runner: Runner) -> None:
-        """Take up the place in the data and gradients, and make up for a missed validation."""
+        """Restore the position in the data and the gradients; run a missed validation."""
         loop = runner.train_loop
         if not isinstance(loop, (EpochBasedTrainLoop, IterBasedTrainLoop)):
             raise ResumeError(
-                f'{type(loop).__name__} reads its data in a way of its own, so a run with it could '
-                'not be resumed exactly; use EpochBasedTrainLoop or IterBasedTrainLoop. '
+                f'{type(loop).__name__} is not one of the loops that can be resumed exactly; use '
+                'EpochBasedTrainLoop or IterBasedTrainLoop. '
                 f'{WITHOUT_THE_HOOK}')
         loader, seed = loop.dataloader, runner.seed
         loader.dataset.__getitems__ = SeededItems(loader.dataset, seed)
         randomness = runner.cfg.get('randomness') or {}
-        # A seed that none has chosen is that of the checkpoint; the sampler was built before.
+        # Without a chosen seed, that of the checkpoint holds; the sampler was built before.
         is_drawn = randomness.get('seed') is None and not randomness.get('diff_rank_seed')
         self._sampler = make_resumable(loader, seed if is_drawn else None)
         if isinstance(loop, IterBasedTrainLoop):
@@ -72,36 +73,36 @@ class ExactResumeHook(Hook):
         restore_gradients(runner, self._resumed)
         self._resumed = {}
         if _validation_is_due(runner, loop):
-            runner.logger.info('Validating what the killed run had trained and not validated.')
+            runner.logger.info('Running the validation that the killed run did not finish.')
             runner.val_loop.run()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Tell the readers of items, in other processes too, which epoch it is."""
+        """Set the epoch of the sampler, and so of the readers in other processes."""
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             self._sampler.set_epoch(runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: dict | None = None) -> None:
-        """Seed what the model draws in this iteration, dropout for example."""
+        """Seed the draws of the model in this iteration (dropout, for example)."""
         seed_global_draws(runner.seed, runner.iter)
         torch.cuda.manual_seed_all(torch.initial_seed())
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Add gradients that wait for their update."""
+        """Add gradients accumulated for the next update."""
         add_gradients(runner, checkpoint)
 
     def before_val(self, runner: Runner) -> None:
-        """Let the checkpoint of a new best score say that this validation is done."""
+        """Record in the checkpoint of a new best score that this validation is done."""
         runner.message_hub.update_info('last_validated', _progress(runner.train_loop))
 
 
 def _progress(loop: EpochBasedTrainLoop | IterBasedTrainLoop) -> int:
-    """What a loop counts: its epochs or its iterations."""
+    """Return the number of finished epochs or iterations of a loop."""
     return loop.epoch if isinstance(loop, EpochBasedTrainLoop) else loop.iter
 
 
 def _validation_is_due(runner: Runner, loop: EpochBasedTrainLoop | IterBasedTrainLoop) -> bool:
-    """Whether the loop would have validated at the place that it resumes from."""
+    """Return True if the loop would have validated at the iteration of the checkpoint."""
     done = _progress(loop)
     by_epochs = isinstance(loop, EpochBasedTrainLoop)
     within_epoch = by_epochs and loop.iter != done * len(loop.dataloader)

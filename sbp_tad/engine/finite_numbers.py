@@ -1,9 +1,9 @@
-"""Training ends, or leaves out an update, where a loss or a gradient is NaN or infinite.
+"""Hook that stops training, or skips an update, for NaN or infinite losses and gradients.
 
-Losses are seen by a forward hook of the model, gradients by a hook that torch
-calls before a step of the optimizer, so nothing depends on the optimizer
-wrapper: accumulation and mixed precision work as they are. Processes of DDP
-share the verdict before anyone acts on it.
+A forward hook of the model reads the losses. A hook that torch calls before a
+step of the optimizer reads the gradients. So accumulation and mixed precision
+work with any optimizer wrapper. The processes of DDP share the result of the
+check before they act on it.
 """
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ NUM_NAMED = 3
 
 @dataclass
 class Iteration:
-    """What must be known of an iteration to repeat it.
+    """Record of an iteration, enough to repeat it.
 
     Args:
-        number: from 1.
-        epoch: from 1.
-        samples: of this process.
+        number: iteration, from 1.
+        epoch: epoch, from 1.
+        samples: names of the samples of this process.
         losses: name -> scalar, without gradient.
     """
 
@@ -45,7 +45,7 @@ class Iteration:
     losses: dict[str, Tensor] = field(default_factory=dict)
 
     def fault(self) -> str | None:
-        """Which losses are not finite, or None."""
+        """Return a description of the losses that are not finite, or None."""
         bad = [f'{name} is {value.item()}' for name, value in self.losses.items()
                if not value.isfinite()]
         return f'{", ".join(bad)} in iteration {self.number}' if bad else None
@@ -53,20 +53,21 @@ class Iteration:
 
 @HOOKS.register_module()
 class FiniteNumbersHook(Hook):
-    """Stop before a NaN or an infinity reaches the weights, and say where it came from.
+    """Stop before NaN or infinity reaches the weights, and name the cause.
 
-    An infinite gradient under loss scaling is no fault, since the scaler
-    leaves out that update and lowers its scale; a loss that is not finite is
-    one there too, and so are more overflows in a row than ``max_in_a_row``.
+    An infinite gradient under loss scaling is no error, because the scaler
+    skips that update and lowers its scale. A loss that is not finite is an
+    error there too, and so are more than ``max_in_a_row`` successive
+    overflows.
 
     Args:
-        action: ``'stop'`` raises; ``'skip'`` leaves out the update (with all
-            iterations that were accumulated for it), logs why and goes on.
-        max_in_a_row: updates left out one after the other until it stops all the same.
+        action: ``'stop'`` raises; ``'skip'`` skips the update (with all
+            iterations accumulated for it), logs the cause and continues.
+        max_in_a_row: largest number of successive skipped updates.
 
     Raises:
-        TrainingError: naming iteration, losses or parameters, samples and
-            seed, of all processes.
+        TrainingError: the message names iteration, losses or parameters,
+            samples and seed, of all processes.
     """
 
     def __init__(self, action: str = 'stop', max_in_a_row: int = 25) -> None:
@@ -82,7 +83,7 @@ class FiniteNumbersHook(Hook):
         self._handles: list[Any] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Listen to the model and its optimizers."""
+        """Attach hooks to the model and its optimizers."""
         self._handles = [runner.model.register_forward_hook(self._note_losses, with_kwargs=True)]
         for wrapper in optim_wrappers(runner):
             if isinstance(wrapper.optimizer, torch.optim.Optimizer):
@@ -90,19 +91,19 @@ class FiniteNumbersHook(Hook):
                     partial(self._before_step, runner)))
 
     def after_train(self, runner: Runner) -> None:
-        """Listen no more."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Remember what this iteration reads."""
+        """Record the samples of this iteration."""
         self._stepped = False
         self._pending.append(Iteration(runner.iter + 1, runner.epoch + 1,
                                        sample_names(data_batch)))
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict | None = None) -> None:
-        """Judge an update that a loss scaler left out, which no optimizer has heard of."""
+        """Check an update that a loss scaler skipped, so that no optimizer step was called."""
         if not any(wrapper.should_update() for wrapper in optim_wrappers(runner)):
             return
         if not self._stepped:
@@ -125,7 +126,7 @@ class FiniteNumbersHook(Hook):
         if _any_process_has(self._losses(), [parameter.grad for parameter in parameters]):
             self._react(runner, parameters)
             for parameter in parameters:
-                parameter.grad = None  # makes of this step one of no parameter
+                parameter.grad = None  # the step then changes no parameter
         else:
             self._in_a_row = 0
 
@@ -133,37 +134,37 @@ class FiniteNumbersHook(Hook):
         return [loss for iteration in self._pending for loss in iteration.losses.values()]
 
     def _react(self, runner: Runner, parameters: Sequence[nn.Parameter]) -> None:
-        """Stop or skip; all processes come here together.
+        """Stop or skip; all processes call this together.
 
         Raises:
-            TrainingError: it stops.
+            TrainingError: the action is ``'stop'``, or too many updates were skipped.
         """
         sentence = self._describe(runner, parameters)
         self._in_a_row += 1
         if self.action == 'stop':
             raise TrainingError(
-                f'{sentence}\nThe weights are those before this update. Repeat it with --seed '
-                '(and --resume from the last checkpoint before it); lower the learning rate, look '
-                'at these videos, or leave out such updates by --cfg-options '
+                f'{sentence}\nThe weights are those before this update. To repeat it, use --seed '
+                'and --resume from the last checkpoint before it. Lower the learning rate, check '
+                'these videos, or skip such updates with --cfg-options '
                 'default_hooks.finite_numbers.action=skip.')
         if self._in_a_row > self.max_in_a_row:
-            raise TrainingError(f'{sentence}\n{self._in_a_row} updates in a row were like this '
-                                'one. Lower the learning rate, or train without --amp.')
+            raise TrainingError(f'{sentence}\n{self._in_a_row} successive updates were '
+                                'skipped. Lower the learning rate, or train without --amp.')
         self._refuse_spoilt_buffers(runner, sentence)
         self._num_skipped += 1
         runner.message_hub.update_scalar('train/skipped_updates', self._num_skipped)
-        runner.logger.log(logging.WARNING, f'Update left out: {sentence}')
+        runner.logger.log(logging.WARNING, f'Update skipped: {sentence}')
 
     def _note_overflow(self, runner: Runner) -> None:
         self._in_a_row += 1
         if self._in_a_row > self.max_in_a_row:
             raise TrainingError(
                 f'{self._describe(runner, [])}\nThe gradients overflowed in {self._in_a_row} '
-                'updates in a row, whatever the loss scale. Lower the learning rate, or train '
+                'successive updates, at every loss scale. Lower the learning rate, or train '
                 'without --amp.')
 
     def _describe(self, runner: Runner, parameters: Sequence[nn.Parameter]) -> str:
-        """The fault with everything that names it, of all processes."""
+        """Return the fault with iteration, samples and seeds of all processes."""
         faults = [fault for fault in (iteration.fault() for iteration in self._pending) if fault]
         last = self._pending[-1]
         own = dict(faults=faults or _gradient_faults(runner.model, parameters),
@@ -179,18 +180,18 @@ class FiniteNumbersHook(Hook):
                 f'Samples: {", ".join(samples)}. Seed {", ".join(seeds)}.')
 
     def _refuse_spoilt_buffers(self, runner: Runner, sentence: str) -> None:
-        """Statistics that a forward pass has made NaN cannot be left out any more."""
+        """Stop if the forward pass has made buffers (statistics) NaN, which no skip undoes."""
         spoilt = [name for name, buffer in runner.model.named_buffers()
                   if buffer.is_floating_point() and buffer.isnan().any()]
         if _verdict(bool(spoilt), runner.model):
             raise TrainingError(
-                f'{sentence}\nLeaving out the update does not help: the forward pass has spoilt '
-                f'{", ".join(spoilt[:NUM_NAMED]) or "buffers of another process"}. Take the last '
-                'checkpoint, and freeze these statistics.')
+                f'{sentence}\nSkipping the update does not help, because the forward pass has made '
+                f'{", ".join(spoilt[:NUM_NAMED]) or "buffers of another process"} NaN. Resume '
+                'from the last checkpoint and freeze these statistics.')
 
 
 def sample_names(data_batch: Any) -> list[str]:
-    """How the samples of a batch are called: a video with its window, or a file."""
+    """Return the names of the samples of a batch: video and window, or file."""
     samples = data_batch.get('data_samples') if isinstance(data_batch, Mapping) else None
     return [_sample_name(sample) for sample in samples or [] if sample is not None]
 
@@ -208,8 +209,8 @@ def _parts(value: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 def _any_process_has(losses: Sequence[Tensor], gradients: Sequence[Tensor]) -> bool:
-    """Whether anything is not finite; one number leaves the device, whatever their count."""
-    # the largest entry is NaN where one entry is, and does not overflow as a sum may
+    """Return True if any value of any process is not finite; transfers one number."""
+    # the largest entry is NaN if any entry is; a sum could overflow
     peaks = list(losses) + [torch.linalg.vector_norm(gradient.detach(), float('inf'))
                             for gradient in gradients if gradient.numel()]
     if not peaks:
@@ -220,7 +221,7 @@ def _any_process_has(losses: Sequence[Tensor], gradients: Sequence[Tensor]) -> b
 
 
 def _verdict(bad: bool | Tensor, where: Any) -> bool:
-    """True in every process where it is in one."""
+    """Return True in every process if it is True in one."""
     device = next(where.parameters()).device if isinstance(where, nn.Module) else where
     verdict = torch.as_tensor(bad, device=device).to(torch.uint8)
     all_reduce(verdict, op='max')

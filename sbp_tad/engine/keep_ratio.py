@@ -1,4 +1,4 @@
-"""How much of the backward pass is kept, changing while training goes on."""
+"""Schedules of the keep ratio over the training."""
 from __future__ import annotations
 
 import math
@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from sbp_tad.engine.errors import HookError
 from sbp_tad.registry import HOOKS
 
-# Share of the way from start to end, by the share of the stage that has passed.
+# Fraction of the step from start to end, as a function of the progress in the stage.
 FORMS: dict[str, Callable[[float], float]] = {
     'constant': lambda passed: 0.0,
     'linear': lambda passed: passed,
@@ -21,16 +21,16 @@ FORMS: dict[str, Callable[[float], float]] = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One piece of a schedule.
+    """One stage of a schedule.
 
     Args:
-        start: keep ratio in (0, 1] where the stage begins.
-        end: keep ratio where it ends; None = ``start``.
+        start: keep ratio at the start of the stage, in (0, 1].
+        end: keep ratio at its end; None = ``start``.
         form: ``'constant'``, ``'linear'`` or ``'cosine'``.
-        until: share of the training, in (0, 1], at which it ends.
+        until: progress of the training at its end, in (0, 1].
 
     Raises:
-        HookError: for a value outside of these.
+        HookError: a value outside its range.
     """
 
     start: float
@@ -52,19 +52,19 @@ class Stage:
 
 
 def check_stages(stages: Sequence[Stage]) -> None:
-    """Stages must follow each other and reach the end of the training.
+    """Check that stages end one after the other and the last at the end of the training.
 
     Raises:
-        HookError: with the ends that came.
+        HookError: other ends.
     """
     ends = [stage.until for stage in stages]
     if not ends or ends[-1] != 1 or any(a >= b for a, b in zip(ends, ends[1:])):
-        raise HookError(f'the stages must end at increasing shares of the training, the last '
-                        f'at 1.0, got until = {ends}.')
+        raise HookError('until must increase from stage to stage and end at 1.0, got until = '
+                        f'{ends}.')
 
 
 def keep_ratio_at(progress: float, stages: Sequence[Stage]) -> float:
-    """The keep ratio when the share ``progress`` in [0, 1] of the training has passed."""
+    """Return the keep ratio at ``progress`` in [0, 1], the finished share of the training."""
     begin = 0.0
     for stage in stages:
         if progress < stage.until or stage is stages[-1]:
@@ -79,8 +79,8 @@ def keep_ratio_at(progress: float, stages: Sequence[Stage]) -> float:
 class KeepRatioSchedule(Hook):
     """Set the keep ratio of SBP before each training iteration.
 
-    It depends on the share of the training that has passed and on nothing
-    else, so a resumed run continues exactly. ``TrainingStateHook`` logs it.
+    It depends only on the progress of the training, so a resumed run
+    continues exactly. ``TrainingStateHook`` logs it.
 
     Example::
 
@@ -90,12 +90,11 @@ class KeepRatioSchedule(Hook):
             dict(start=0.25)])]
 
     Args:
-        start, end, form: of a schedule of one stage, see :class:`Stage`.
-        stages: of a schedule of several, in place of these.
+        start, end, form: options of a schedule with one stage, see :class:`Stage`.
+        stages: options of several stages, instead of these.
 
     Raises:
-        HookError: a schedule that cannot work; before training, a model
-            without SBP.
+        HookError: invalid options; before training, a model without SBP.
     """
 
     def __init__(self, start: float | None = None, end: float | None = None,
@@ -108,10 +107,10 @@ class KeepRatioSchedule(Hook):
         check_stages(self.stages)
 
     def before_train(self, runner: Runner) -> None:
-        """Find what has a keep ratio.
+        """Find the modules with a keep ratio.
 
         Raises:
-            HookError: nothing has.
+            HookError: no module has one.
         """
         self._targets = [module for module in runner.model.modules()
                          if hasattr(module, 'set_keep_ratio')]

@@ -1,4 +1,4 @@
-"""What a run came from, written beside its results before it begins."""
+"""Hook that records the provenance of a run beside its results, before it begins."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ from sbp_tad.registry import HOOKS
 class ProvenanceHook(Hook):
     """Write ``provenance.json`` into the work dir, one entry for ``train`` and ``test`` each.
 
-    An entry holds command, time, environment, git state, seed, config, the
-    checkpoint, and of the data set its annotation, the sizes of its files and
-    its protocol. A later run of the same kind replaces the entry.
+    An entry holds command, time, environment, git state, seed, config and
+    checkpoint, and annotation, file sizes and protocol of the dataset. A later
+    run of the same kind replaces the entry.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -41,12 +41,12 @@ class ProvenanceHook(Hook):
 
 
 def dataset_facts(dataset: Any) -> list[dict[str, Any]]:
-    """Protocol and fingerprint of a data set, or of those that it is made of."""
+    """Return protocol and fingerprint of a dataset, or of each of its parts."""
     return [_facts(part) for part in dataset_parts(dataset)]
 
 
 def dataset_parts(dataset: Any) -> Iterator[Any]:
-    """The data set itself, or those that mmengine's wrappers hold."""
+    """Yield the dataset itself, or the datasets inside mmengine's wrappers."""
     inner = getattr(dataset, 'datasets', None) or \
         ([dataset.dataset] if hasattr(dataset, 'dataset') else [])
     if not inner:

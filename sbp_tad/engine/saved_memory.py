@@ -1,4 +1,4 @@
-"""Bytes saved for backward beside the losses in the training log."""
+"""Hook that logs the memory of saved activations."""
 from __future__ import annotations
 
 from mmengine.hooks import Hook
@@ -10,16 +10,16 @@ from sbp_tad.registry import HOOKS
 
 @HOOKS.register_module()
 class SavedMemoryHook(Hook):
-    """Log ``saved_mib``: the most that autograd held for backward in an iteration.
+    """Log ``saved_mib``: peak memory that autograd saved for backward in an iteration.
 
-    Parameters and buffers do not count. Measuring slows an iteration a
-    little, so it is done for one in ``interval``.
+    Parameters and buffers do not count. A measurement slows its iteration
+    slightly, so only every ``interval``-th iteration is measured.
 
     Args:
-        interval: iterations from one measurement to the next.
-        depth: also write a line with the modules that hold most, summed below
-            so many levels of names; None writes none.
-        num_modules: modules in that line.
+        interval: number of iterations between two measurements.
+        depth: also log the modules with the largest saved memory, summed up
+            to this depth of module names; None logs no modules.
+        num_modules: number of modules in that line.
     """
 
     def __init__(self, interval: int = 50, depth: int | None = None, num_modules: int = 8) -> None:
@@ -30,14 +30,14 @@ class SavedMemoryHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: dict | None = None) -> None:
-        """Begin to count, if this iteration is one to measure."""
+        """Start a measurement, if one is due."""
         if runner.iter % self.interval == 0:
             self._meter = meter_saved_memory(runner.model, self.depth is not None)
             self._meter.__enter__()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Add the figure to the scalars of this iteration."""
+        """Add the value to the scalars of this iteration."""
         if self._meter is None:
             return
         meter, self._meter = self._meter, None

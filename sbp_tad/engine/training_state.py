@@ -1,4 +1,4 @@
-"""Keep ratio and memory beside the losses in the training log."""
+"""Hook that logs keep ratio and peak memory."""
 from __future__ import annotations
 
 import resource
@@ -10,12 +10,12 @@ from mmengine.runner import Runner
 
 from sbp_tad.registry import HOOKS
 
-# The kernel counts the peak in KiB, on macOS in bytes.
+# Linux counts the peak in KiB, macOS in bytes.
 _PEAK_UNIT_BYTES = 1 if sys.platform == 'darwin' else 1024
 
 
 def peak_memory_bytes(who: int = resource.RUSAGE_SELF) -> int:
-    """Largest resident memory so far: of this process, or ``RUSAGE_CHILDREN``'s largest."""
+    """Return the peak resident memory of this process or, with ``RUSAGE_CHILDREN``, of a child."""
     return resource.getrusage(who).ru_maxrss * _PEAK_UNIT_BYTES
 
 
@@ -23,14 +23,13 @@ def peak_memory_bytes(who: int = resource.RUSAGE_SELF) -> int:
 class TrainingStateHook(Hook):
     """Log ``keep_ratio`` of an SBP backbone and ``peak_memory_mib`` of the process.
 
-    mmengine's own ``memory`` entry speaks of CUDA alone; this one is the
-    resident memory of the main process, so a run without a GPU has a figure
-    as well.
+    mmengine's ``memory`` is that of CUDA alone. ``peak_memory_mib`` is the
+    resident memory of the main process, also without a GPU.
     """
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Add the figures to the scalars of this iteration."""
+        """Add both values to the scalars of this iteration."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         config = getattr(getattr(model, 'backbone', None), 'config', None)
         hub = runner.message_hub

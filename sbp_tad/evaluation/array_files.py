@@ -14,11 +14,14 @@ from sbp_tad.errors import UserError
 
 def read_arrays(path: str | Path, required: Sequence[str], optional: Sequence[str], content: str,
                 error_type: type[UserError]) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz`` file by name, those that are optional where they are there.
+    """Read the arrays of an ``.npz`` file by name; an optional array may be absent.
 
     Args:
-        content: what the file holds, for the message.
-        error_type: raised if the file is missing, damaged or lacks an array.
+        path: the file.
+        required: names of the arrays that the file must hold.
+        optional: names of the arrays that it may hold.
+        content: description of the contents, for the message.
+        error_type: type of the error if the file is missing, damaged or lacks an array.
     """
     try:
         with open(path, 'rb') as stream:
@@ -32,20 +35,20 @@ def read_arrays(path: str | Path, required: Sequence[str], optional: Sequence[st
                                  f'{", ".join(missing)} missing among {sorted(file)}.')
             return {name: file[name] for name in (*required, *optional) if name in file}
     except FileNotFoundError as error:
-        raise error_type(f'There is no file {path} of {content}.') from error
+        raise error_type(f'{path}: no such file of {content}. Check the path.') from error
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise error_type(f'{path} cannot be read as .npz file: {error}.') from error
     except ValueError as error:
         if isinstance(error, error_type):
             raise
         raise error_type(
-            f'{path} is no .npz file of plain arrays; pickled objects are not loaded. Write '
+            f'{path} is not an .npz file of plain arrays; pickled objects are never loaded. Write '
             'numbers and strings with numpy.savez.') from error
 
 
 def write_arrays(path: str | Path, arrays: dict[str, np.ndarray], content: str,
                  error_type: type[UserError]) -> None:
-    """Write them compressed; see ``read_arrays``."""
+    """Write a compressed ``.npz`` file for :func:`read_arrays`."""
     try:
         with open(path, 'wb') as file:  # savez would add .npz to another name
             columns: dict[str, Any] = dict(arrays)  # mypy takes the last for ``allow_pickle``

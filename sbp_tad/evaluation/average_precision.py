@@ -1,10 +1,10 @@
 """Average precision of temporal action detection, in the ActivityNet protocol.
 
 Protocol: the detection evaluation of ActivityNet (Caba Heilbron et al., CVPR
-2015), in float64. The published tool leaves ties to an unstable sort; here
-equal scores rank in the order given, and of ground truths with equal tIoU the
-one whose start or end is nearest to the detection's is taken (it gives the
-published figures on real results), then the earlier one.
+2015), in float64. The published tool sorts ties in an undefined order. Here
+equal scores rank in the order of the file. Among ground truths with equal
+tIoU, a detection takes the one with the nearest start or end, which gives the
+published figures on real results; then the earlier one.
 """
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from sbp_tad.segments.overlap import temporal_iou_of_pairs
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What a protocol scores: N detections against M ground-truth segments.
+    """Input of a protocol: N detections and M ground-truth segments.
 
     Args:
-        num_classes: C; classes are 0..C-1, each with ground truth unless only a
-            part of it is looked at.
-        ground_truth: M rows, in file order inside a video.
+        num_classes: C; classes are 0..C-1. Each has ground truth, unless the
+            comparison covers only a part of it.
+        ground_truth: M rows, in file order within a video.
         detections: N rows, in file order.
         scores: (N,) float64, finite.
         ambiguous: segments where a detection of any class is neither right
-            nor wrong; only the official THUMOS'14 protocol looks at them.
+            nor wrong; only the official THUMOS'14 protocol uses them.
     """
 
     num_classes: int
@@ -38,13 +38,16 @@ class Comparison:
     ambiguous: SegmentTable
 
     def ranked(self, *ties: np.ndarray) -> Comparison:
-        """The detections sorted by class, then by decreasing score, then by ``ties``, stably."""
+        """Return the comparison with detections sorted by class, decreasing score and ``ties``.
+
+        The sort is stable.
+        """
         order = np.lexsort((*reversed(ties), -self.scores, self.detections.class_index))
         return Comparison(self.num_classes, self.ground_truth, self.detections.take(order),
                           self.scores[order], self.ambiguous)
 
     def class_ranges(self) -> list[slice]:
-        """Where the ranked detections of each class lie."""
+        """Return the range of each class among the ranked detections."""
         classes = np.arange(self.num_classes + 1)
         borders = np.searchsorted(self.detections.class_index, classes).tolist()
         return [slice(start, end) for start, end in zip(borders, borders[1:])]
@@ -52,14 +55,14 @@ class Comparison:
 
 def average_precision(true_positive: np.ndarray, num_ground_truth: int,
                       interpolated: bool = True, hit_weight: float = 1.0) -> float:
-    """Area under the precision-recall curve of one class.
+    """Return the area under the precision-recall curve of one class.
 
     Args:
         true_positive: (N,) bool, detections by decreasing score.
-        num_ground_truth: segments to find, above 0.
-        interpolated: replace each precision by the largest at the same or a
+        num_ground_truth: number of segments to find, above 0.
+        interpolated: replace each precision by the largest one at the same or a
             higher recall (ActivityNet, all points); otherwise sum the
-            precision at every hit as it is (THUMOS'14).
+            unchanged precision at every hit (THUMOS'14).
         hit_weight: see ``precision_at_hits``.
 
     Returns:
@@ -73,14 +76,14 @@ def average_precision(true_positive: np.ndarray, num_ground_truth: int,
 
 
 def precision_at_hits(true_positive: np.ndarray, hit_weight: float = 1.0) -> np.ndarray:
-    """Precision at the rank of each true positive, by decreasing score.
+    """Return the precision at the rank of each true positive, by decreasing score.
 
     Args:
         true_positive: (N,) bool, detections by decreasing score.
-        hit_weight: true positives that one counts for. With N' / N it is the
-            normalised precision of a class of N instances as if it had N'
-            (Hoiem et al., ECCV 2012), so that classes or parts of them
-            compare whatever their size.
+        hit_weight: weight of each true positive. N' / N gives the normalised
+            precision (Hoiem et al., ECCV 2012) of a class of N instances, as
+            if it had N' instances. Normalised values of classes of different
+            size can be compared.
     """
     ranks = np.flatnonzero(true_positive)
     hits = np.arange(1, ranks.size + 1)
@@ -89,11 +92,11 @@ def precision_at_hits(true_positive: np.ndarray, hit_weight: float = 1.0) -> np.
 
 def activitynet_average_precision(comparison: Comparison, tiou_thresholds: Sequence[float]
                                   ) -> np.ndarray:
-    """AP per class and threshold, (C, len(tiou_thresholds)).
+    """Return the AP per class and threshold, (C, len(tiou_thresholds)).
 
-    In order of score over all videos, a detection takes the free ground
-    truth of its video and class with the largest tIoU, if that reaches the
-    threshold; otherwise it is a false positive.
+    In order of score over all videos, each detection takes the unmatched
+    ground truth of its video and class with the largest tIoU. A detection
+    whose largest tIoU is below the threshold is a false positive.
     """
     ranked = comparison.ranked()
     found = activitynet_matches(ranked, tiou_thresholds)
@@ -101,10 +104,10 @@ def activitynet_average_precision(comparison: Comparison, tiou_thresholds: Seque
 
 
 def activitynet_matches(ranked: Comparison, tiou_thresholds: Sequence[float]) -> list[np.ndarray]:
-    """Per threshold the row of the ground truth that each ranked detection finds, (N,); -1: none.
+    """Return, per threshold, the row of the ground truth matched to each detection, (N,); -1: none.
 
     Args:
-        ranked: what ``Comparison.ranked`` returned.
+        ranked: result of ``Comparison.ranked``.
         tiou_thresholds: above 0.
     """
     pairs = candidate_pairs(ranked.detections, ranked.ground_truth, temporal_iou_of_pairs,
@@ -120,17 +123,17 @@ def average_precision_per_class(ranked: Comparison, hits: Sequence[np.ndarray],
                                 counted: Sequence[np.ndarray] | None = None,
                                 interpolated: bool = True, normal_count: float | None = None
                                 ) -> np.ndarray:
-    """AP per class and threshold, (C, T), from the hits among ranked detections.
+    """Return the AP per class and threshold, (C, T), from the hits among ranked detections.
 
     Args:
-        ranked: what ``Comparison.ranked`` returned. Where its ground truth is
-            a part of the whole, classes that have none there get NaN.
+        ranked: result of ``Comparison.ranked``. A class without ground truth
+            gets NaN.
         hits: T arrays (N,) bool: the detection is a true positive.
-        counted: T arrays (N,) bool, containing the hits: what is neither
-            right nor wrong is False; all count where it is left out.
+        counted: T arrays (N,) bool: False where the detection is neither
+            right nor wrong; True for every hit. None counts all detections.
         interpolated: see ``average_precision``.
-        normal_count: every class is scored as if it had this many instances,
-            see ``precision_at_hits``; as many as it has where left out.
+        normal_count: score every class as if it had this number of instances,
+            see ``precision_at_hits``; None takes the real number.
     """
     num_ground_truth = np.bincount(ranked.ground_truth.class_index, minlength=ranked.num_classes)
     result = np.full((ranked.num_classes, len(hits)), np.nan)

@@ -1,10 +1,10 @@
 """Average recall over the average number of proposals, AR@AN.
 
-Protocol: the proposal task of the ActivityNet challenge (2016 to 2019). A
-detection is a proposal whatever its label, an instance is found if any kept
-proposal of its video reaches the threshold (several instances may be found by
-the same one), and every video keeps the same share of its proposals, best
-first, so that AN counts their number in the average video.
+Protocol: the proposal task of the ActivityNet challenge (2016 to 2019). Every
+detection is a proposal; its label is ignored. An instance is found if any kept
+proposal of its video reaches the threshold; one proposal may find several
+instances. Every video keeps the same share of its proposals, best first, and
+AN is the mean number of kept proposals per video.
 """
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class AverageRecall:
     """Recall at each average number of proposals.
 
     Args:
-        average_number: (100,) proposals in the average video, 1 to 100.
+        average_number: (100,) mean number of proposals per video, 1 to 100.
         recall: (T, 100) fractions, per tIoU threshold.
-        tiou_thresholds: T.
+        tiou_thresholds: T thresholds.
     """
 
     average_number: np.ndarray
@@ -37,25 +37,25 @@ class AverageRecall:
 
     @property
     def average_recall(self) -> np.ndarray:
-        """AR@AN, (100,): the mean over the thresholds."""
+        """Return AR@AN, (100,): the mean recall over the thresholds."""
         return self.recall.mean(axis=0)
 
     @property
     def area_under_curve(self) -> float:
-        """Area under AR over AN by trapezoids from AN 1 on, over the last AN: a fraction."""
+        """Return the area under AR over AN (trapezoids from AN 1), divided by the last AN."""
         steps = np.diff(self.average_number)
         middles = (self.average_recall[1:] + self.average_recall[:-1]) / 2
         return float((steps * middles).sum() / self.average_number[-1])
 
     def to_json(self) -> dict[str, Any]:
-        """``AR@1`` to ``AR@100`` and ``AUC``, fractions."""
+        """Return ``AR@1`` to ``AR@100`` and ``AUC`` as fractions."""
         return {**{f'AR@{round(number)}': value for number, value
                    in zip(self.average_number.tolist(), self.average_recall.tolist())},
                 'AUC': self.area_under_curve, 'tiou_thresholds': list(self.tiou_thresholds)}
 
 
 def average_recall(case: EvaluationCase) -> AverageRecall:
-    """Score the detections of a case as proposals; its own thresholds play no part."""
+    """Score the detections of a case as proposals, at the thresholds of the proposal task."""
     truth, proposals = case.comparison.ground_truth, case.comparison.detections
     order = np.lexsort((-case.comparison.scores, proposals.video_index))
     proposals = _without_classes(proposals.take(order))
@@ -74,14 +74,14 @@ def average_recall(case: EvaluationCase) -> AverageRecall:
 
 
 def _kept_proposals(in_video: np.ndarray, instance_videos: np.ndarray) -> np.ndarray:
-    """How many proposals each video keeps at each AN, (100, V) int64.
+    """Return the number of proposals that each video keeps at each AN, (100, V) int64.
 
-    A video has at most its share at AN 100; those shares are rounded down
-    first, and what they sum to is what the numbers below 100 divide.
+    The shares at AN 100 are computed and rounded down first. Their sum is the
+    total from which the smaller numbers are computed.
 
     Args:
-        in_video: (V,) proposals of each video.
-        instance_videos: the videos with an instance; the others have no say.
+        in_video: (V,) number of proposals per video.
+        instance_videos: indices of the videos with an instance; others keep none.
     """
     wanted = float(MAX_AVERAGE_NUMBER * len(instance_videos))
     share = np.zeros_like(in_video)

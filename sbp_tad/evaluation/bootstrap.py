@@ -1,10 +1,10 @@
-"""Confidence intervals of mAP: which videos happened to be in the test set.
+"""Confidence intervals of mAP over the choice of test videos.
 
-The bootstrap (Efron, 1979) draws as many videos as there are, with
-replacement, and scores the draw. A video that is drawn twice stands there
-twice, with detections of its own, so matches inside a video stay what they
-are and a draw only weights them: nothing is matched again. Draws score a
-little above the whole set, because the hits of a repeated video come together.
+The bootstrap (Efron, 1979) draws V of V videos with replacement and scores
+the draw. A video that is drawn twice counts as two videos with the same
+detections. So the matches within a video never change, and a draw only
+weights them. Draws score a little above the whole set, because the hits of a
+repeated video have neighbouring ranks.
 """
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class ConfidenceIntervals:
     """Percentile intervals over draws of videos.
 
     Args:
-        num_samples: draws.
-        seed: of the draws.
-        confidence: share of the draws inside.
-        tiou_thresholds: T.
+        num_samples: number of draws.
+        seed: seed of the draws.
+        confidence: share of the draws inside the interval.
+        tiou_thresholds: T thresholds.
         mean_average_precision: (2, T) lower and upper end per threshold.
-        average_mean_average_precision: (2,) the same of the average.
+        average_mean_average_precision: (2,) lower and upper end of the average.
     """
 
     num_samples: int
@@ -43,7 +43,7 @@ class ConfidenceIntervals:
     average_mean_average_precision: np.ndarray
 
     def to_json(self) -> dict[str, Any]:
-        """The intervals as ``[lower, upper]``, fractions."""
+        """Return the intervals as ``[lower, upper]`` fractions."""
         names = [threshold_name(tiou) for tiou in self.tiou_thresholds]
         return {'num_samples': self.num_samples, 'seed': self.seed,
                 'confidence': self.confidence,
@@ -58,19 +58,19 @@ def bootstrap_intervals(case: EvaluationCase, num_samples: int = 1000, seed: int
     The classes of a draw are those with an instance in it.
 
     Args:
-        case: what ``prepare_case`` returned.
-        num_samples: draws.
-        seed: equal seeds, equal intervals.
+        case: result of ``prepare_case``.
+        num_samples: number of draws.
+        seed: equal seeds give equal intervals.
         confidence: share of the draws inside the interval.
 
     Raises:
-        EvaluationError: another protocol than ``'activitynet'``, or no draw.
+        EvaluationError: a protocol other than ``'activitynet'``, or no draw.
     """
     if case.options.protocol != 'activitynet':
-        raise EvaluationError('Confidence intervals are drawn in the activitynet protocol, got '
+        raise EvaluationError('Confidence intervals need the protocol activitynet, got '
                               f'{case.options.protocol!r}.')
     if num_samples < 1:
-        raise EvaluationError(f'A bootstrap needs at least 1 sample, got {num_samples}.')
+        raise EvaluationError(f'A bootstrap needs at least 1 draw, got {num_samples}.')
     weights = _draw_videos(case, num_samples, seed)
     samples = weighted_map(case.comparison, case.options.tiou_thresholds, weights)
     levels = (1 - confidence) / 2, (1 + confidence) / 2
@@ -81,7 +81,7 @@ def bootstrap_intervals(case: EvaluationCase, num_samples: int = 1000, seed: int
 
 
 def _draw_videos(case: EvaluationCase, num_samples: int, seed: int) -> np.ndarray:
-    """How often each draw holds each video, (V, num_samples)."""
+    """Return the number of times that each draw contains each video, (V, num_samples)."""
     takes_part = np.array([name in case.truth for name in case.video_names])
     takes_part[case.comparison.detections.video_index] = True
     number = int(takes_part.sum())
@@ -93,15 +93,15 @@ def _draw_videos(case: EvaluationCase, num_samples: int, seed: int) -> np.ndarra
 
 def weighted_map(comparison: Comparison, tiou_thresholds: Sequence[float], weights: np.ndarray
                  ) -> np.ndarray:
-    """mAP if each video stood there as often as a draw says, (T, S).
+    """Return the mAP of each draw, (T, S).
 
-    Exactly what the ActivityNet protocol gives for the repeated videos, where
-    the repetitions of a detection rank one after the other.
+    The result equals that of the ActivityNet protocol on the repeated videos,
+    where the repetitions of a detection have consecutive ranks.
 
     Args:
-        comparison: V videos.
-        tiou_thresholds: T.
-        weights: (V, S) how often each of S draws holds each video.
+        comparison: detections and ground truth of V videos.
+        tiou_thresholds: T thresholds.
+        weights: (V, S) number of times that each of S draws contains each video.
     """
     ranked = comparison.ranked()
     hits = [truth >= 0 for truth in activitynet_matches(ranked, tiou_thresholds)]
@@ -121,7 +121,7 @@ def weighted_map(comparison: Comparison, tiou_thresholds: Sequence[float], weigh
 def _weighted_average_precision(videos: np.ndarray, hits: Sequence[np.ndarray],
                                 truth_videos: np.ndarray, weights: np.ndarray
                                 ) -> tuple[np.ndarray, np.ndarray]:
-    """AP of a class in each draw (T, S), and whether the draw has an instance (S,)."""
+    """Return the AP of a class in each draw (T, S), and True for draws with an instance (S,)."""
     ranks = np.flatnonzero(np.logical_or.reduce(hits))  # precision is needed only there
     counts = _counts_between(videos, ranks, len(weights))
     size = max(1, _NUMBERS_AT_ONCE // (len(ranks) + 1))
@@ -137,14 +137,14 @@ def _weighted_average_precision(videos: np.ndarray, hits: Sequence[np.ndarray],
 
 
 def _area(hit_weights: np.ndarray, num_detections: np.ndarray) -> np.ndarray:
-    """Sum over the hits (H, S) of weight and best precision at the same or a later one, (S,)."""
+    """Return the sum (S,) over hits (H, S) of weight times best precision at or after the hit."""
     precision = np.cumsum(hit_weights, axis=0) / np.maximum(num_detections, 1)
     best = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     return (hit_weights * best).sum(axis=0)
 
 
 def _counts_between(videos: np.ndarray, ranks: np.ndarray, num_videos: int) -> Any:
-    """Detections of each video after the last rank up to this one: sparse (len(ranks), V)."""
+    """Count each video's detections between consecutive ranks: sparse (len(ranks), V)."""
     from scipy.sparse import csr_array  # a fifth of a second, only needed here
     row = np.searchsorted(ranks, np.arange(len(videos)))
     row = row[row < len(ranks)]  # nothing is found after the last

@@ -1,9 +1,9 @@
-"""Detections of many videos as columns, and the result files that hold them.
+"""Detections of many videos as columns, and files of detections.
 
-The file form is the submission of the ActivityNet challenge,
+The file format is the submission of the ActivityNet challenge,
 ``{'results': {video: [{'segment': [start, end], 'label': str, 'score':
-float}]}}``, also without the outer ``results``, also gzipped. Times are
-seconds.
+float}]}}``. The outer ``results`` is optional; files may be gzipped. Times
+are in seconds.
 """
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from sbp_tad.segments.merging import VideoColumns
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """N detections in file order: a few arrays instead of N dictionaries.
+    """N detections in file order, as arrays.
 
     Args:
-        video_ids: the videos, also those without a detection.
-        labels: the class names that occur or may occur.
+        video_ids: all videos, including those without a detection.
+        labels: class names that occur or may occur.
         video_index: (N,) int64, position in ``video_ids``.
         label_index: (N,) int64, position in ``labels``.
         segments_seconds: (N, 2) float64, start and end.
         scores: (N,) float64, finite, any range.
 
     Raises:
-        EvaluationError: a label index is not the position of a label.
+        EvaluationError: a label index is outside ``labels``.
     """
 
     video_ids: tuple[str, ...]
@@ -55,7 +55,7 @@ class Detections:
                 'from 0. Set num_classes of the head to the number of classes of the dataset.')
 
     def __len__(self) -> int:
-        """Number of detections."""
+        """Return the number of detections."""
         return len(self.scores)
 
     @classmethod
@@ -64,7 +64,7 @@ class Detections:
 
         Raises:
             EvaluationError: a time or a score is NaN or infinite, or a label
-                index is not the position of a label.
+                index is outside ``labels``.
         """
         columns = list(zip(*videos.values())) or [(), (), ()]
         segments = np.concatenate([np.empty((0, 2)), *(np.reshape(s, (-1, 2)) for s in columns[0])])
@@ -94,7 +94,7 @@ class Detections:
         return cls.from_videos(videos, list(known_labels))
 
     def to_results(self) -> dict[str, list[dict[str, Any]]]:
-        """The columns as ``{video: [{'segment', 'label', 'score'}]}``, full precision."""
+        """Return ``{video: [{'segment', 'label', 'score'}]}`` in full precision."""
         results: dict[str, list[dict[str, Any]]] = {
             video_id: [] for video_id in self.video_ids}
         rows = zip(self.video_index.tolist(), self.label_index.tolist(),
@@ -127,7 +127,7 @@ def read_detections(path: str | Path) -> Detections:
 
 
 def write_detections(path: str | Path, detections: Detections) -> None:
-    """Write ``{'results': ...}``, gzipped where the name ends in ``.gz``.
+    """Write ``{'results': ...}``; gzip it if the name ends in ``.gz``.
 
     Raises:
         EvaluationError: the file cannot be written.
@@ -157,7 +157,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _video_columns(entries: Any, known_labels: dict[str, int], where: str) -> VideoColumns:
-    """The columns of one video; its entries are looked at singly only when something is wrong."""
+    """Return the columns of one video; check single entries only if a fault is found."""
     if not isinstance(entries, list):
         raise EvaluationError(
             f'{where}: expected a list of detections, got {type(entries).__name__}.')

@@ -1,6 +1,6 @@
-"""Where mAP is lost: kinds of false positives, sensitivity, false negatives.
+"""Error analysis of mAP: kinds of false positives, sensitivity, false negatives.
 
-After DETAD (Alwassel et al., "Diagnosing Error in Temporal Action Detectors",
+It follows DETAD (Alwassel et al., "Diagnosing Error in Temporal Action Detectors",
 ECCV 2018); ``error_kinds`` defines the kinds. Two points differ from the
 published code: the average number of instances a class is not rounded down,
 and the matches that sensitivity leaves out are those at the same threshold
@@ -34,18 +34,17 @@ Buckets = dict[str, dict[str, np.ndarray]]  # characteristic -> bucket -> instan
 
 @dataclass(frozen=True)
 class ErrorAnalysisOptions:
-    """How errors are told apart.
+    """Options of the error analysis.
 
     Args:
-        evaluation: thresholds and rules of the score; everything is averaged
-            over the thresholds. Protocol ``'activitynet'`` alone.
-        buckets: whose bucket borders, ``'thumos14'`` or ``'activitynet'``.
-        background_tiou: less overlap than this is background.
-        num_multiples: the profile looks at this many times G detections a
-            class, G the number of its instances.
-        min_normalized_precision: an instance counts as missed if it is first
-            found so deep in the ranking that the precision there, normalised
-            to the average class, is no higher than this.
+        evaluation: thresholds and rules of the score, with the protocol
+            ``'activitynet'``. Every value is averaged over the thresholds.
+        buckets: bucket borders of ``'thumos14'`` or ``'activitynet'``.
+        background_tiou: a detection with less overlap is background.
+        num_multiples: the profile uses the best ``num_multiples * G``
+            detections of each class with G instances.
+        min_normalized_precision: an instance counts as missed if the
+            normalised precision at the rank of its match is not above this.
 
     Raises:
         EvaluationError: a value is not one of the above.
@@ -59,7 +58,7 @@ class ErrorAnalysisOptions:
 
     def __post_init__(self) -> None:
         if self.evaluation.protocol != 'activitynet':
-            raise EvaluationError('Errors are analysed in the activitynet protocol, got '
+            raise EvaluationError('The error analysis needs the protocol activitynet, got '
                                   f'{self.evaluation.protocol!r}.')
         if self.buckets not in BUCKET_BORDERS:
             raise EvaluationError(f'buckets must be one of {", ".join(BUCKET_BORDERS)}, got '
@@ -74,26 +73,26 @@ class ErrorAnalysisOptions:
 
 @dataclass(frozen=True, eq=False)
 class ErrorAnalysis:
-    """The diagnosis; every value is a fraction, averaged over the thresholds.
+    """Result of the error analysis; values are fractions, averaged over the thresholds.
 
     Args:
-        options: how it was made.
-        subset: what was scored.
-        num_predictions: detections after the rules.
+        options: options of the analysis.
+        subset: the scored subset or subsets.
+        num_predictions: number of detections after the rules.
         average_map: mean of mAP over the thresholds.
-        average_normalized_map: the same with normalised precision.
-        false_positive_profile: (num_multiples, 6): of the detections that
-            rank from (k-1)G to kG in their class, the share of each of
-            ``KINDS``; NaN where there are none.
-        profile_counts: (num_multiples,) how many these are.
-        map_gain: what average mAP gains without the detections of a kind.
-        normalized_map_gain: the gain of normalised average mAP among the top
-            ``num_multiples`` G, which is what DETAD publishes.
-        sensitivity: normalised average mAP if the instances of a bucket were
-            the whole ground truth; matches of the others are left out.
-        false_negatives: share of the instances of a bucket that are missed.
-        false_negative_rate: the same of all instances.
-        num_instances: in each bucket.
+        average_normalized_map: mean of the normalised mAP.
+        false_positive_profile: (num_multiples, 6), share of each of ``KINDS``
+            among the detections that rank from (k-1)G to kG in their class;
+            NaN without such detections.
+        profile_counts: (num_multiples,) number of these detections.
+        map_gain: gain of average mAP without the detections of a kind.
+        normalized_map_gain: gain of normalised average mAP among the best
+            ``num_multiples * G``, as DETAD publishes it.
+        sensitivity: normalised average mAP with the instances of a bucket as
+            the only ground truth; matches of other instances are left out.
+        false_negatives: share of missed instances per bucket.
+        false_negative_rate: share of missed instances among all.
+        num_instances: number of instances per bucket.
     """
 
     options: ErrorAnalysisOptions
@@ -111,7 +110,7 @@ class ErrorAnalysis:
     num_instances: dict[str, dict[str, int]]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists, dictionaries and numbers; NaN becomes None."""
+        """Return plain lists, dictionaries and numbers; NaN becomes None."""
         profile = [dict(top=f'{multiple}G', num_detections=int(count),
                         **{kind: _or_none(share) for kind, share in zip(KINDS, row.tolist())})
                    for multiple, (count, row) in enumerate(
@@ -142,14 +141,13 @@ class ErrorAnalysis:
 def analyze_errors(predictions: Detections, ground_truth: Mapping[str, VideoAnnotation],
                    options: ErrorAnalysisOptions | None = None, subset: str = ''
                    ) -> ErrorAnalysis:
-    """Say of each detection what is wrong with it, and what that costs.
+    """Classify each detection and compute the mAP that each kind of error costs.
 
     Args:
-        predictions: of any videos.
-        ground_truth: every video of the subset, as ``read_annotations``
-            returns them.
-        options: ``ErrorAnalysisOptions()`` where left out.
-        subset: its name, for the record.
+        predictions: detections of any videos.
+        ground_truth: all videos of the subset, from ``read_annotations``.
+        options: None takes ``ErrorAnalysisOptions()``.
+        subset: name of the subset, for the record.
 
     Raises:
         EvaluationError: see ``evaluate_detections``.
@@ -176,7 +174,7 @@ def analyze_errors(predictions: Detections, ground_truth: Mapping[str, VideoAnno
 
 def _profile(kinds: Sequence[np.ndarray], rank: np.ndarray, num_multiples: int
              ) -> tuple[np.ndarray, np.ndarray]:
-    """Share of each kind in each multiple of G (num_multiples, 6), and detections there."""
+    """Return the share of each kind per multiple of G (num_multiples, 6), and the counts."""
     top = rank < num_multiples
     cells = rank[top] * len(KINDS) + np.stack(kinds)[:, top]
     counts = np.bincount(cells.ravel(), minlength=num_multiples * len(KINDS))
@@ -188,7 +186,7 @@ def _profile(kinds: Sequence[np.ndarray], rank: np.ndarray, num_multiples: int
 
 def _gains(ranking: MatchedRanking, kinds: Sequence[np.ndarray], looked_at: np.ndarray,
            normalized: bool) -> dict[str, float]:
-    """What average mAP gains when the detections of a kind are taken away."""
+    """Return the gain of average mAP without the detections of each kind."""
     before = ranking.average_map([looked_at] * len(kinds), normalized)
     return {name: ranking.average_map([looked_at & (kind != number) for kind in kinds],
                                       normalized) - before

@@ -1,20 +1,20 @@
-"""What is wrong with a detection, and what the ranking is worth without some of them.
+"""Kinds of detections (correct, or one of five errors) and mAP without some of them.
 
-The kind of a detection at a tIoU threshold, after DETAD (Alwassel et al.,
+The kind of a detection at a tIoU threshold follows DETAD (Alwassel et al.,
 "Diagnosing Error in Temporal Action Detectors", ECCV 2018):
 
 =================  ====================================================================
-true_positive      it is matched to an instance
-double_detection   its best overlap, at or above the threshold, has its label, but the
-                   instance is matched to a higher score
+true_positive      matched to an instance
+double_detection   its best overlap reaches the threshold and has its label, but the
+                   instance is matched to a detection with a higher score
 wrong_label        its best overlap reaches the threshold and has another label
-localization       its best overlap is at least ``background_tiou``, with its label
-confusion          the same with another label
-background         it overlaps nothing by ``background_tiou``
+localization       its best overlap is at least ``background_tiou`` and has its label
+confusion          its best overlap is at least ``background_tiou``, another label
+background         no overlap of at least ``background_tiou``
 =================  ====================================================================
 
-Of equally good overlaps with both labels its own counts; the published code
-takes the first in the file.
+If the best overlap is reached with its own and another label, its own counts;
+the published code takes the first in the file.
 """
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ ERROR_KINDS = KINDS[1:]
 
 @dataclass(frozen=True, eq=False)
 class MatchedRanking:
-    """N detections by class and decreasing score, and what each finds at T thresholds.
+    """N detections by class and decreasing score, with their matches at T thresholds.
 
     Args:
-        comparison: what ``Comparison.ranked`` returned.
-        tiou_thresholds: T.
-        found: T arrays (N,), row of the ground truth found, -1 for none.
+        comparison: result of ``Comparison.ranked``.
+        tiou_thresholds: T thresholds.
+        found: T arrays (N,), row of the matched ground truth, -1 for none.
     """
 
     comparison: Comparison
@@ -59,16 +59,16 @@ class MatchedRanking:
 
     @property
     def normal_count(self) -> float:
-        """Instances of the average class: N' of the normalised precision."""
+        """Return the mean number of instances per class, N' of the normalised precision."""
         return len(self.comparison.ground_truth) / self.comparison.num_classes
 
     def average_map(self, counted: Sequence[np.ndarray] | None = None,
                     normalized: bool = False) -> float:
-        """mAP averaged over the thresholds.
+        """Return the mAP averaged over the thresholds.
 
         Args:
-            counted: T arrays (N,) bool: leave out the other detections.
-            normalized: with normalised precision, see ``precision_at_hits``.
+            counted: T arrays (N,) bool, detections to use; None uses all.
+            normalized: use the normalised precision, see ``precision_at_hits``.
         """
         hits = [found >= 0 for found in self.found]
         if counted is not None:
@@ -78,10 +78,10 @@ class MatchedRanking:
                                                  normal_count=normal_count).mean())
 
     def normalized_map_of(self, inside: np.ndarray) -> float:
-        """Normalised average mAP on a part (M,) bool of the ground truth; NaN if it is empty.
+        """Return the normalised average mAP on a part (M,) bool of the ground truth.
 
-        Detections that find the other part are left out, and so are classes
-        without an instance in this part.
+        Detections matched to the other part, and classes without an instance
+        in this part, are left out. An empty part gives NaN.
         """
         if not inside.any():
             return float('nan')
@@ -92,7 +92,7 @@ class MatchedRanking:
                                                             normal_count=self.normal_count)))
 
     def missed(self, min_normalized_precision: float) -> np.ndarray:
-        """(T, M) bool: nothing finds the instance while normalised precision is above this."""
+        """Return (T, M) bool: no match of the instance has a normalised precision above this."""
         table = self.comparison.ground_truth
         num_instances = np.bincount(table.class_index, minlength=self.comparison.num_classes)
         missed = np.ones((len(self.found), len(table)), dtype=bool)
@@ -104,7 +104,7 @@ class MatchedRanking:
         return missed
 
     def kinds(self, background_tiou: float) -> list[np.ndarray]:
-        """Per threshold the place in ``KINDS`` of each detection, (N,) int8."""
+        """Return, per threshold, the index in ``KINDS`` of each detection, (N,) int8."""
         best, best_of_own = best_overlaps(self.comparison.detections, self.comparison.ground_truth,
                                           temporal_iou_of_pairs)
         own_label, overlaps = best_of_own == best, best >= background_tiou
@@ -116,7 +116,7 @@ class MatchedRanking:
         return kinds
 
     def rank_in_instances(self) -> np.ndarray:
-        """(N,) k where a detection ranks from kG to (k+1)G in its class of G instances."""
+        """Return (N,) k: the detection ranks from kG to (k+1)G in its class of G instances."""
         class_index = self.comparison.detections.class_index
         starts = np.array([part.start for part in self.comparison.class_ranges()])
         number = np.bincount(self.comparison.ground_truth.class_index, minlength=len(starts))

@@ -1,4 +1,4 @@
-"""The errors of this package that a caller can catch."""
+"""Errors of this package that a caller can catch."""
 from __future__ import annotations
 
 from sbp_tad.errors import UserError

@@ -1,4 +1,4 @@
-"""From annotations and detections to mAP, by any of the protocols."""
+"""Computation of mAP from annotations and detections, in any of the protocols."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -23,17 +23,17 @@ PROTOCOL_FUNCTIONS = {'activitynet': activitynet_average_precision,
 
 @dataclass(frozen=True, eq=False)
 class EvaluationResult:
-    """A score and everything needed to read it.
+    """Scores of an evaluation, with its options and counts.
 
     Args:
-        options: the rules it was made by.
-        subset: the subset or subsets that were scored.
+        options: rules of the evaluation.
+        subset: the scored subset or subsets.
         class_names: C names, sorted.
         average_precision: (C, T) fractions, T as in ``options.tiou_thresholds``.
-        num_videos: videos of the ground truth.
-        num_ground_truth: instances to find.
-        num_predictions: detections that were scored.
-        rule_counts: how many detections each rule touched, whatever it did:
+        num_videos: number of videos of the ground truth.
+        num_ground_truth: number of instances to find.
+        num_predictions: number of scored detections.
+        rule_counts: number of detections to which each rule applied:
             ``excluded_videos``, ``unknown_labels``, ``outside_videos``,
             ``empty_detections``.
     """
@@ -49,16 +49,16 @@ class EvaluationResult:
 
     @property
     def mean_average_precision(self) -> np.ndarray:
-        """mAP per threshold, (T,), the mean over the classes of the ground truth."""
+        """Return the mAP per threshold, (T,): the mean over the classes of the ground truth."""
         return self.average_precision.mean(axis=0)
 
     @property
     def average_mean_average_precision(self) -> float:
-        """The mean of mAP over the thresholds."""
+        """Return the mean of mAP over the thresholds."""
         return float(self.mean_average_precision.mean())
 
     def to_json(self) -> dict[str, Any]:
-        """What ``tools/evaluate.py --json`` writes; every mAP and AP is a fraction."""
+        """Return the content of ``tools/evaluate.py --json``; every mAP and AP is a fraction."""
         names = [threshold_name(tiou) for tiou in self.options.tiou_thresholds]
         per_class = {name: dict(zip(names, row.tolist()))
                      for name, row in zip(self.class_names, self.average_precision)}
@@ -75,15 +75,16 @@ class EvaluationResult:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationCase:
-    """Ground truth and detections as the rules leave them, ready for a protocol.
+    """Input of a protocol: ground truth and detections after the rules were applied.
 
     Args:
-        options: the rules.
-        subset: its name, for the record.
+        options: rules of the evaluation.
+        subset: name of the subset, for the record.
         truth: the videos of the ground truth.
         class_names: C names, sorted.
-        video_names: every video of either side, sorted; the tables number them so.
-        comparison: the numbers; ground truth in the order of ``truth``.
+        video_names: sorted names of all videos of ground truth and detections; the
+            video indices of the tables refer to it.
+        comparison: tables of numbers; ground truth in the order of ``truth``.
         rule_counts: see ``EvaluationResult``.
     """
 
@@ -102,21 +103,21 @@ def evaluate_detections(annotations: Mapping[str, VideoAnnotation], detections: 
     """Score detections against the annotations of a subset.
 
     Args:
-        annotations: every video of the subset, as ``read_annotations``
-            returns them; ignored labels may still be in.
-        detections: of any videos.
-        options: the rules, ``EvaluationOptions()`` where left out.
-        subset: its name, for the record.
+        annotations: all videos of the subset, from ``read_annotations``; they
+            may contain ignored labels.
+        detections: detections of any videos.
+        options: rules; None takes ``EvaluationOptions()``.
+        subset: name of the subset, for the record.
 
     Raises:
-        EvaluationError: no ground truth is left to find, or a rule that is
-            set to ``'error'`` applies.
+        EvaluationError: no ground truth is left after the rules, or a rule
+            with the value ``'error'`` applies.
     """
     return evaluate_case(prepare_case(annotations, detections, options, subset))
 
 
 def evaluate_case(case: EvaluationCase) -> EvaluationResult:
-    """Score what ``prepare_case`` returned."""
+    """Score the result of :func:`prepare_case`."""
     ap = PROTOCOL_FUNCTIONS[case.options.protocol](case.comparison, case.options.tiou_thresholds)
     return EvaluationResult(case.options, case.subset, case.class_names, ap, len(case.truth),
                             len(case.comparison.ground_truth), len(case.comparison.detections),
@@ -125,15 +126,15 @@ def evaluate_case(case: EvaluationCase) -> EvaluationResult:
 
 def prepare_case(annotations: Mapping[str, VideoAnnotation], detections: Detections,
                  options: EvaluationOptions | None = None, subset: str = '') -> EvaluationCase:
-    """Apply the rules and turn names into numbers; as ``evaluate_detections`` but for the score."""
+    """Apply the rules and turn names into indices; arguments as of ``evaluate_detections``."""
     options = options or EvaluationOptions()
     truth = select_ground_truth(annotations, options)
     class_names = tuple(sorted({label for video in truth.values() for label in video.labels}
                                - set(options.ignored_labels)))
     if not class_names:
         raise EvaluationError(
-            f'There is no ground truth to find in subset {subset!r}: {len(truth)} videos without '
-            'an instance of a class. Check the subset, the excluded videos and the ignored '
+            f'There is no ground truth to find in subset {subset!r}: its {len(truth)} videos have '
+            'no instance of a class. Check the subset, the excluded videos and the ignored '
             'labels.')
     keep, rule_counts = _apply_rules(truth, detections, class_names, options)
     video_names = tuple(sorted({*truth, *detections.video_ids}))
@@ -145,7 +146,7 @@ def prepare_case(annotations: Mapping[str, VideoAnnotation], detections: Detecti
 def _apply_rules(truth: Mapping[str, VideoAnnotation], detections: Detections,
                  class_names: tuple[str, ...], options: EvaluationOptions
                  ) -> tuple[np.ndarray, dict[str, int]]:
-    """Which detections are scored, (N,) bool, and how many each rule touched."""
+    """Return which detections are scored, (N,) bool, and how many each rule applies to."""
     inside = set(truth)
     if options.outside_videos == 'drop-without-instances':
         inside = {name for name in truth if set(truth[name].labels) & set(class_names)}
@@ -184,7 +185,7 @@ def _name_in(names: tuple[str, ...], chosen: Any) -> np.ndarray:
 
 def _compare(truth: Mapping[str, VideoAnnotation], detections: Detections, keep: np.ndarray,
              class_names: tuple[str, ...], video_names: tuple[str, ...]) -> Comparison:
-    """Names to numbers; ambiguous segments get class C."""
+    """Turn names into indices; ambiguous segments get class C."""
     videos = {name: i for i, name in enumerate(video_names)}
     classes = {name: i for i, name in enumerate(class_names)}
     ambiguous_class = len(classes)

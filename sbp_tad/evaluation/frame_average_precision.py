@@ -1,4 +1,4 @@
-"""Average precision of online action detection: every frame is an example, every class a task.
+"""Average precision per class over frames, for online action detection.
 
 Pure functions on score and target matrices (N frames, C classes), in float64.
 """
@@ -11,23 +11,23 @@ SMOOTHING_FRAMES = 5
 
 def frame_average_precision(scores: np.ndarray, targets: np.ndarray
                             ) -> tuple[np.ndarray, np.ndarray]:
-    """AP and calibrated AP of each class over all frames.
+    """Return AP and calibrated AP of each class over all frames.
 
     AP is the mean, over the frames of the class, of the precision among all
-    frames that score as high or higher. Equal scores share one threshold, so
-    no order among them matters; this is scikit-learn's
+    frames with the same or a higher score. Equal scores share one threshold,
+    so their order does not matter, as in scikit-learn's
     ``average_precision_score``. Calibrated AP (De Geest et al., Online Action
-    Detection, ECCV 2016) takes instead the precision ``TP / (TP + FP / w)``
-    with ``w`` the negative frames over the positive ones, which a rare class
-    does not lower.
+    Detection, ECCV 2016) uses the precision ``TP / (TP + FP / w)``, where
+    ``w`` is the number of negative frames divided by the number of positive
+    frames. It does not depend on how rare the class is.
 
     Args:
         scores: (N, C) finite, any range.
-        targets: (N, C) bool, the frame shows the class.
+        targets: (N, C) bool, True where the frame shows the class.
 
     Returns:
-        Two (C,) float64 of fractions. A class that no frame shows has AP 0,
-        as in scikit-learn, and calibrated AP NaN: its ``w`` is undefined.
+        Two arrays (C,) float64 of fractions. A class without a frame has AP 0,
+        as in scikit-learn, and calibrated AP NaN, because ``w`` is undefined.
     """
     columns = zip(np.transpose(scores), np.transpose(targets))
     both = [_average_precision(*map(np.ascontiguousarray, column)) for column in columns]
@@ -35,7 +35,7 @@ def frame_average_precision(scores: np.ndarray, targets: np.ndarray
 
 
 def _average_precision(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    """AP and calibrated AP of one class, both arguments (N,)."""
+    """Return AP and calibrated AP of one class; both arguments are (N,)."""
     ranked, hits = np.sort(scores), np.sort(scores[targets])
     num_frames, num_hits = len(ranked), len(hits)
     if not num_hits:
@@ -51,13 +51,13 @@ def _average_precision(scores: np.ndarray, targets: np.ndarray) -> tuple[float, 
 
 
 def smooth_scores(scores: np.ndarray) -> np.ndarray:
-    """The largest score of each frame and the two on either side of it, in one video.
+    """Replace each score by the largest among 5 frames around it, in one video.
 
-    The post-processing of TRN (Xu et al., ICCV 2019) and LSTR. It looks two
-    frames ahead, so what it returns is no longer an online score.
+    This is the post-processing of TRN (Xu et al., ICCV 2019) and LSTR. It
+    uses two future frames, so the result is no longer an online score.
 
     Args:
-        scores: (T, C) frames in order of time.
+        scores: (T, C) in order of time.
 
     Returns:
         (T, C) of the same type.

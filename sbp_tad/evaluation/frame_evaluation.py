@@ -1,4 +1,4 @@
-"""What the scores of frames are worth: mAP of online action detection."""
+"""Evaluation of frame scores: mAP of online action detection."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from sbp_tad.evaluation.frame_scores import FrameScores
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:
-    """A score of frames and everything needed to read it.
+    """Scores of a frame evaluation, with its counts.
 
     Args:
         class_names: C names.
-        average_precision: (C,) fractions, 0 for a class that no frame shows.
+        average_precision: (C,) fractions, 0 for a class without a frame.
         calibrated_average_precision: (C,) fractions, NaN for such a class.
-        num_frames: frames that count.
-        num_ambiguous_frames: frames that were left out.
-        num_videos: V.
-        smoothed: scores were smoothed first.
+        num_frames: number of counted frames.
+        num_ambiguous_frames: number of frames left out.
+        num_videos: number of videos.
+        smoothed: True if the scores were smoothed first.
     """
 
     class_names: tuple[str, ...]
@@ -35,22 +35,22 @@ class FrameResult:
 
     @property
     def mean_average_precision(self) -> float:
-        """mAP over all classes; one that no frame shows counts with 0."""
+        """Return the mAP over all classes; a class without a frame counts as 0."""
         return float(self.average_precision.mean())
 
     @property
     def mean_calibrated_average_precision(self) -> float:
-        """Mean of the calibrated AP, NaN where that of a class is undefined."""
+        """Return the mean calibrated AP; NaN if that of a class is undefined."""
         return float(self.calibrated_average_precision.mean())
 
     @property
     def absent_classes(self) -> tuple[str, ...]:
-        """Classes that no frame shows."""
+        """Return the classes without a frame."""
         undefined = np.isnan(self.calibrated_average_precision)
         return tuple(name for name, absent in zip(self.class_names, undefined) if absent)
 
     def to_json(self) -> dict[str, Any]:
-        """What ``tools/evaluate.py --json`` writes: fractions, None for what is undefined."""
+        """Return the content of ``tools/evaluate.py --json``: fractions, None if undefined."""
         calibrated = [_none_if_nan(value) for value in self.calibrated_average_precision.tolist()]
         return {'mAP': self.mean_average_precision,
                 'calibrated_mAP': _none_if_nan(self.mean_calibrated_average_precision),
@@ -64,14 +64,14 @@ class FrameResult:
 
 
 def evaluate_frames(frames: FrameScores, smooth: bool = False) -> FrameResult:
-    """AP and calibrated AP of each action over all frames that are not ambiguous.
+    """Return AP and calibrated AP of each action over all frames that are not ambiguous.
 
     The protocol of online action detection (De Geest et al., ECCV 2016; LSTR,
-    Xu et al., NeurIPS 2021): frames of all videos in one ranking, background
-    no class.
+    Xu et al., NeurIPS 2021) ranks the frames of all videos together.
+    Background is not a class.
 
     Raises:
-        EvaluationError: no frame that counts shows an action.
+        EvaluationError: no counted frame shows an action.
     """
     scores = (frames.smoothed() if smooth else frames).scores
     counted = ~frames.targets[:, -1]

@@ -1,10 +1,9 @@
-"""Scores and targets of every frame of a test set, and the file that holds them.
+"""Scores and targets of every frame of a test set, and files of them.
 
-The file is an ``.npz`` of ``scores`` and ``targets`` (N, 1 + C + 1): column 0
-is background, then C actions, then the ambiguous frames, which do not count;
-``video_names`` (V,) and ``video_lengths`` (V,), the frames of each video, which
-follow each other in this order; and, if the classes shall have names,
-``class_names`` (1 + C + 1,).
+The file is an ``.npz`` with ``scores`` and ``targets`` (N, 1 + C + 1): column
+0 is background, then C actions, then ambiguous frames, which are not counted;
+``video_names`` (V,) and ``video_lengths`` (V,), the number of frames of each
+video, in the order of the rows; and optionally ``class_names`` (1 + C + 1,).
 """
 from __future__ import annotations
 
@@ -28,13 +27,13 @@ class FrameScores:
 
     Args:
         scores: (N, 2 + C) finite: background, C actions, ambiguous.
-        targets: (N, 2 + C) bool, which of them a frame shows.
+        targets: (N, 2 + C) bool, True where the frame shows the column.
         video_names: V different names.
-        video_lengths: (V,) int64, frames of each; their sum is N.
-        class_names: C names of the actions, or None where unknown.
+        video_lengths: (V,) int64, frames per video; their sum is N.
+        class_names: C names of the actions, None if unknown.
 
     Raises:
-        EvaluationError: the parts do not fit together.
+        EvaluationError: shapes that do not fit each other, or scores that are not finite.
     """
 
     scores: np.ndarray
@@ -53,9 +52,9 @@ class FrameScores:
         if lengths.shape != (len(self.video_names), ) or (lengths < 0).any() \
                 or lengths.sum() != shape[0] or len(set(self.video_names)) < lengths.size:
             raise EvaluationError(
-                f'video_lengths must give each of the {len(self.video_names)} video_names, all '
-                f'different, its frames, {shape[0]} in all, got {lengths.size} lengths with the '
-                f'sum {lengths.sum()}.')
+                f'video_lengths must give the number of frames of each of the '
+                f'{len(self.video_names)} video_names, which must differ, with the sum {shape[0]}; '
+                f'got {lengths.size} lengths with the sum {lengths.sum()}.')
         finite = np.isfinite(self.scores).all(axis=1)
         if not finite.all():
             raise EvaluationError(f'Scores must be finite; those of frame {np.argmin(finite)} '
@@ -65,7 +64,7 @@ class FrameScores:
                                   f'ambiguous; got {len(self.class_names)} class names.')
 
     def smoothed(self) -> FrameScores:
-        """The same with the scores of each video smoothed in time."""
+        """Return the same frames with the scores of each video smoothed in time."""
         ends = np.cumsum(self.video_lengths)[:-1]
         scores = [smooth_scores(part) if len(part) else part
                   for part in np.split(self.scores, ends)]
@@ -74,10 +73,10 @@ class FrameScores:
 
 
 def read_frame_scores(path: str | Path) -> FrameScores:
-    """Read an ``.npz`` file of frame scores; pickled objects in it are never loaded.
+    """Read an ``.npz`` file of frame scores; pickled objects are never loaded.
 
     Raises:
-        EvaluationError: the file is missing or is not of the form above.
+        EvaluationError: the file is missing or has another format.
     """
     arrays = read_arrays(path, _REQUIRED, _OPTIONAL, 'frame scores', EvaluationError)
     try:
@@ -87,7 +86,7 @@ def read_frame_scores(path: str | Path) -> FrameScores:
 
 
 def write_frame_scores(path: str | Path, frames: FrameScores) -> None:
-    """Write what ``read_frame_scores`` reads.
+    """Write a file for :func:`read_frame_scores`.
 
     Raises:
         EvaluationError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Which annotated segments are ground truth, by the rules of an evaluation."""
+"""Selection of the ground truth among annotated segments, by the rules of an evaluation."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -12,13 +12,14 @@ from sbp_tad.evaluation.options import EvaluationOptions
 
 def select_ground_truth(annotations: Mapping[str, VideoAnnotation], options: EvaluationOptions
                         ) -> dict[str, VideoAnnotation]:
-    """The videos less the excluded ones, their segments by the rules, in file order.
+    """Return the videos that are not excluded, with the segments that the rules keep.
 
-    Ignored labels stay in: the official THUMOS'14 protocol needs them.
+    File order is kept. Ignored labels stay, because the official THUMOS'14
+    protocol needs them.
 
     Raises:
-        EvaluationError: a segment ends before it starts, or a rule that is
-            set to ``'error'`` applies.
+        EvaluationError: a segment ends before it starts, or a rule with the
+            value ``'error'`` applies.
     """
     return {name: _apply_rules(video, options) for name, video in annotations.items()
             if name not in options.excluded_videos}
@@ -29,7 +30,7 @@ def _apply_rules(video: VideoAnnotation, options: EvaluationOptions) -> VideoAnn
     _refuse(video, start > end, 'ends before it starts', 'Correct the annotation.')
     for name, touched, fault in (
             ('zero_length_ground_truth', start == end, 'has no length'),
-            ('duplicate_ground_truth', _repeats(video), 'stands there twice'),
+            ('duplicate_ground_truth', _repeats(video), 'is listed twice'),
             ('late_ground_truth', _begins_late(video), 'begins after its video ends')):
         rule = getattr(options, name)
         if rule == 'error':
@@ -46,13 +47,13 @@ def _apply_rules(video: VideoAnnotation, options: EvaluationOptions) -> VideoAnn
 
 
 def _begins_late(video: VideoAnnotation) -> np.ndarray:
-    """(N,) bool: the video has ended when the segment begins."""
+    """Return (N,) bool: the segment begins after the end of the video."""
     end = np.inf if video.duration_seconds is None else video.duration_seconds
     return video.segments_seconds[:, 0] >= end
 
 
 def _repeats(video: VideoAnnotation) -> np.ndarray:
-    """(N,) bool: an earlier segment has the same label, start and end."""
+    """Return (N,) bool: an earlier segment has the same label, start and end."""
     seen: set[tuple[str, float, float]] = set()
     repeats = np.zeros(len(video.labels), dtype=bool)
     for row, (label, segment) in enumerate(zip(video.labels, video.segments_seconds.tolist())):

@@ -1,8 +1,8 @@
-"""What instances are like - length, coverage, how many in their video - in buckets XS to XL.
+"""Characteristics of instances (length, coverage, number per video) in buckets XS to XL.
 
 Characteristics and bucket borders are those of DETAD (Alwassel et al.,
 "Diagnosing Error in Temporal Action Detectors", ECCV 2018). Its context size,
-context distance and agreement need annotations that only its authors made.
+context distance and agreement need annotations of its authors.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sbp_tad.evaluation.evaluate import EvaluationCase
 CHARACTERISTICS = ('length', 'coverage', 'num_instances')
 BUCKET_NAMES = ('XS', 'S', 'M', 'L', 'XL')
 
-# Upper borders, which belong to the bucket below; what lies above the last is in one more.
+# Upper borders; a border belongs to the bucket below it, the last bucket is open.
 BUCKET_BORDERS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
     'activitynet': {'length': (30, 60, 120, 180), 'coverage': (0.2, 0.4, 0.6, 0.8),
                     'num_instances': (1, 4, 8)},
@@ -24,11 +24,11 @@ BUCKET_BORDERS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
 
 
 def characteristic_values(case: EvaluationCase) -> dict[str, np.ndarray]:
-    """The characteristics of each instance, (M,) float64 in the order of the ground truth.
+    """Return the characteristics of each instance, (M,) float64 in the order of the ground truth.
 
-    ``length`` is in seconds; ``coverage`` is length over duration of the
-    video, NaN where that is unknown; ``num_instances`` counts the instances
-    of any class in the same video, as DETAD's own annotation of THUMOS'14 does.
+    ``length`` is in seconds. ``coverage`` is length divided by the duration
+    of the video, NaN if that is unknown. ``num_instances`` counts the
+    instances of all classes in the same video, as DETAD does.
     """
     table = case.comparison.ground_truth
     durations = np.array([np.nan if name not in case.truth else
@@ -41,11 +41,11 @@ def characteristic_values(case: EvaluationCase) -> dict[str, np.ndarray]:
 
 
 def in_buckets(values: np.ndarray, borders: tuple[float, ...]) -> dict[str, np.ndarray]:
-    """Bucket name to (M,) bool; NaN is in none.
+    """Return (M,) bool per bucket name; NaN is in no bucket.
 
     Args:
         values: (M,) float64.
-        borders: ascending upper borders, at most four, each in the bucket below.
+        borders: ascending upper borders, at most four; each belongs to the bucket below it.
     """
     bucket = np.searchsorted(borders, values, side='left')
     bucket[np.isnan(values)] = -1

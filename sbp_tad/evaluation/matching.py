@@ -1,4 +1,4 @@
-"""Which detection finds which ground truth: candidate pairs and one-to-one matching."""
+"""Matching of detections and ground truth: candidate pairs and one-to-one matching."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ class SegmentTable:
     """N segments of many videos and classes, as columns.
 
     Args:
-        video_index: (N,) int64, numbered in the sorted order of the names.
+        video_index: (N,) int64, position in the sorted names.
         class_index: (N,) int64.
         segments_seconds: (N, 2) float64, start and end.
     """
@@ -26,11 +26,11 @@ class SegmentTable:
     segments_seconds: np.ndarray
 
     def __len__(self) -> int:
-        """Number of segments."""
+        """Return the number of segments."""
         return len(self.video_index)
 
     def take(self, index: np.ndarray) -> SegmentTable:
-        """The rows that ``index`` (integers, or N booleans) names."""
+        """Return the rows at ``index`` (integers, or N booleans)."""
         return SegmentTable(self.video_index[index], self.class_index[index],
                             self.segments_seconds[index])
 
@@ -50,15 +50,15 @@ class CandidatePairs:
     tiou: np.ndarray
 
     def take(self, index: np.ndarray) -> CandidatePairs:
-        """The pairs that ``index`` (integers, or P booleans) names."""
+        """Return the pairs at ``index`` (integers, or P booleans)."""
         return CandidatePairs(self.detection[index], self.ground_truth[index], self.tiou[index])
 
 
 def candidate_pairs(detections: SegmentTable, ground_truth: SegmentTable,
                     temporal_iou: PairwiseTIoU, min_tiou: float) -> CandidatePairs:
-    """All pairs of equal video and class whose tIoU is at least ``min_tiou`` > 0.
+    """Return all pairs of equal video and class with a tIoU of at least ``min_tiou`` > 0.
 
-    Memory grows with the detections and the pairs that are kept, not with
+    Memory grows with the number of detections and kept pairs, not with
     detections x ground truth.
     """
     num_classes = 1 + max(table.class_index.max(initial=0) for table in (detections, ground_truth))
@@ -75,11 +75,13 @@ def candidate_pairs(detections: SegmentTable, ground_truth: SegmentTable,
 
 def best_overlaps(detections: SegmentTable, ground_truth: SegmentTable,
                   temporal_iou: PairwiseTIoU) -> tuple[np.ndarray, np.ndarray]:
-    """Largest tIoU of each detection with the ground truth of its video, in linear memory.
+    """Return the largest tIoU of each detection with the ground truth of its video.
+
+    Memory is linear in detections and ground truth.
 
     Returns:
-        With ground truth of any class (N,), and with that of its own (N,); 0
-        where there is none.
+        (N,) with ground truth of any class, and (N,) with ground truth of its
+        own class; 0 without ground truth.
     """
     of_any, of_own = np.zeros(len(detections)), np.zeros(len(detections))
     for detection, truth in _rows_of_equal_block(detections.video_index, ground_truth.video_index):
@@ -94,7 +96,7 @@ def best_overlaps(detections: SegmentTable, ground_truth: SegmentTable,
 
 def _rows_of_equal_block(wanted: np.ndarray, block: np.ndarray
                          ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of ``wanted`` (ascending) and of ``block`` with equal values, a chunk at a time."""
+    """Yield rows of ``wanted`` (ascending) and of ``block`` with equal values, in chunks."""
     order = np.argsort(block, kind='stable')  # rows of a block lie together
     first = np.searchsorted(block[order], wanted, side='left')
     count = np.searchsorted(block[order], wanted, side='right') - first
@@ -103,15 +105,15 @@ def _rows_of_equal_block(wanted: np.ndarray, block: np.ndarray
 
 
 def match_in_turn(chooser: np.ndarray, option: np.ndarray) -> np.ndarray:
-    """Choosers, in increasing order, each take their best option that is still free.
+    """Match choosers one by one, in increasing order, to their best unmatched option.
 
-    This greedy loop is a stable matching in which every option prefers the
-    earliest chooser, so deferred acceptance (Gale and Shapley, 1962) finds
-    the same pairs in a few rounds over arrays: who holds no option proposes
-    to the next one on his list, and an option keeps its earliest proposer.
+    The result is a stable matching in which every option prefers the earliest
+    chooser. So deferred acceptance (Gale and Shapley, 1962) finds the same
+    pairs in a few rounds over arrays: each unmatched chooser proposes to the
+    next option on its list, and each option keeps its earliest proposer.
 
     Args:
-        chooser: (P,) int, ascending; the pairs of a chooser lie best first.
+        chooser: (P,) int, ascending; the pairs of a chooser are sorted best first.
         option: (P,) int, not negative.
 
     Returns:

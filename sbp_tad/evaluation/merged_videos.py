@@ -10,7 +10,7 @@ from sbp_tad.segments.merging import PostProcessing, VideoColumns, merge_windows
 
 def merge_videos(windows: Mapping[str, Sequence[VideoColumns]], class_names: Sequence[str],
                  rules: PostProcessing, fusion: ScoreFusion | None = None) -> Detections:
-    """Merge the windows of every video and name its classes.
+    """Merge the windows of every video and return named detections.
 
     Args:
         windows: predictions of the windows of each video, in order of time.

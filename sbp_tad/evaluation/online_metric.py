@@ -1,4 +1,4 @@
-"""Per-frame mAP during training and testing of online action detection."""
+"""Metric of a Runner for online action detection: mAP over frames."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from sbp_tad.registry import METRICS
 
 @dataclass(frozen=True)
 class FrameWindow:
-    """What one test window contributes.
+    """Frames of one test window.
 
     Args:
-        video_id: its video.
-        first_index: place of its first frame among all of the video's, from 0.
+        video_id: video of the window.
+        first_index: index of its first frame in the video, from 0.
         scores, targets: (T, 2 + C) of the frames inside the video, as of
             :class:`FrameScores`.
-        error: why the window could not be read; it has no frames then.
+        error: reason why the window could not be read (it has no frames then), or None.
     """
 
     video_id: str
@@ -39,20 +39,20 @@ class FrameWindow:
 class OnlineMetric(BaseMetric):
     """mAP and calibrated mAP over the frames of all test windows.
 
-    A frame counts once, however many windows show it and however often a
-    sampler repeats one; ambiguous frames and those past the end do not count.
+    Each frame counts once, even if several windows or repeated samples
+    contain it. Ambiguous frames and frames after the end do not count.
+
+    The result holds ``online/mAP`` (for ``save_best``) and
+    ``online/calibrated_mAP``, as fractions.
 
     Args:
-        smooth: smooth the scores in time first, as TRN and LSTR may do; it
-            looks ahead, see :func:`smooth_scores`.
-        out_file: where scores and targets of every frame are written, for
-            ``tools/evaluate.py --online``; None writes none.
-        unreadable: as of :class:`TADMetric`; the frames of a window that
-            cannot be read do not count.
-        collect_device: see mmengine.
-
-    The result holds ``online/mAP`` (use it for ``save_best``) and
-    ``online/calibrated_mAP`` as fractions.
+        smooth: smooth the scores in time first, as TRN and LSTR may do. This
+            uses future frames, see :func:`smooth_scores`.
+        out_file: file for scores and targets of every frame, for
+            ``tools/evaluate.py --online``; None writes no file.
+        unreadable: as of :class:`TADMetric`; the frames of an unreadable
+            window do not count.
+        collect_device: device of the collected results, see mmengine.
     """
 
     default_prefix = 'online'
@@ -66,15 +66,15 @@ class OnlineMetric(BaseMetric):
         self.result: FrameResult | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Collect the frames of each window of a batch: one result a sample."""
+        """Collect the frames of each window of a batch."""
         self.results.extend(map(frame_window, data_samples))
 
     def compute_metrics(self, results: list[FrameWindow]) -> dict[str, float]:
         """Join the windows of each video, write the scores, evaluate them.
 
         Raises:
-            EvaluationError: see ``unreadable``.
-            EvaluationError: no action is to be found.
+            EvaluationError: unreadable videos, see ``unreadable``; or no
+                frame shows an action.
         """
         readable = [result for result in results if not result.error]
         frames = join_windows(readable, self.dataset_meta['classes']) if readable else None
@@ -84,14 +84,15 @@ class OnlineMetric(BaseMetric):
         report_unreadable({result.video_id: result.error for result in results if result.error},
                           self.unreadable, self.out_file, 'their frames do not count')
         if frames is None:
-            raise EvaluationError('No test window could be read: there is nothing to score.')
+            raise EvaluationError('No test window could be read, so there is nothing to score. '
+                                  'Check the video files and data_prefix.')
         self.result = evaluate_frames(frames, self.smooth)
         return dict(mAP=self.result.mean_average_precision,
                     calibrated_mAP=self.result.mean_calibrated_average_precision)
 
 
 def frame_window(sample: dict[str, Any]) -> FrameWindow:
-    """Scores and targets of the frames of a sample that lie inside its video."""
+    """Return scores and targets of the frames of a sample that lie inside its video."""
     window = sample['window']
     if sample['error']:
         nothing = np.empty((0, 0))
@@ -106,10 +107,10 @@ def frame_window(sample: dict[str, Any]) -> FrameWindow:
 
 
 def join_windows(windows: Sequence[FrameWindow], class_names: Sequence[str]) -> FrameScores:
-    """Every frame of every video once, videos by name and frames by time.
+    """Return every frame of every video once, videos by name and frames by time.
 
     Raises:
-        EvaluationError: what the model returned cannot be scored.
+        EvaluationError: the scores of the model cannot be evaluated.
     """
     names = sorted({window.video_id for window in windows})
     video = np.concatenate([np.full(len(window.scores), names.index(window.video_id))

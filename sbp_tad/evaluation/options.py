@@ -1,4 +1,4 @@
-"""How a result is scored: protocol, thresholds and every point where evaluators differ."""
+"""Options of an evaluation: protocol, thresholds and rules where evaluators differ."""
 from __future__ import annotations
 
 import math
@@ -19,29 +19,32 @@ OUTSIDE_VIDEO_RULES = ('false-positive', 'drop', 'drop-without-instances', 'erro
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """The rules of a score. The defaults are what both published tools do.
+    """Rules of an evaluation. The defaults are those of both published tools.
 
     Args:
         protocol: ``'activitynet'`` or ``'thumos14-official'``.
-        tiou_thresholds: in (0, 1], each once.
-        ignored_labels: never classes. Their ground truth forgives false
-            positives in ``thumos14-official``; detections of them are dropped.
-        excluded_videos: ground truth and detections of them are dropped; the
-            THUMOS'14 test sets of 212, 211 and 210 videos are stated so.
-        outside_videos: what detections are in videos that the ground truth
-            does not list: false positives, dropped or an error;
-            ``'drop-without-instances'`` drops them and also those in listed
-            videos where no class has an instance.
-        unknown_labels: what happens to detections whose label has no ground
-            truth: such a class has no AP, so ``'drop'`` or ``'error'``.
-        empty_detections: detections that do not start before they end.
-            Where they stay they overlap nothing, save that
-            ``thumos14-official`` swaps the ends of one that is reversed.
-        duplicate_ground_truth: equal video, label, start and end. ``'keep'``
-            asks for two detections, ``'drop'`` keeps the first.
-        zero_length_ground_truth: ``'keep'`` counts what nobody can find.
-        late_ground_truth: segments that begin after their video ends, where
-            its duration is known; 30 of THUMOS'14 do. ``'keep'`` counts them.
+        tiou_thresholds: different values in (0, 1].
+        ignored_labels: labels that are not classes. In ``thumos14-official``
+            detections that overlap their ground truth are not false
+            positives. Detections with these labels are dropped.
+        excluded_videos: drop ground truth and detections of these videos,
+            for the THUMOS'14 test sets of 212, 211 and 210 videos.
+        outside_videos: rule for detections in videos that the ground truth
+            does not list: ``'false-positive'``, ``'drop'`` or ``'error'``.
+            ``'drop-without-instances'`` drops them and also the detections in
+            listed videos without an instance of a class.
+        unknown_labels: rule for detections whose label has no ground truth.
+            Such a class has no AP, so they are dropped or an error.
+        empty_detections: rule for detections that do not start before they
+            end. A false positive overlaps nothing, but ``thumos14-official``
+            swaps the ends of a reversed detection.
+        duplicate_ground_truth: rule for segments with equal video, label,
+            start and end. ``'keep'`` expects two detections, ``'drop'``
+            keeps the first.
+        zero_length_ground_truth: rule for segments without length. No
+            detection can match them, so ``'keep'`` counts them as missed.
+        late_ground_truth: rule for segments that begin after the end of their
+            video, if its duration is known; THUMOS'14 has 30.
 
     Raises:
         EvaluationError: a value is not one of the above.
@@ -86,7 +89,7 @@ class EvaluationOptions:
 
 
 def dataset_rules(metainfo: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of :class:`EvaluationOptions` that the ``metainfo`` of a test dataset states."""
+    """Return the :class:`EvaluationOptions` that the ``metainfo`` of a test dataset states."""
     # A dataset that clips annotations to the video has no segments beyond it either.
     late = 'drop' if metainfo['out_of_range'] == 'clip' else 'keep'
     rules = {name: metainfo[name] for name in ('tiou_thresholds', 'ignored_labels',
@@ -95,13 +98,13 @@ def dataset_rules(metainfo: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_tiou_thresholds(text: str) -> tuple[float, ...]:
-    """``'0.3:0.7:0.1'`` (start, inclusive end, step) or ``'0.3,0.5'`` to thresholds.
+    """Parse ``'0.3:0.7:0.1'`` (start, inclusive end, step) or ``'0.3,0.5'``.
 
-    A range gives the decimals that a list would give (0.6, never
-    0.6000000000000001): at exact boundaries the last bit decides matches.
+    A range gives the same floats as a list (0.6, not 0.6000000000000001),
+    because the last bit decides matches at exact boundaries.
 
     Raises:
-        EvaluationError: the text is neither of the two.
+        EvaluationError: the text is not of these forms.
     """
     try:
         if ':' not in text:
@@ -119,5 +122,5 @@ def parse_tiou_thresholds(text: str) -> tuple[float, ...]:
 
 
 def threshold_name(tiou: float) -> str:
-    """``0.3`` to ``'0.30'``; more decimals only where two do not hold the value."""
+    """Return ``'0.30'`` for 0.3; more decimals only if two are not exact."""
     return f'{tiou:.2f}' if round(tiou, 2) == tiou else repr(tiou)

@@ -1,4 +1,4 @@
-"""The score of each video by itself."""
+"""mAP of each video alone."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from sbp_tad.evaluation.options import threshold_name
 
 @dataclass(frozen=True, eq=False)
 class VideoScores:
-    """What each video of the ground truth would score alone.
+    """mAP of each video of the ground truth alone.
 
     Args:
         video_names: V names, sorted.
-        mean_average_precision: (V, T) fractions, over the classes that the
-            video holds; NaN where it holds none.
-        num_ground_truth: (V,) instances.
-        num_predictions: (V,) detections, of any class.
-        tiou_thresholds: T.
+        mean_average_precision: (V, T) fractions, mean over the classes with an
+            instance in the video; NaN without instances.
+        num_ground_truth: (V,) number of instances.
+        num_predictions: (V,) number of detections, of any class.
+        tiou_thresholds: T thresholds.
     """
 
     video_names: tuple[str, ...]
@@ -32,7 +32,7 @@ class VideoScores:
     tiou_thresholds: tuple[float, ...]
 
     def to_json(self) -> dict[str, dict[str, Any]]:
-        """Per video its mAP per threshold and the counts; NaN becomes None."""
+        """Return mAP per threshold and counts of each video; NaN becomes None."""
         names = [threshold_name(tiou) for tiou in self.tiou_thresholds]
         rows = zip(self.video_names, self.mean_average_precision.tolist(),
                    self.num_ground_truth.tolist(), self.num_predictions.tolist())
@@ -59,7 +59,7 @@ def score_videos(case: EvaluationCase) -> VideoScores:
 
 
 def _class_per_video(comparison: Comparison) -> tuple[Comparison, np.ndarray]:
-    """Every class of every video as a class of its own, and the video of each."""
+    """Make each class of each video a separate class; also return the video of each."""
     def pair_of(table: SegmentTable) -> np.ndarray:
         return table.video_index * comparison.num_classes + table.class_index
 

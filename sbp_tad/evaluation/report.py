@@ -1,4 +1,4 @@
-"""An evaluation result as tables for the terminal, in percent."""
+"""Tables of evaluation results for the terminal, in percent."""
 from __future__ import annotations
 
 import sys
@@ -24,7 +24,7 @@ def print_result(result: EvaluationResult, file: TextIO | None = None,
                  bootstrap: ConfidenceIntervals | None = None,
                  average_recall: AverageRecall | None = None,
                  per_video: VideoScores | None = None) -> None:
-    """Print AP per class, mAP per threshold, details where given, and what the rules did."""
+    """Print AP per class, mAP per threshold, optional details and a summary of the rules."""
     tables = [class_table(result), mean_table(result, bootstrap)]
     if average_recall is not None:
         tables.insert(1, recall_table(average_recall))
@@ -34,7 +34,7 @@ def print_result(result: EvaluationResult, file: TextIO | None = None,
 
 
 def print_frame_result(result: FrameResult, file: TextIO | None = None) -> None:
-    """Print AP and calibrated AP per class, their means, and which frames counted."""
+    """Print AP and calibrated AP per class, their means and the number of counted frames."""
     table = Table(title='Average precision of frames (%)', title_justify='left')
     table.add_column('class', no_wrap=True)
     for name in ('AP', 'calibrated AP'):
@@ -49,19 +49,19 @@ def print_frame_result(result: FrameResult, file: TextIO | None = None) -> None:
 
 
 def frame_summary(result: FrameResult) -> str:
-    """One line on the frames that counted, and one on the classes that none shows."""
+    """Return one line on the counted frames and one on classes without a frame."""
     lines = [f'{result.num_frames} frames of {result.num_videos} videos, '
-             f'{result.num_ambiguous_frames} ambiguous ones left out.']
+             f'{result.num_ambiguous_frames} ambiguous frames left out.']
     if result.smoothed:
-        lines.append('Scores were smoothed, which looks ahead: this is no online result.')
+        lines.append('Scores were smoothed with future frames: this is not an online result.')
     if result.absent_classes:
-        lines.append('No frame shows these classes, whose AP is 0 and whose calibrated AP is '
+        lines.append('No frame shows these classes; their AP is 0, their calibrated AP is '
                      f'undefined: {", ".join(result.absent_classes)}.')
     return '\n'.join(lines)
 
 
 def class_table(result: EvaluationResult) -> Table:
-    """AP (%) per class at each tIoU threshold and their average."""
+    """Return a table of AP (%) per class at each tIoU threshold and their average."""
     table = _table('Average precision per class (%)', result, 'class')
     for name, row in zip(result.class_names, result.average_precision):
         table.add_row(Text(name), *_percent(row))
@@ -69,7 +69,7 @@ def class_table(result: EvaluationResult) -> Table:
 
 
 def mean_table(result: EvaluationResult, bootstrap: ConfidenceIntervals | None = None) -> Table:
-    """mAP (%) at each tIoU threshold and their average, with intervals where given."""
+    """Return a table of mAP (%) at each tIoU threshold and their average, with intervals."""
     table = _table('Mean average precision (%)', result, 'tIoU')
     table.add_row(f'mAP of {len(result.class_names)} classes',
                   *_percent(result.mean_average_precision), style='bold')
@@ -83,7 +83,7 @@ def mean_table(result: EvaluationResult, bootstrap: ConfidenceIntervals | None =
 
 
 def recall_table(recall: AverageRecall) -> Table:
-    """AR (%) at some average numbers of proposals, and the area under the curve."""
+    """Return a table of AR (%) at some mean numbers of proposals and the area under the curve."""
     low, high = recall.tiou_thresholds[0], recall.tiou_thresholds[-1]
     table = Table(title=f'Average recall, tIoU {low:g} to {high:g} (%)',
                   title_justify='left')
@@ -96,7 +96,7 @@ def recall_table(recall: AverageRecall) -> Table:
 
 
 def video_table(result: EvaluationResult, videos: VideoScores) -> Table:
-    """mAP (%) of each video by itself, the worst first, and what it holds."""
+    """Return a table of mAP (%) and counts of each video alone, the worst first."""
     table = _table('Mean average precision per video (%)', result, 'video')
     for name in ('instances', 'detections'):
         table.add_column(name, justify='right', no_wrap=True)
@@ -109,7 +109,7 @@ def video_table(result: EvaluationResult, videos: VideoScores) -> Table:
 
 
 def summary(result: EvaluationResult) -> str:
-    """One line on what was scored, and one on each rule that touched a detection."""
+    """Return one line on the scored data and one on each rule that applied."""
     lines = [f'{result.options.protocol} protocol, subset {result.subset}: '
              f'{result.num_ground_truth} instances in {result.num_videos} videos, '
              f'{result.num_predictions} detections.']

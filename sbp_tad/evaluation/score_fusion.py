@@ -1,11 +1,12 @@
-"""Scores of a video-level classifier, and how they change those of detections.
+"""Fusion of detections with the scores of a video-level classifier.
 
-On ActivityNet and HACS detectors often propose segments without a class and
-an external classifier says what the video shows (CUHK's for ActivityNet; BMN,
-G-TAD, ActionFormer and OpenTAD report so). Two forms of file are read:
+On ActivityNet and HACS, detectors often propose segments without a class, and
+an external classifier predicts the classes of the video (CUHK's for
+ActivityNet; used by BMN, G-TAD, ActionFormer and OpenTAD). Two file formats
+are read:
 
 - JSON, ``{video: {class: score}}``, where a class that is not listed scores 0,
-  or ``{"class": [...], "results": {video: [a score a class]}}``;
+  or ``{"class": [...], "results": {video: [one score per class]}}``;
 - ``.npz`` with ``scores`` (N, C), ``video_names`` (N,) and ``class_names`` (C,).
 """
 from __future__ import annotations
@@ -27,18 +28,17 @@ FUSION_METHODS = ('product', 'geometric_mean')
 
 def fuse_scores(detections: VideoColumns, class_scores: np.ndarray, method: str = 'product',
                 top_k: int | None = None) -> VideoColumns:
-    """Combine the scores of a video's detections with those of its classes.
+    """Multiply the scores of a video's detections by those of its classes.
 
     Args:
         detections: segments (N, 2), scores (N,) and labels (N,) of one video.
-        class_scores: (C,) of the video, not negative.
+        class_scores: (C,) scores of the video, not negative.
         method: ``'product'``, or ``'geometric_mean'``, its square root.
-        top_k: ``None`` combines each detection with the class that it has;
-            ``k`` takes detections for proposals without a class, each of
-            which becomes one detection for each of the best k classes.
+        top_k: ``None`` uses the class of each detection; ``k`` ignores it and
+            returns each detection once for each of the best k classes.
 
     Returns:
-        The same three, best score first; with ``top_k`` N * k of them.
+        The same three arrays, best score first; N * k rows with ``top_k``.
 
     Raises:
         EvaluationError: an unknown method, a ``top_k`` below 1 or negative scores.
@@ -66,14 +66,14 @@ class ScoreFusion:
     """:func:`fuse_scores` with the scores of a file.
 
     Args:
-        path: the file, see the module.
-        class_names: classes of the detections, in the order of their labels.
+        path: file of scores, see the module.
+        class_names: classes of the detections, in the order of label indices.
         method: see :func:`fuse_scores`.
         top_k: see :func:`fuse_scores`.
 
     Raises:
-        EvaluationError: the file cannot be read or names a class that is
-            not among ``class_names``.
+        EvaluationError: the file cannot be read or contains a class that is
+            not in ``class_names``.
     """
 
     path: str | Path
@@ -89,20 +89,20 @@ class ScoreFusion:
         """Fuse the detections of each video.
 
         Raises:
-            EvaluationError: a video that the file does not know.
+            EvaluationError: the file has no scores of a video.
         """
         missing = [video_id for video_id in videos if video_id not in self._scores]
         if missing:
             raise EvaluationError(
-                f'{self.path} has scores of {len(self._scores)} videos, but none of {len(missing)} '
-                f'that were tested: {", ".join(missing[:5])}{", ..." * (len(missing) > 5)}. Give '
-                'a file with all of them, under the names that the annotation uses.')
+                f'{self.path} has scores of {len(self._scores)} videos, but not of {len(missing)} '
+                f'tested videos: {", ".join(missing[:5])}{", ..." * (len(missing) > 5)}. Give a '
+                'file with all tested videos, named as in the annotation.')
         return {video_id: fuse_scores(found, self._scores[video_id], self.method, self.top_k)
                 for video_id, found in videos.items()}
 
 
 def read_video_scores(path: str | Path, class_names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Scores (C,) of each video in a file, in the order of ``class_names``.
+    """Read the scores (C,) of each video in a file, in the order of ``class_names``.
 
     Raises:
         EvaluationError: see :class:`ScoreFusion`.
@@ -122,7 +122,7 @@ def read_video_scores(path: str | Path, class_names: Sequence[str]) -> dict[str,
     if not isinstance(content, dict) or not all(map(_is_scores, content.values())):
         raise EvaluationError(
             f'{path}: expected {{video: {{class: score}}}}, or {{"class": [...], "results": '
-            '{video: [a score a class]}}, with finite numbers.')
+            '{video: [one score per class]}}, with finite numbers.')
     _check_classes(path, {name for row in content.values() for name in row}, class_names)
     return {video: np.array([row.get(name, 0.0) for name in class_names], dtype=np.float64)
             for video, row in content.items()}
@@ -133,8 +133,8 @@ def _from_table(path: str | Path, class_names: Sequence[str]) -> dict[str, np.nd
     arrays = read_arrays(path, names, (), 'video-level scores', EvaluationError)
     table, videos, classes = (arrays[name] for name in names)
     if table.shape != (videos.size, classes.size) or table.dtype.kind not in 'iuf':
-        raise EvaluationError(f'{path}: scores must be numbers, one row a video and one column a '
-                              f'class ({videos.size}, {classes.size}), got {table.shape}.')
+        raise EvaluationError(f'{path}: scores must be numbers, one row per video and one column '
+                              f'per class ({videos.size}, {classes.size}), got {table.shape}.')
     _check_classes(path, set(classes.tolist()), class_names)
     missing = sorted(set(class_names) - set(classes.tolist()))
     if missing:
@@ -152,6 +152,6 @@ def _check_classes(path: str | Path, found: set[str], class_names: Sequence[str]
     unknown = sorted(found - set(class_names))
     if unknown:
         raise EvaluationError(
-            f'{path} has scores of {len(unknown)} classes that the data set does not know: '
-            f'{", ".join(unknown[:5])}. It has {", ".join(class_names[:5])} and so on; rename '
-            'those of the file.')
+            f'{path} has scores of {len(unknown)} classes that the dataset does not have: '
+            f'{", ".join(unknown[:5])}. The dataset has {", ".join(class_names[:5])} and others. '
+            'Rename the classes of the file.')

@@ -1,10 +1,11 @@
 """Average precision as the published THUMOS'14 evaluation kit computes it.
 
 Protocol: TH14evalDet of the THUMOS challenge (http://crcv.ucf.edu/THUMOS14).
-It differs from ActivityNet's in who chooses (the ground truth, in file
-order), in the strict threshold, in the precision that is not interpolated,
-and in the Ambiguous segments, which forgive false positives. Equal scores
-rank by the name of the video, then in the order given.
+It differs from the ActivityNet protocol in four points: the ground truth
+chooses its detection, in file order; the tIoU must exceed the threshold;
+precision is not interpolated; false positives that overlap an Ambiguous
+segment do not count. Equal scores rank by the name of the video, then in file
+order.
 """
 from __future__ import annotations
 
@@ -18,12 +19,12 @@ from sbp_tad.evaluation.matching import SegmentTable, candidate_pairs, match_in_
 
 def thumos14_official_average_precision(comparison: Comparison,
                                         tiou_thresholds: Sequence[float]) -> np.ndarray:
-    """AP per class and threshold, (C, len(tiou_thresholds)).
+    """Return the AP per class and threshold, (C, len(tiou_thresholds)).
 
-    The ground truth of a video, in file order, each takes the free detection
-    of its class with the largest tIoU, if that exceeds the threshold (equal
-    tIoU: the higher score). Other detections are false positives, save those
-    that overlap an ambiguous segment at all: they do not count.
+    In file order, each ground truth takes the unmatched detection of its
+    video and class with the largest tIoU, if that exceeds the threshold (with
+    equal tIoU: the higher score). Other detections are false positives, but
+    those that overlap an ambiguous segment do not count.
     """
     ranked = comparison.ranked(comparison.detections.video_index)
     detections = with_ordered_ends(ranked.detections)
@@ -43,15 +44,15 @@ def thumos14_official_average_precision(comparison: Comparison,
 
 
 def with_ordered_ends(table: SegmentTable) -> SegmentTable:
-    """The same segments with start <= end: the kit takes the ends in either order."""
+    """Return the segments with start <= end; the kit accepts both orders."""
     return SegmentTable(table.video_index, table.class_index,
                         np.sort(table.segments_seconds, axis=1))
 
 
 def temporal_iou_over_hull(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """tIoU of rows of (P, 2) and (P, 2) with the hull as the union, (P,) float64.
+    """Return the tIoU (P,) float64 of rows of (P, 2) and (P, 2), with the hull as the union.
 
-    For overlapping segments both unions are equal but for rounding, which
+    For overlapping segments hull and union differ by rounding alone, which
     decides at exact thresholds.
     """
     shared = np.minimum(first[:, 1], second[:, 1]) - np.maximum(first[:, 0], second[:, 0])
@@ -60,7 +61,7 @@ def temporal_iou_over_hull(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def overlaps_any(detections: SegmentTable, regions: SegmentTable) -> np.ndarray:
-    """(N,) bool: the detection shares time with a region of its video, whatever the class."""
+    """Return (N,) bool: the detection overlaps a region of its video, of any class."""
     start, end = detections.segments_seconds.T
     order = np.argsort(detections.video_index, kind='stable')
     first = np.searchsorted(detections.video_index, regions.video_index, 'left', sorter=order)

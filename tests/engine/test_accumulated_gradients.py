@@ -63,11 +63,11 @@ def test_those_of_several_processes_are_not_in_the_checkpoint_and_missed(monkeyp
     monkeypatch.setattr(accumulated_gradients, 'get_world_size', lambda: 2)
     add_gradients(run, checkpoint)
     assert checkpoint == {GRADIENTS: None}
-    with pytest.raises(ResumeError, match='those of its several processes are not in it. Resume'):
+    with pytest.raises(ResumeError, match='does not hold the gradients of its processes. Resume'):
         restore_gradients(make_run(), checkpoint)
 
 
 def test_a_loop_that_reads_in_its_own_way_is_refused():
     run = SimpleNamespace(train_loop=SimpleNamespace())
-    with pytest.raises(ResumeError, match='SimpleNamespace reads its data in a way of its own'):
+    with pytest.raises(ResumeError, match='SimpleNamespace is not one of the loops that can be'):
         ExactResumeHook().before_train(run)

@@ -94,7 +94,7 @@ def test_skipping_leaves_the_update_out_and_nothing_else(tmp_path):
 
 def test_it_ends_if_every_update_is_like_that(tmp_path):
     runner = make_runner([math.nan] * 5, tmp_path, action='skip', max_in_a_row=2)
-    with pytest.raises(TrainingError, match='Iteration 3 .*\n3 updates in a row were like this'):
+    with pytest.raises(TrainingError, match='Iteration 3 .*\n3 successive updates were skipped'):
         runner.train()
 
 

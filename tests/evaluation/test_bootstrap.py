@@ -109,7 +109,7 @@ def test_no_detection_is_an_interval_at_zero():
 def test_what_is_refused():
     case = case_of(INSTANCES, DETECTIONS)
     official = replace(case, options=EvaluationOptions('thumos14-official'))
-    with pytest.raises(EvaluationError, match="activitynet protocol, got 'thumos14-official'"):
+    with pytest.raises(EvaluationError, match="the protocol activitynet, got 'thumos14-official'"):
         bootstrap_intervals(official)
-    with pytest.raises(EvaluationError, match='at least 1 sample, got 0'):
+    with pytest.raises(EvaluationError, match='at least 1 draw, got 0'):
         bootstrap_intervals(case, 0)

@@ -108,7 +108,7 @@ def test_late_ground_truth(duration, rule, expected):
 
 
 @pytest.mark.parametrize('extra, options, message', [
-    (('v', 'a', 0, 10), dict(duplicate_ground_truth='error'), 'stands there twice.*keep or drop'),
+    (('v', 'a', 0, 10), dict(duplicate_ground_truth='error'), 'listed twice.*keep or drop'),
     (('v', 'a', 4, 4), dict(zero_length_ground_truth='error'), 'has no length.*keep or drop'),
     (('v', 'a', 5, 4), {}, r"'v': segment \[5.0, 4.0\] of 'a' \(number 1\) ends before"),
 ])

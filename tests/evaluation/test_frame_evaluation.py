@@ -66,7 +66,7 @@ def test_every_figure_is_printed():
     assert rows[1][2] == '-' and rows[3] == [
         'mean of 3 classes', f'{100 * result.mean_average_precision:.2f}', '-']
     assert f'{result.num_ambiguous_frames} ambiguous ones left out' in text
-    assert 'whose calibrated AP is undefined: action 1.' in text and 'looks ahead' in text
+    assert 'their calibrated AP is undefined: action 1.' in text and 'future frames' in text
 
 
 @pytest.mark.parametrize('smooth', [False, True])

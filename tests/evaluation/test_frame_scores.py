@@ -61,8 +61,8 @@ def test_a_file_that_is_wrong_is_named(tmp_path, changes, message):
 @pytest.mark.parametrize('content, message', [
     (b'', 'cannot be read as .npz file'),
     (b'PK\x03\x04 but no archive', 'cannot be read as .npz file'),
-    (pickle.dumps(dict(scores=1)), 'is no .npz file of plain arrays'),
-    (b'text', 'is no .npz file of plain arrays'),
+    (pickle.dumps(dict(scores=1)), 'is not an .npz file of plain arrays'),
+    (b'text', 'is not an .npz file of plain arrays'),
 ])
 def test_other_files_are_refused(tmp_path, content, message):
     path = tmp_path / 'frames.npz'
@@ -85,7 +85,7 @@ def test_a_single_array_and_no_file_are_refused(tmp_path):
     np.save(tmp_path / 'one.npy', np.zeros((3, 4)))
     with pytest.raises(EvaluationError, match='one.npy holds a single array, expected an .npz'):
         read_frame_scores(tmp_path / 'one.npy')
-    with pytest.raises(EvaluationError, match='There is no file .*none.npz of frame scores'):
+    with pytest.raises(EvaluationError, match='none.npz: no such file of frame scores'):
         read_frame_scores(tmp_path / 'none.npz')
     with pytest.raises(EvaluationError, match='Cannot write the frame scores to .*: No such file'):
         write_frame_scores(tmp_path / 'none' / 'frames.npz', frame_scores())

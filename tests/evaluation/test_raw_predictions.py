@@ -73,7 +73,7 @@ def test_files_that_are_refused(tmp_path, changes, message):
 
 
 def test_missing_files_and_folders(tmp_path):
-    with pytest.raises(EvaluationError, match='There is no file .* of raw predictions'):
+    with pytest.raises(EvaluationError, match='no such file of raw predictions'):
         read_raw_predictions(tmp_path / 'none.npz')
     with pytest.raises(EvaluationError, match='Cannot write the raw predictions to'):
         write_raw_predictions(tmp_path / 'no' / 'raw.npz', raw({}))

@@ -100,7 +100,7 @@ def test_a_video_without_scores_is_named(tmp_path):
 
 
 @pytest.mark.parametrize('content, message', [
-    ({'a': {'swim': 0.5}}, 'scores of 1 classes that the data set does not know: swim. It has'),
+    ({'a': {'swim': 0.5}}, 'scores of 1 classes that the dataset does not have: swim. The'),
     ({'a': [0.5]}, 'expected {video: {class: score}}, or {"class"'),
     ({'class': ['run'], 'results': {'a': [1, 2]}}, 'expected {video'),
     ([1], 'expected {video'), ({'a': {'run': 'x'}}, 'finite numbers'), ('{', 'not valid JSON')])
@@ -116,5 +116,5 @@ def test_tables_that_are_refused(tmp_path):
         read_video_scores(write_table(tmp_path, np.ones((2, 2)), CLASSES[:2]), CLASSES)
     with pytest.raises(EvaluationError, match='Cannot read the scores in .*No such file'):
         read_video_scores(tmp_path / 'none.json', CLASSES)
-    with pytest.raises(EvaluationError, match='There is no file .* of video-level scores'):
+    with pytest.raises(EvaluationError, match='no such file of video-level scores'):
         read_video_scores(tmp_path / 'none.npz', CLASSES)

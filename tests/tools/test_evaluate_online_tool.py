@@ -67,7 +67,7 @@ def test_the_real_file_gives_the_expected_figures(run, shared_data, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (['--online', 'none.npz'], 'There is no file none.npz'),
+    (['--online', 'none.npz'], 'none.npz: no such file of frame scores'),
     (['--online', 'frames.npz', '--subset', 'test'], 'go with --online, got also subset'),
     (['--online', 'frames.npz', '--tiou', '0.5'], 'got also tiou_thresholds'),
     (['--online', 'frames.npz', '--dataset', 'Other'], "There is no dataset 'Other'"),
