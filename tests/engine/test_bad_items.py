@@ -56,8 +56,8 @@ def test_skipped_videos_of_workers_are_listed(toy, tmp_path, monkeypatch):
 
 def test_too_many_end_the_run_with_the_list(toy, tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match=r'1 of 3 training videos cannot be read, more '
-                       r'than the share of 0.3 that .*\n.*toy_training_0000.*\nAll are listed in .*'
-                       r'bad_items.json. Mend or remove .* default_hooks.bad_items.max_share'):
+                       r'than the allowed share of 0.3:\n.*toy_training_0000.*\nAll are listed in '
+                       r'.*bad_items.json. Repair or remove .* default_hooks.bad_items.max_share'):
         runner(toy, tmp_path, monkeypatch, train_only=True, max_share=0.3).train()
     assert len(bad_items(tmp_path)['train']) == 1
 

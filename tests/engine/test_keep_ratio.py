@@ -61,7 +61,7 @@ def test_stages_come_as_dicts():
     (dict(start=1.0, end=0.5), 'a constant stage takes no end'),
     (dict(), 'give either start .* or stages, got start=None and stages=None'),
     (dict(start=1.0, stages=[]), 'give either start'),
-    (dict(stages=[]), r'the last at 1.0, got until = \[\]'),
+    (dict(stages=[]), r'end at 1.0, got until = \[\]'),
     (dict(stages=[dict(start=1.0, until=0.5)]), r'got until = \[0.5\]'),
     (dict(stages=[dict(start=1.0), dict(start=0.5)]), r'got until = \[1.0, 1.0\]')])
 def test_wrong_schedules(options, message):

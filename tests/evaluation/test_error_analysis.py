@@ -196,7 +196,7 @@ def test_json_is_plain_and_names_its_thresholds():
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(evaluation=EvaluationOptions('thumos14-official')), "activitynet protocol, got 'thumos"),
+    (dict(evaluation=EvaluationOptions('thumos14-official')), "the protocol activitynet, got 'th"),
     (dict(buckets='other'), "buckets must be one of activitynet, thumos14, got 'other'"),
     (dict(background_tiou=0.4), 'above 0 and not above the lowest tIoU threshold 0.3, got 0.4'),
     (dict(background_tiou=0), 'background_tiou must be above 0'),

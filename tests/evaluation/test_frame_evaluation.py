@@ -65,7 +65,7 @@ def test_every_figure_is_printed():
     assert [row[:2] for row in rows[:3]] == [[f'action {i}', percent[i]] for i in range(3)]
     assert rows[1][2] == '-' and rows[3] == [
         'mean of 3 classes', f'{100 * result.mean_average_precision:.2f}', '-']
-    assert f'{result.num_ambiguous_frames} ambiguous ones left out' in text
+    assert f'{result.num_ambiguous_frames} ambiguous frames left out' in text
     assert 'their calibrated AP is undefined: action 1.' in text and 'future frames' in text
 
 

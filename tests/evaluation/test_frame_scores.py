@@ -43,13 +43,13 @@ def arrays(**changes):
     (dict(targets=np.full((71, 5), 2)), 'targets must be 0 or 1'),
     (dict(targets=np.full((71, 5), np.nan)), 'targets must be 0 or 1'),
     (dict(video_lengths=np.array([30, 41])), r'each of the 3 video_names, .* got 2 lengths'),
-    (dict(video_lengths=np.array([30, 1, 41])), '71 in all, got 3 lengths with the sum 72'),
-    (dict(video_lengths=np.array([31, -1, 41])), 'its frames, 71 in all'),
+    (dict(video_lengths=np.array([30, 1, 41])), 'with the sum 71; got 3 lengths with the sum 72'),
+    (dict(video_lengths=np.array([31, -1, 41])), 'number of frames of each of the 3 video_names'),
     (dict(video_lengths=np.array([30.0, 0, 41])), 'video_lengths cannot be of type float64'),
-    (dict(video_names=np.array(['v0', 'v1', 'v0'])), 'video_names, all different'),
+    (dict(video_names=np.array(['v0', 'v1', 'v0'])), 'video_names, which must differ'),
     (dict(video_names=np.array([['v0', 'v1', 'v0']])), r'must be a list, got shape \(1, 3\)'),
     (dict(class_names=np.array(['Background', 'a', 'Ambiguous'])), '3 classes .* got 1 class name'),
-    (dict(video_names=np.array(['v0', 'v1', None])), 'pickled objects are not loaded'),
+    (dict(video_names=np.array(['v0', 'v1', None])), 'pickled objects are never loaded'),
 ])
 def test_a_file_that_is_wrong_is_named(tmp_path, changes, message):
     path = tmp_path / 'frames.npz'

@@ -66,7 +66,7 @@ def rewrite(path, **changes):
     (dict(settings=np.array('{}')), 'the settings are not those of this version'),
     (dict(settings=np.array(json.dumps(dict(post_processing=dict(method='x'), evaluation={},
                                             subsets=[])))), 'method must be one of'),
-    (dict(video_names=np.array([None])), 'pickled objects are not loaded')])
+    (dict(video_names=np.array([None])), 'pickled objects are never loaded')])
 def test_files_that_are_refused(tmp_path, changes, message):
     with pytest.raises(EvaluationError, match=message):
         read_raw_predictions(rewrite(tmp_path / 'raw.npz', **changes))

@@ -94,8 +94,8 @@ def test_every_video_is_fused_with_its_own_scores(tmp_path):
 
 def test_a_video_without_scores_is_named(tmp_path):
     fusion = ScoreFusion(write_json(tmp_path, {'a': {}}), CLASSES)
-    with pytest.raises(EvaluationError, match='scores of 1 videos, but none of 2 that were '
-                       'tested: b, c. Give'):
+    with pytest.raises(EvaluationError, match='scores of 1 videos, but not of 2 tested '
+                       'videos: b, c. Give'):
         fusion.apply({'a': FOUND, 'b': FOUND, 'c': FOUND})
 
 
@@ -110,7 +110,7 @@ def test_files_that_are_refused(tmp_path, content, message):
 
 
 def test_tables_that_are_refused(tmp_path):
-    with pytest.raises(EvaluationError, match=r'a class \(2, 3\), got \(2, 2\)'):
+    with pytest.raises(EvaluationError, match=r'per class \(2, 3\), got \(2, 2\)'):
         read_video_scores(write_table(tmp_path, np.ones((2, 2)), CLASSES), CLASSES)
     with pytest.raises(EvaluationError, match='has no scores of the classes throw'):
         read_video_scores(write_table(tmp_path, np.ones((2, 2)), CLASSES[:2]), CLASSES)

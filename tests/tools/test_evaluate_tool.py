@@ -81,7 +81,7 @@ def test_ignored_labels_can_be_none(run, tmp_path):
 
 
 def test_a_dataset_states_subset_thresholds_and_rules(run, tmp_path):
-    """What stands beside it comes first; ActivityNet clips, so late segments are dropped."""
+    """Options given beside it come first; ActivityNet clips, so late segments are dropped."""
     out = tmp_path / 'out.json'
     assert run(*FILES, '--dataset', 'ActivityNetDataset', '--json', out)[0] == 0
     declared = json.loads(out.read_text())
