@@ -172,9 +172,14 @@ def set_checkpoint(cfg: Config, checkpoint: str) -> None:
 
 def set_randomness(cfg: Config, seed: int | None, diff_rank_seed: bool = False,
                    deterministic: bool = False) -> None:
-    """Let the command line's choices of randomness stand above the config's."""
-    chosen = dict(seed=seed, diff_rank_seed=diff_rank_seed, deterministic=deterministic)
-    cfg.randomness = {**cfg.get('randomness', {}), **{k: v for k, v in chosen.items() if v}}
+    """Let the command line's choices of randomness stand above the config's.
+
+    A config without ``randomness``, or without a seed in it, draws a new seed
+    in each run, as in mmengine.
+    """
+    chosen = dict(diff_rank_seed=diff_rank_seed, deterministic=deterministic)
+    cfg.randomness = {'seed': None, **(cfg.get('randomness') or {}),
+                      **{name: value for name, value in chosen.items() if value}}
     if seed is not None:
         cfg.randomness.seed = seed
     if cfg.randomness.get('deterministic'):  # asked for by cuBLAS, before CUDA begins
@@ -187,7 +192,7 @@ def scale_learning_rate(cfg: Config) -> None:
     Raises:
         ConfigError: the config does not say what batch its learning rate is for.
     """
-    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
         raise ConfigError('--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in '
                           'the config.')
     cfg.auto_scale_lr.enable = True

@@ -111,6 +111,16 @@ def test_randomness_of_the_command_line_wins():
     assert cfg.randomness == dict(seed=0, deterministic=True, diff_rank_seed=True)
 
 
+@pytest.mark.parametrize('of_config', [{}, dict(randomness=None), dict(randomness={}),
+                                       dict(randomness=dict(deterministic=False))])
+def test_a_config_without_a_seed_draws_one(of_config):
+    cfg = config(**of_config)
+    launch.set_randomness(cfg, None)
+    assert cfg.randomness.seed is None
+    launch.set_randomness(cfg, 7)
+    assert cfg.randomness.seed == 7
+
+
 def test_learning_rate_scaling_needs_its_base():
     with pytest.raises(launch.ConfigError, match='base_batch_size'):
         launch.scale_learning_rate(config())
