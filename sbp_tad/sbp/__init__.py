@@ -1,8 +1,8 @@
-"""Stochastic backpropagation (SBP): the whole forward, a random part of the backward.
+"""Stochastic backpropagation (SBP): a full forward pass and a random part of the backward.
 
 Cheng et al., "Stochastic Backpropagation: A Memory Efficient Strategy for
-Training Video Models", CVPR 2022. This package imports torch and nothing of
-OpenMMLab, so it serves any PyTorch model.
+Training Video Models", CVPR 2022. This package depends on torch only, not on
+OpenMMLab, and works with any PyTorch model.
 """
 from sbp_tad.sbp.apply import SBPReport, apply_sbp, blocks_named, remove_sbp
 from sbp_tad.sbp.clipwise import ClipwiseSBP, check_batch_norm, encode_clips, encode_stochastically

@@ -1,4 +1,4 @@
-"""Turn token-level SBP on and off in a model that is there already."""
+"""Turn token-level SBP on and off in an existing model."""
 from __future__ import annotations
 
 import re
@@ -18,11 +18,11 @@ Filter = Callable[[str, nn.Module], bool]
 
 @dataclass(frozen=True)
 class SBPReport:
-    """What :func:`apply_sbp` did.
+    """Result of :func:`apply_sbp`.
 
     Args:
-        covered: names of the blocks that backpropagate some tokens now.
-        left: names of the blocks that have an SBP form but did not pass the filter.
+        covered: names of the blocks that now backpropagate only some tokens.
+        left: names of the blocks that have an SBP form but were excluded by the filter.
         state: the shared state; its ``step`` counts training forwards.
     """
 
@@ -32,31 +32,32 @@ class SBPReport:
 
     def __str__(self) -> str:
         return (f'token-level SBP with {self.state.config} on {len(self.covered)} blocks '
-                f'({self.covered[0]} ... {self.covered[-1]}), {len(self.left)} left alone')
+                f'({self.covered[0]} ... {self.covered[-1]}), {len(self.left)} unchanged')
 
 
 def apply_sbp(model: nn.Module, config: TokenSBPConfig | SBPConfig,
               filter_fn: Filter | None = None, *, seed: int = 0) -> SBPReport:
-    """Backpropagate only some tokens of the transformer blocks of ``model``, in place.
+    """Apply token-level SBP to the transformer blocks of ``model``, in place.
 
-    The forward stays exact, evaluation and ``no_grad`` are untouched, and so
-    are parameters, their names and the state dict. Which tokens are kept
-    depends on (seed, step, sample, block) alone.
+    The forward stays exact. Evaluation, ``no_grad``, the parameters, their
+    names and the state dict do not change. The kept tokens depend only on
+    (seed, step, sample, block).
 
     Args:
-        model: any module; its blocks are found by type, see
+        model: any module. Its blocks are found by type, see
             :func:`sbp_tad.sbp.handlers.register_rule`.
-        config: the choices. Of an ``SBPConfig`` only ``keep_ratio`` and
-            ``rescale`` have a meaning for tokens.
-        filter_fn: called with name and module of every block; False leaves it alone.
+        config: the settings. Only ``keep_ratio`` and ``rescale`` of an
+            ``SBPConfig`` apply to tokens.
+        filter_fn: called with the name and module of every block; False
+            leaves the block unchanged.
         seed: first number of every sampling key.
 
     Returns:
-        What was covered.
+        The names of the covered and of the unchanged blocks.
 
     Raises:
-        SBPError: the config is none, nothing matched, the model is wrapped
-            for distributed training, or SBP is applied already.
+        SBPError: the config has the wrong type, no block matched, the model
+            is wrapped for distributed training, or SBP is already applied.
     """
     if isinstance(config, SBPConfig):
         config = TokenSBPConfig(keep_ratio=config.keep_ratio, rescale=config.rescale)
@@ -77,7 +78,7 @@ def apply_sbp(model: nn.Module, config: TokenSBPConfig | SBPConfig,
 
 def find_blocks(model: nn.Module, filter_fn: Filter | None) -> tuple[
         dict[str, tuple[nn.Module, type]], list[tuple[nn.Module, type]], list[str]]:
-    """Blocks and containers with their forms, and the names of blocks left alone."""
+    """Find blocks and containers with their forms, and the names of unchanged blocks."""
     blocks, containers, left = {}, [], []
     for name, module in model.named_modules():
         form = form_of(module)
@@ -91,35 +92,37 @@ def find_blocks(model: nn.Module, filter_fn: Filter | None) -> tuple[
 
 
 def blocks_named(model: nn.Module, patterns: Sequence[str]) -> Filter:
-    """A filter that takes the blocks whose name, or a module's around them, fits a pattern.
+    """Make a filter of blocks whose name, or the name of an enclosing module, fits a pattern.
 
     Args:
-        model: where the names are looked up.
-        patterns: regular expressions that fit a dotted name from its start to
-            its end or to one of its dots: ``'layers.0'`` takes all of that
-            stage, ``'blocks.1'`` does not take ``blocks.10``.
+        model: holds the blocks.
+        patterns: regular expressions. Each must match a dotted name from its
+            start to its end or to one of its dots: ``'layers.0'`` matches that
+            whole stage, ``'blocks.1'`` does not match ``blocks.10``.
 
     Raises:
-        SBPError: no list of regular expressions, or one that fits no block.
+        SBPError: ``patterns`` is not a list of regular expressions, or one of
+            them matches no block.
     """
     listed = isinstance(patterns, (list, tuple)) and all(isinstance(p, str) for p in patterns)
     if not listed or not patterns:
-        raise SBPError('expected a list of at least one name or regular expression of blocks, '
-                       f'got {patterns!r}.')
+        raise SBPError('patterns must be a list of at least one block name or regular '
+                       f'expression, got {patterns!r}.')
     try:
         compiled = [re.compile(rf'(?:{pattern})(?:\..*)?') for pattern in patterns]
     except re.error as error:
-        raise SBPError(f'{error.pattern!r} is no regular expression: {error}.') from error
+        raise SBPError(f'{error.pattern!r} is not a valid regular expression: '
+                       f'{error}.') from error
     names = list(find_blocks(model, None)[0])
     for pattern, expression in zip(patterns, compiled):
         if names and not any(map(expression.fullmatch, names)):
-            raise SBPError(f'{pattern!r} fits no block; those that have a token-level form are '
-                           f'{names[0]!r} ... {names[-1]!r}.')
+            raise SBPError(f'{pattern!r} matches no block; the blocks with a token-level form '
+                           f'are {names[0]!r} ... {names[-1]!r}.')
     return lambda name, _: any(expression.fullmatch(name) for expression in compiled)
 
 
 def check_applicable(model: nn.Module, config: TokenSBPConfig) -> None:
-    """Refuse what :func:`apply_sbp` says it refuses."""
+    """Check that :func:`apply_sbp` can apply ``config`` to ``model``."""
     if not isinstance(config, TokenSBPConfig):
         raise SBPError('config must be a TokenSBPConfig or SBPConfig, '
                        f'got {type(config).__name__}.')
@@ -128,39 +131,40 @@ def check_applicable(model: nn.Module, config: TokenSBPConfig) -> None:
                        'model.module, before wrapping.')
     for name, module in model.named_modules():
         if hasattr(module, 'token_sbp'):
-            raise SBPError(f'SBP is applied already (block {name!r}); call remove_sbp(model) '
-                           'first to change it.')
+            raise SBPError(f'SBP is already applied (block {name!r}); call remove_sbp(model) '
+                           'before you apply it again.')
 
 
 def check_shortcuts(blocks: dict[str, tuple[nn.Module, type]], config: TokenSBPConfig) -> None:
-    """Refuse to cut a shortcut that lies outside of the block."""
+    """Refuse to cut a shortcut that lies outside the block."""
     outside = [name for name, (_, form) in blocks.items() if not form.has_shortcut]
     if config.shortcut == 'dropped' and outside:
-        raise SBPError(f"shortcut='dropped' cannot be had at {outside[0]!r}: its residual "
-                       "connection lies outside of the block; use shortcut='full', or leave it "
-                       'out by filter_fn.')
+        raise SBPError(f"shortcut='dropped' is not possible for {outside[0]!r}: its residual "
+                       "connection lies outside the block; use shortcut='full', or exclude the "
+                       'block with filter_fn.')
 
 
 def no_match(left: list[str]) -> str:
-    """The message when no block takes an SBP form."""
+    """Return the message for a model in which no block takes an SBP form."""
     known = ', '.join(sorted(kind.__name__ for kind in RULES))
     if left:
-        return (f'nothing to apply SBP to: filter_fn refused all {len(left)} blocks that have an '
-                f'SBP form, such as {left[0]!r}; widen it.')
+        return (f'nothing to apply SBP to: filter_fn excluded all {len(left)} blocks that have an '
+                f'SBP form, for example {left[0]!r}; return True for at least one of them.')
     return (f'nothing to apply SBP to: the model has no block of a known type ({known}); '
             'register a rule with sbp_tad.sbp.handlers.register_rule, or import '
-            'sbp_tad.models for the blocks of mmaction.')
+            'sbp_tad.models for the blocks of MMAction2.')
 
 
 def remove_sbp(model: nn.Module) -> None:
-    """Undo :func:`apply_sbp`: every block is of its own class again.
+    """Undo :func:`apply_sbp` and give every block its own class back.
 
     Raises:
         SBPError: SBP is not applied.
     """
     found = [module for module in model.modules() if hasattr(module, 'token_sbp')]
     if not found:
-        raise SBPError('there is no SBP to remove; apply_sbp was not called on this model.')
+        raise SBPError('SBP is not applied to this model, so there is nothing to remove; call '
+                       'apply_sbp first.')
     for module in found:
         module.__class__ = type(module).plain_type
         del module.token_sbp

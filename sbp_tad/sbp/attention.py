@@ -1,22 +1,22 @@
-"""Attention over windows, all queries forward and the kept ones backward: pure functions.
+"""Window attention: forward for all queries, backward for the kept ones; pure functions.
 
 Shapes: W windows of L tokens, m kept queries in each, h heads of d channels,
 C = h * d. A sequence is one window.
 
-One product runs twice, ``q k'`` of the kept queries, and it is this file's own
-:func:`attend_backward` that repeats it (torch's fused kernel is called forward
-only). The alternative is to save the probabilities of the kept queries. One CPU
-thread, 112 x 112 pixels, shares of a step and of the bytes of full
-backpropagation at keep ratios 1/2, 1/4, 1/8:
+One product runs twice: ``q k'`` of the kept queries. :func:`attend_backward`
+repeats it; torch's fused kernel runs in the forward only. The alternative is to
+save the probabilities P of the kept queries. Measured with one CPU thread at
+112 x 112 pixels and keep ratios 1/2, 1/4, 1/8, as shares of the time of a step
+and of the bytes saved by full backpropagation:
 
 ======================  ==================  ===================  ===================
-network                 the product's time  saved, as it is      saved, P kept
+network                 the product's time  bytes, P recomputed  bytes, P saved
 ======================  ==================  ===================  ===================
 Video Swin-T, T = 32    3.8, 2.5, 1.5 %     0.267, 0.207, 0.176  0.472, 0.311, 0.229
 VideoMAE-S, T = 16      1.7, 1.2, 0.8 %     0.291, 0.217, 0.179  0.422, 0.282, 0.212
 ======================  ==================  ===================  ===================
 
-A half more memory for 2.5 % of the time defeats the purpose, so P is not kept.
+Saving 2.5 % of the time would cost about half as much memory again, so P is not saved.
 """
 from __future__ import annotations
 
@@ -37,42 +37,43 @@ from sbp_tad.sbp.token_math import (
     take,
 )
 
-# On a CPU, scores of this size stay in the cache of a core: about three times as
-# fast as all windows at once. Elsewhere it bounds the transient memory.
+# On a CPU, scores of this size stay in the cache of one core, which is about three
+# times as fast as all windows at once. Elsewhere the limit bounds the transient memory.
 SCORE_BYTES_AT_ONCE = {'cpu': 4 * 2**20}
 SCORE_BYTES_ELSEWHERE = 256 * 2**20
 
 
 @dataclass(frozen=True)
 class AttentionOptions:
-    """What :func:`attention_branch` needs beside tensors that take a gradient.
+    """Inputs of :func:`attention_branch` that take no gradient.
 
     Args:
-        kept: (W * m,) int64, rows of the flattened tokens (n, C) of the kept
-            queries, window by window.
-        positions: (W, m) int64, their places in their windows.
-        valid: (W * m, 1) bool, False where a window keeps fewer than m; None:
-            all are valid.
+        kept: (W * m,) int64, rows of the kept queries in the flattened tokens
+            (n, C), window by window.
+        positions: (W, m) int64, places of the kept queries in their windows.
+        valid: (W * m, 1) bool, False where a window keeps fewer than m
+            queries; None if all are valid.
         slots: (W, L) int64, token row of every place of a window, -1 for
-            padding; None: the tokens are (W, L, C) as they are.
+            padding; None if the tokens already have the shape (W, L, C).
         places: (n,) int64, flat place of every token in the windows.
-        length: L.
+        length: L, places of one window.
         num_heads: h.
-        scale: of the scores.
-        form: ``'queries'`` scales the queries, ``'scores'`` the scores,
-            ``'fused'`` calls ``F.scaled_dot_product_attention``: whichever
-            the plain module does, since each rounds differently.
-        sequence_first: the linear layers take the memory order (L, W, C) of
-            ``nn.MultiheadAttention``, in which dropout then draws.
+        scale: factor of the scores.
+        form: ``'queries'`` scales the queries, ``'scores'`` scales the scores,
+            ``'fused'`` calls ``F.scaled_dot_product_attention``. It must be
+            the form of the plain module, because each rounds differently.
+        sequence_first: whether the linear layers and dropout use the memory
+            order (L, W, C) of ``nn.MultiheadAttention``.
         kv: ``'full'`` or ``'kept'``, see ``TokenSBPConfig``.
-        gradient_scale: of the kept tokens' gradient.
-        eps: of the layer norm in front; None: there is no norm.
-        mask: constant (M, 1 or h, L, L) added to the scores of window ``w``
-            as ``mask[w % M]``; None: nothing.
-        fused_mask: the mask as the plain module hands it on, ``'fused'`` only.
+        gradient_scale: factor of the gradient of the kept tokens.
+        eps: of the preceding layer norm; None without a norm.
+        mask: constant (M, 1 or h, L, L); ``mask[w % M]`` is added to the
+            scores of window ``w``. None adds nothing.
+        fused_mask: mask that the plain module passes to the fused kernel;
+            only for ``'fused'``.
         bias_index: (L, L) int64, rows of the table of relative position bias.
-        dropouts: of the attention weights and of the output; None where it
-            does nothing.
+        dropouts: of the attention weights and of the output; None where
+            dropout is not active.
     """
 
     kept: Tensor
@@ -95,27 +96,27 @@ class AttentionOptions:
 
     @property
     def kept_rows(self) -> Tensor:
-        """Kept places in the flattened windows: (W * m,) int64."""
+        """Places of the kept queries in the flattened windows: (W * m,) int64."""
         starts = torch.arange(len(self.positions), device=self.positions.device) * self.length
         return (starts[:, None] + self.positions).flatten()
 
     def take_queries(self, x: Tensor) -> Tensor:
-        """Rows of the kept queries: (W, h, L, c) to (W, h, m, c)."""
+        """Select the kept queries: (W, h, L, c) to (W, h, m, c)."""
         index = self.positions[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3])
         return x.gather(2, index)
 
 
 def window_chunks(num_windows: int, num_rows: int, num_heads: int, keys: Tensor) -> Iterator[slice]:
-    """Slices of windows whose scores (num_rows, L) a head fit the bound."""
+    """Yield slices of windows whose scores (num_rows, L) per head fit the memory limit."""
     score_bytes = num_rows * keys.shape[-2] * num_heads * keys.element_size()
     budget = SCORE_BYTES_AT_ONCE.get(keys.device.type, SCORE_BYTES_ELSEWHERE)
-    step = max(1, budget // max(1, score_bytes))  # no query at all may be kept
+    step = max(1, budget // max(1, score_bytes))  # num_rows may be 0
     return (slice(start, min(start + step, num_windows))
             for start in range(0, num_windows, step))
 
 
 def to_windows(tokens: Tensor, slots: Tensor | None) -> Tensor:
-    """Tokens (..., C) in their windows: (W, L, C), zeros at padding."""
+    """Gather tokens (..., C) into windows (W, L, C), with zeros at padding."""
     if slots is None:
         return tokens
     windows = tokens.reshape(-1, tokens.shape[-1]).index_select(0, slots.clamp(min=0).flatten())
@@ -124,24 +125,24 @@ def to_windows(tokens: Tensor, slots: Tensor | None) -> Tensor:
 
 
 def to_tokens(windows: Tensor, places: Tensor | None) -> Tensor:
-    """Windows (W, L, C) back to tokens (n, C): the adjoint of :func:`to_windows`."""
+    """Gather windows (W, L, C) into tokens (n, C): the adjoint of :func:`to_windows`."""
     flat = windows.reshape(-1, windows.shape[-1])
     return flat if places is None else flat.index_select(0, places)
 
 
 def linear_in_order(windows: Tensor, weight: Tensor, bias: Tensor | None,
                     options: AttentionOptions) -> Tensor:
-    """``F.linear`` of (W, L, C), computed in the memory order that the options ask for."""
+    """Compute ``F.linear`` of (W, L, C) in the memory order of the options."""
     if options.sequence_first:
         return F.linear(windows.transpose(0, 1), weight, bias).transpose(0, 1)
     return F.linear(windows, weight, bias)
 
 
 def join_heads(heads: Tensor, options: AttentionOptions) -> Tensor:
-    """Heads (W, h, L, d) side by side, (W, L, C), in the memory order that the options ask for.
+    """Concatenate heads (W, h, L, d) to (W, L, C) in the memory order of the options.
 
-    A linear layer adds its bias to contiguous rows within the product and to
-    others after it, which rounds differently.
+    The order matters for rounding: a linear layer adds its bias within the
+    product if the rows are contiguous, and after the product otherwise.
     """
     if options.sequence_first:
         return heads.permute(2, 0, 1, 3).flatten(2).transpose(0, 1)
@@ -149,21 +150,21 @@ def join_heads(heads: Tensor, options: AttentionOptions) -> Tensor:
 
 
 def relative_bias(table: Tensor | None, index: Tensor | None) -> Tensor | None:
-    """Rows of a table (R, h) as a bias of scores: (h, L, L)."""
+    """Look up the bias of the scores (h, L, L) in a table (R, h)."""
     if table is None:
         return None
     return table[index.reshape(-1)].view(*index.shape, -1).permute(2, 0, 1).contiguous()
 
 
 def add_to_scores(scores: Tensor, term: Tensor) -> Tensor:
-    """The sum, in place where that changes no type."""
+    """Add, in place unless that would change the dtype."""
     same = torch.result_type(scores, term) == scores.dtype
     return scores.add_(term) if same else scores + term
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None,
            options: AttentionOptions) -> tuple[Tensor, Tensor | None]:
-    """Attention of all queries, rounding as the plain module does.
+    """Compute the attention of all queries with the rounding of the plain module.
 
     Args:
         queries, keys, values: (W, h, L, d).
@@ -171,13 +172,14 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None,
         options: of the branch.
 
     Returns:
-        (W, h, L, d), and the factors (W, h, L, L) of attention dropout where it is on.
+        Output (W, h, L, d), and the factors (W, h, L, L) of attention dropout
+        if it is active.
     """
     if options.form == 'fused':
         return F.scaled_dot_product_attention(queries, keys, values, options.fused_mask), None
     dropout = options.dropouts[0]
     num_windows, num_heads, length, _ = queries.shape
-    everything = iter([slice(0, num_windows)])  # one draw of dropout, as the plain module's
+    everything = iter([slice(0, num_windows)])  # one draw of dropout, as in the plain module
     chunks = everything if dropout else window_chunks(num_windows, length, num_heads, keys)
     parts, noise = [], None
     for chunk in chunks:
@@ -191,7 +193,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None,
 
 def explicit_scores(queries: Tensor, keys: Tensor, bias: Tensor | None, options: AttentionOptions,
                     chunk: slice) -> Tensor:
-    """Scores (w, h, L, L) of some windows, with bias and mask."""
+    """Compute the scores (w, h, L, L) of a chunk of windows, with bias and mask."""
     if options.form == 'queries':
         scores = (queries * options.scale) @ keys.transpose(-2, -1)
     else:
@@ -206,7 +208,7 @@ def explicit_scores(queries: Tensor, keys: Tensor, bias: Tensor | None, options:
 
 def kept_scores(queries: Tensor, keys: Tensor, bias: Tensor | None, options: AttentionOptions,
                 chunk: slice) -> Tensor:
-    """Scores (w, h, m, L) of the kept, already scaled queries (w, h, m, d)."""
+    """Compute the scores (w, h, m, L) of the kept queries (w, h, m, d), which are scaled."""
     scores = queries @ keys.transpose(-2, -1)
     positions = options.positions[chunk]  # (w, m)
     if bias is not None:
@@ -223,24 +225,24 @@ def kept_scores(queries: Tensor, keys: Tensor, bias: Tensor | None, options: Att
 def attend_backward(gradient: Tensor, queries: Tensor, keys: Tensor, values: Tensor,
                     dropped: Tensor | None, bias: Tensor | None, options: AttentionOptions
                     ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Gradients of attention when only the kept queries have one.
+    """Compute the gradients of attention when only the kept queries have one.
 
     With ``P = softmax(q k' + bias)``, ``A = P * noise`` and ``o = A v``:
     ``dv = A' do``, ``dP = (do v') * noise``, ``dS = P * (dP - sum(dP * P))``,
     ``dq = scale * dS k``, ``dk = dS' q``, ``dbias = dS``. As in flash
-    attention, P of the kept queries is computed from q and k again.
+    attention, P of the kept queries is recomputed from q and k.
 
     Args:
         gradient: (W, h, m, d) of the outputs of the kept queries.
         queries: (W, h, m, d), scaled.
         keys, values: (W, h, L, d).
-        dropped: (W, h, m, L) bool, weights that dropout set to zero, or None.
+        dropped: (W, h, m, L) bool, True where dropout set a weight to zero, or None.
         bias: (h, L, L) or None.
         options: of the branch.
 
     Returns:
-        Gradients of the unscaled queries (W * m, C), of keys and values side
-        by side (W * L, 2C), and of the bias, query first: (L, h, L).
+        Gradients of the unscaled queries (W * m, C), of keys and values
+        concatenated (W * L, 2C), and of the bias with the query first (L, h, L).
     """
     num_windows, num_heads, num_kept, channels = queries.shape
     rows_of_queries = queries.new_empty(num_windows, num_kept, num_heads, channels)
@@ -269,7 +271,7 @@ def attend_backward(gradient: Tensor, queries: Tensor, keys: Tensor, values: Ten
 
 
 def bias_backward(to_bias: Tensor, table: Tensor, index: Tensor) -> Tensor:
-    """Gradient of :func:`relative_bias` to the table, from that of the bias (L, h, L)."""
+    """Compute the gradient of the table from the gradient of the bias (L, h, L)."""
     rows = to_bias.transpose(1, 2).flatten(0, 1)  # (L * L, h)
     return torch.zeros_like(table).index_add_(0, index.reshape(-1), rows.to(table.dtype))
 
@@ -277,17 +279,18 @@ def bias_backward(to_bias: Tensor, table: Tensor, index: Tensor) -> Tensor:
 def project_backward(to_queries: Tensor, to_keys: Tensor, x: Tensor, norm: Parameters,
                      weight: Tensor, needs: Sequence[bool], options: AttentionOptions,
                      shape: torch.Size) -> tuple[Tensor | None, ...]:
-    """Gradients of ``q, k, v = W norm(x) + b`` where only kept queries have one.
+    """Compute the gradients of ``q, k, v = W norm(x) + b`` when only kept queries have one.
 
     Args:
         to_queries: (W * m, C).
-        to_keys: (W * L, 2C), keys and values side by side.
-        x: the input, of all tokens with ``kv='full'`` and (W * m, C) with ``'kept'``.
+        to_keys: (W * L, 2C), keys and values concatenated.
+        x: the input: all tokens with ``kv='full'``, (W * m, C) with ``'kept'``.
         norm: weight and bias of the layer norm.
         weight: W (3C, C).
-        needs: whether x, the norm's weight and bias, W and b need one.
+        needs: flags of x, the norm's weight and bias, W and b: True where a
+            gradient is needed.
         options: of the branch.
-        shape: of the input.
+        shape: of the full input.
 
     Returns:
         Gradients of x, the norm's weight and bias, W and b.

@@ -1,4 +1,4 @@
-"""The state of autocast, asked the same way on every supported torch."""
+"""State of autocast on every supported version of torch."""
 from __future__ import annotations
 
 import torch
@@ -6,9 +6,9 @@ from torch import Tensor
 
 
 def autocast_dtype(device_type: str) -> torch.dtype | None:
-    """What autocast computes in now on ``'cpu'`` or ``'cuda'``; None where it is off.
+    """Return the dtype of active autocast on ``'cpu'`` or ``'cuda'``; None if it is off.
 
-    torch before 2.4 has a function for each kind of device.
+    Before torch 2.4 each device type has functions of its own.
     """
     if hasattr(torch, 'get_autocast_dtype'):
         enabled = torch.is_autocast_enabled(device_type)
@@ -19,6 +19,6 @@ def autocast_dtype(device_type: str) -> torch.dtype | None:
 
 
 def cast_like_autocast(x: Tensor) -> Tensor:
-    """``x`` in the type in which autocast computes convolutions and linear layers now."""
+    """Cast ``x`` to the dtype in which autocast computes convolutions and linear layers."""
     dtype = autocast_dtype(x.device.type)
     return x if dtype is None or x.dtype == torch.float64 else x.to(dtype)

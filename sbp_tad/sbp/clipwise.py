@@ -1,7 +1,8 @@
-"""Clip-wise SBP: encode all clips, backpropagate some; the direct form and the choice of form.
+"""Clip-wise SBP: encode all clips and backpropagate some, in direct or deferred mode.
 
-"Clip" is one item of the encoder's batch: a frame for a 2D network, a run of
-frames for a 3D one. Shapes: B samples, K clips a sample, N clips in all.
+A clip is one item of the encoder's batch: one frame for a 2D network, several
+consecutive frames for a 3D network. Shapes: B samples, K clips per sample, N clips
+in total.
 """
 from __future__ import annotations
 
@@ -19,20 +20,21 @@ from sbp_tad.sbp.sampling import draw_by_gradient, draw_kept_clips, keep_count
 
 def encode_clips(encoder: Encoder, clips: Tensor, kept: Tensor, *, clips_at_once: int = 16,
                  gradient_scale: float = 1.0) -> Features:
-    """Encode every clip, but keep the backward of the kept ones only.
+    """Encode every clip and backpropagate only the kept clips.
 
     Forward: ``encoder(clips)`` row by row. Backward: the gradient of the kept
-    rows times ``gradient_scale``; the dropped rows are encoded without grad,
-    ``clips_at_once`` at a time, so their activations are never cached.
+    rows times ``gradient_scale``. The dropped rows are encoded without
+    gradient, ``clips_at_once`` at a time, so their activations are not saved.
 
-    The kept clips go first: under autocast a weight cast inside ``no_grad``
-    stays in the cast cache without its gradient and would cut the kept pass.
+    The kept clips go first. Under autocast a weight that is cast inside
+    ``no_grad`` stays in the cast cache without its gradient, and would remove
+    the gradient of the kept pass.
 
     Args:
         encoder: maps (n, ...) clips to a tensor (n, ...) or a nest of those.
         clips: (N, ...).
-        kept: (N,) bool, True = keep the backward of that clip.
-        clips_at_once: bound of the pass without gradient.
+        kept: (N,) bool, True where a clip is backpropagated.
+        clips_at_once: most clips in one pass without gradient.
         gradient_scale: 1 / probability of being kept, for an unbiased estimate.
 
     Returns:
@@ -57,14 +59,14 @@ def encode_clips(encoder: Encoder, clips: Tensor, kept: Tensor, *, clips_at_once
 
 
 def check_batch_norm(module: nn.Module) -> None:
-    """Refuse batch normalization with the statistics of its batch.
+    """Refuse batch normalization that uses batch statistics.
 
-    Kept and dropped clips are encoded in passes of their own: each would
-    normalize with its own statistics (the forward would not be exact) and
-    update the running ones.
+    Kept and dropped clips are encoded in separate passes. Each pass would
+    normalize with its own statistics, so the forward would not be exact, and
+    would update the running statistics.
 
     Raises:
-        SBPError: names the first such layer.
+        SBPError: a layer uses batch statistics; names the first one.
     """
     for name, layer in module.named_modules():
         if not isinstance(layer, nn.modules.batchnorm._BatchNorm):
@@ -72,47 +74,48 @@ def check_batch_norm(module: nn.Module) -> None:
         if layer.training:
             raise SBPError(
                 f'batch normalization {name!r} is in training mode, but SBP encodes kept and '
-                'dropped clips in separate passes, which would normalize each with its own '
+                'dropped clips in separate passes, and each pass would normalize with its own '
                 'statistics; freeze it (norm_eval=True, or layer.eval()) or use keep_ratio=1 '
                 "with mode='direct'.")
         if layer.running_mean is None:
             raise SBPError(
-                f'batch normalization {name!r} has no running statistics, so it normalizes each '
-                'of the passes of SBP with its own; use track_running_stats=True or another '
-                'normalization.')
+                f'batch normalization {name!r} has no running statistics, so each pass of SBP '
+                'would normalize with its own statistics; use track_running_stats=True or '
+                'another normalization.')
 
 
 def check_not_distributed(module: nn.Module) -> None:
-    """Refuse a module that is, or holds, one wrapped for data parallel training.
+    """Refuse a module that is, or contains, one wrapped for data-parallel training.
 
     Raises:
-        SBPError: says which way round to wrap.
+        SBPError: a module is wrapped for data-parallel training.
     """
     wrappers = (nn.parallel.DistributedDataParallel, nn.DataParallel)
     for name, layer in module.named_modules():
         if isinstance(layer, wrappers):
             raise SBPError(f'{name or "the encoder"!r} is wrapped in {type(layer).__name__}, which '
-                           'counts one forward a step where SBP runs several; apply SBP first and '
-                           'wrap the result.')
+                           'expects one forward per step, but SBP runs several; apply SBP first '
+                           'and wrap the result.')
 
 
 def feature_products(from_head: Sequence[Tensor | None], batch: int, num_clips: int) -> Tensor:
-    """Inner products of a sample's clips' gradients over all feature tensors: (B, K, K).
+    """Compute the inner products (B, K, K) of the gradients of the clips of each sample.
 
-    Float32 or better; zeros where the loss used no feature.
+    They are summed over all feature tensors, in float32 or better, and are
+    zero where the loss used no feature.
     """
     total = torch.zeros(batch, num_clips, num_clips)
     for gradient in from_head:
         if gradient is not None:
             rows = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-            rows = rows.unflatten(0, (batch, num_clips)).flatten(2)  # (B, K, numbers of a clip)
+            rows = rows.unflatten(0, (batch, num_clips)).flatten(2)  # (B, K, numbers per clip)
             total = total.to(rows) + rows @ rows.mT
     return total
 
 
 def choose_by_gradient(num_clips: int, config: SBPConfig, keys: Sequence[Sequence[int]]
                        ) -> ChooseClips:
-    """The choice of clips that waits for the gradient of their features."""
+    """Return a function that chooses clips from the gradients of their features."""
     num_kept = keep_count(config.keep_ratio, num_clips)
 
     def choose(from_head: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
@@ -126,26 +129,28 @@ def choose_by_gradient(num_clips: int, config: SBPConfig, keys: Sequence[Sequenc
 
 def encode_stochastically(encoder: Encoder, module: nn.Module, clips: Tensor, num_clips: int,
                           config: SBPConfig, keys: Sequence[Sequence[int]]) -> Features:
-    """Encode the clips of a batch; each sample keeps its own random part of the backward.
+    """Encode the clips of a batch and backpropagate random clips of each sample.
 
     Args:
         encoder: maps (n, ...) clips to (n, ...) features.
-        module: the network behind the encoder, checked for live batch
-            normalization.
-        clips: (B * K, ...), the K clips of a sample side by side.
+        module: network that the encoder uses; checked for batch normalization
+            in training mode.
+        clips: (B * K, ...), the K clips of each sample next to each other.
         num_clips: K.
-        config: the choices of SBP.
+        config: settings of SBP.
         keys: B sampling keys, see :func:`draw_kept_clips`.
 
     Returns:
         Features of all B * K clips, equal to ``encoder(clips)``.
 
     Raises:
-        SBPError: no clips, or batch normalization with batch statistics.
+        SBPError: there are no clips, or batch normalization uses batch
+            statistics.
     """
     if num_clips < 1 or len(clips) != num_clips * len(keys):
-        raise SBPError(f'expected at least one clip a sample and {len(keys)} x {num_clips} clips '
-                       f'in all, got {len(clips)}; check the clip length against the video.')
+        raise SBPError('expected at least one clip per sample and '
+                       f'{len(keys)} x {num_clips} clips in total, got {len(clips)}; check the '
+                       'clip length against the length of the video.')
     if config.mode == 'direct' and config.keep_ratio == 1:
         return encode_clips(encoder, clips, torch.ones(len(clips), dtype=torch.bool))
     check_batch_norm(module)
@@ -166,19 +171,19 @@ def encode_stochastically(encoder: Encoder, module: nn.Module, clips: Tensor, nu
 
 
 class ClipwiseSBP(nn.Module):
-    """Wrap an encoder so that a random part of each sample's clips is backpropagated.
+    """Encoder that backpropagates a random part of the clips of each sample.
 
-    In evaluation mode and without grad the encoder is untouched. What is kept
-    depends on (seed, step, sample) alone; ``step`` counts training forwards
-    and is no part of the state dict: set it when resuming.
+    In evaluation mode and without gradient it calls the encoder directly. The
+    kept clips depend only on (seed, step, sample). ``step`` counts the training
+    forwards. It is not part of the state dict: set it when resuming.
 
     Args:
         encoder: module that maps (n, ...) clips to (n, ...) features.
-        config: the choices of SBP.
+        config: settings of SBP.
         seed: first number of every sampling key.
 
     Raises:
-        SBPError: the encoder is wrapped for data parallel training already.
+        SBPError: the encoder is already wrapped for data-parallel training.
     """
 
     def __init__(self, encoder: nn.Module, config: SBPConfig, seed: int = 0) -> None:
@@ -190,7 +195,7 @@ class ClipwiseSBP(nn.Module):
         self.step = 0
 
     def forward(self, clips: Tensor) -> Features:
-        """Encode ``clips`` (B, K, ...); features (B * K, ...) in the same order."""
+        """Encode ``clips`` (B, K, ...) and return features (B * K, ...) in the same order."""
         batch, num_clips = clips.shape[:2]
         flat = clips.flatten(0, 1)  # (B * K, ...)
         if not (self.training and torch.is_grad_enabled()):

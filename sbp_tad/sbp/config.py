@@ -1,4 +1,4 @@
-"""What a user may choose about stochastic backpropagation, checked once."""
+"""Settings of clip-wise stochastic backpropagation and their checks."""
 from __future__ import annotations
 
 import math
@@ -10,42 +10,43 @@ from sbp_tad.sbp.sampling import SAMPLERS
 
 MODES = ('direct', 'deferred')
 GRADIENT_SAMPLER = 'gradient'
-# Clips of one pass where the user does not say. A pass with gradient holds the
-# activations of all its clips, one without those of a layer.
+# Default numbers of clips in one pass. A pass with gradient holds the activations of
+# all layers, a pass without gradient only those of one layer.
 DEFAULT_CLIPS_WITH_GRAD = 4
 DEFAULT_CLIPS_WITHOUT_GRAD = 16
 
 
 class SBPError(UserError, ValueError):
-    """A choice about stochastic backpropagation that cannot work."""
+    """Invalid setting or use of stochastic backpropagation."""
 
 
 @dataclass(frozen=True)
 class SBPConfig:
-    """Choices of stochastic backpropagation; nothing downstream re-checks them.
+    """Settings of clip-wise stochastic backpropagation, checked on construction.
 
     Args:
-        keep_ratio: share ``r`` in (0, 1] of the clips whose backward is kept.
-            Of K clips exactly ``max(1, round(r * K))`` are.
+        keep_ratio: share ``r`` in (0, 1] of the clips that are backpropagated:
+            exactly ``max(1, round(r * K))`` of K clips.
         sampler: ``'random'``, ``'uniform'`` (one random start, equal steps)
-            or ``'uniform_jitter'`` (one clip at a random place of each of k
-            equal parts). Every clip is kept with the same probability k / K.
+            or ``'uniform_jitter'`` (one clip at a random place in each of k
+            equal parts). Each keeps every clip with the same probability k / K.
             ``'gradient'`` (deferred only) keeps a clip with a probability
             that grows with the norm of the loss gradient of its features.
         rescale: divide the gradient of a kept clip by its probability of
-            being kept, so that the parameter gradient is an unbiased estimate
-            of the full one. The published codes do not; switch it off to
-            follow their learning rates.
-        clips_at_once: clips in one pass without gradient and, deferred, in
-            one with; bounds the transient memory. None takes 16 without and 4
-            with gradient.
-        mode: ``'direct'`` backpropagates the kept clips as one batch: memory
-            ``r``. ``'deferred'`` encodes all clips without gradient and the
-            kept ones again once the loss gradient of the features is known:
-            memory of a few clips whatever their number and ``r``.
+            being kept. The parameter gradient is then an unbiased estimate of
+            the full gradient. The published implementations do not rescale;
+            set False to use their learning rates.
+        clips_at_once: most clips in one pass without gradient and, in deferred
+            mode, in one pass with gradient. It bounds the transient memory.
+            None means 16 without and 4 with gradient.
+        mode: ``'direct'`` backpropagates the kept clips as one batch and needs
+            the share ``r`` of the memory. ``'deferred'`` encodes all clips
+            without gradient. It encodes the kept clips again once the loss
+            gradient of the features is known. It needs the memory of a few
+            clips, independent of K and ``r``.
 
     Raises:
-        SBPError: for a value outside of these.
+        SBPError: a value is not one of these.
     """
 
     keep_ratio: float = 0.25
@@ -56,12 +57,12 @@ class SBPConfig:
 
     @property
     def clips_without_grad(self) -> int:
-        """Clips in one pass without gradient."""
+        """Most clips in one pass without gradient."""
         return self.clips_at_once or DEFAULT_CLIPS_WITHOUT_GRAD
 
     @property
     def clips_with_grad(self) -> int:
-        """Clips in one pass of the deferred form's backward."""
+        """Most clips in one pass of the backward in deferred mode."""
         return self.clips_at_once or DEFAULT_CLIPS_WITH_GRAD
 
     def __post_init__(self) -> None:
@@ -77,7 +78,7 @@ class SBPConfig:
             raise SBPError(f'sampler must be one of {samplers}, got {self.sampler!r}.')
         if self.sampler == GRADIENT_SAMPLER and self.mode != 'deferred':
             raise SBPError("sampler 'gradient' needs the gradient of the features before it draws, "
-                           "which mode 'direct' has not; set mode='deferred' or another sampler.")
+                           "but mode 'direct' draws first; set mode='deferred' or another sampler.")
         if not isinstance(self.rescale, bool):
             raise SBPError(f'rescale must be True or False, got {self.rescale!r}.')
         clips = 1 if self.clips_at_once is None else self.clips_at_once

@@ -1,9 +1,9 @@
-"""Clip-wise SBP, deferred form: kept clips are encoded again once dL/dfeature is known.
+"""Clip-wise SBP in deferred mode: encode the kept clips again once dL/dfeature is known.
 
-Forward: all clips without gradient. Backward, when the head has handed down the
-gradient of the features: the kept clips again, a few at a time and with
-gradient, each weighted; the sum of their parameter gradients is returned by
-autograd. Memory is that of a few clips whatever their number and the keep ratio.
+The forward encodes all clips without gradient. The backward receives the gradient of
+the features and encodes the kept clips again with gradient, a few at a time. It weights
+each clip and returns the sum of the parameter gradients to autograd. The memory is that
+of a few clips, independent of the number of clips and of the keep ratio.
 """
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from sbp_tad.sbp.nested_tensors import (
     map_tensors,
 )
 
-# Gradients of the features, None where the loss did not use one, to the kept
-# clips (N,) bool and the weight of each clip's gradient (N,).
+# Maps the gradients of the features (None where the loss did not use a feature) to the
+# kept clips (N,) bool and the weight of each clip's gradient (N,).
 ChooseClips = Callable[[Sequence[Tensor | None]], 'tuple[Tensor, Tensor]']
 
 
 def get_random_state(device: torch.device) -> tuple[Tensor, ...]:
-    """State of the CPU's random generator and, elsewhere, of the device's."""
+    """Return the state of the CPU's random generator and of the device's, if it is another."""
     states = (torch.get_rng_state(), )
     if device.type != 'cpu':
         states += (getattr(torch, device.type).get_rng_state(device), )
@@ -40,7 +40,7 @@ def get_random_state(device: torch.device) -> tuple[Tensor, ...]:
 
 
 def set_random_state(states: tuple[Tensor, ...], device: torch.device) -> None:
-    """Put back what :func:`get_random_state` gave."""
+    """Restore the state that :func:`get_random_state` returned."""
     torch.set_rng_state(states[0])
     if device.type != 'cpu':
         getattr(torch, device.type).set_rng_state(states[1], device)
@@ -48,7 +48,7 @@ def set_random_state(states: tuple[Tensor, ...], device: torch.device) -> None:
 
 @contextmanager
 def restored_random_state(device: torch.device) -> Iterator[None]:
-    """Leave the random state behind the block as it was before."""
+    """Restore the random state after the block."""
     before = get_random_state(device)
     try:
         yield
@@ -57,19 +57,19 @@ def restored_random_state(device: torch.device) -> Iterator[None]:
 
 
 def same_autocast(device: torch.device) -> Callable[[], torch.autocast]:
-    """Makes contexts with the autocast state of now: the backward pass runs outside of it."""
+    """Return a factory of contexts with the current autocast state, for the backward pass."""
     dtype = autocast_dtype(device.type)
     return lambda: torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
 @contextmanager
 def replaced_parameters(module: nn.Module, replacements: dict[int, nn.Parameter]) -> Iterator[None]:
-    """Let ``module`` compute with other parameters, given by the ``id`` of its own."""
+    """Replace parameters of ``module`` inside the block, by the ``id`` of the original."""
     places = [(layer, name, parameter) for layer in module.modules()
               for name, parameter in layer._parameters.items() if id(parameter) in replacements]
     try:
         for layer, name, parameter in places:
-            # Through setattr, as recurrent layers keep further references.
+            # Use setattr: recurrent layers hold further references to their weights.
             setattr(layer, name, replacements[id(parameter)])
         yield
     finally:
@@ -79,19 +79,19 @@ def replaced_parameters(module: nn.Module, replacements: dict[int, nn.Parameter]
 
 @dataclass
 class Pass:
-    """Some clips that were encoded in one go, and the random state before it."""
+    """Clips of one encoder call, and the random state before it."""
 
     index: Tensor  # (n,)
     random_state: tuple[Tensor, ...] | None  # None: the encoder drew no random numbers
 
 
 class DeferredEncoding:
-    """What the backward pass needs to encode kept clips again just as in the forward pass.
+    """Record of a forward pass that allows to encode its kept clips again identically.
 
     Args:
         encoder: maps (n, ...) clips to features, a nest of (n, ...) tensors.
-        module: holds the parameters behind the encoder.
-        clips_with_grad, clips_without_grad: clips in one pass.
+        module: holds the parameters that the encoder uses.
+        clips_with_grad, clips_without_grad: most clips in one pass.
     """
 
     def __init__(self, encoder: Encoder, module: nn.Module, clips_with_grad: int,
@@ -104,12 +104,12 @@ class DeferredEncoding:
 
     @torch.no_grad()
     def encode(self, clips: Tensor, kept: Tensor | None) -> Features:
-        """Features of all clips (N, ...), without gradient.
+        """Encode all clips (N, ...) without gradient.
 
-        Where the encoder draws random numbers (dropout, drop-path), a pass
-        can only be repeated as it was. Kept clips (N,) bool then have passes
-        of the size of the backward's; with ``kept`` None any clip may be kept
-        later, and each has a pass of its own.
+        If the encoder draws random numbers (dropout, drop-path), a pass can
+        only be repeated with the same clips. Kept clips (N,) bool then run in
+        passes of the backward's size. With ``kept=None`` any clip may be kept
+        later, so each clip runs in its own pass.
         """
         self.context = same_autocast(clips.device)
         self.passes = []
@@ -120,7 +120,7 @@ class DeferredEncoding:
                       ((~kept).nonzero().flatten(), self.clips_without_grad)]
         places = [(index, limit) for index, limit in places if len(index)]
         features = [self._encode_part(clips, index, limit) for index, limit in places]
-        # A weight cast inside no_grad would cut the gradient of whoever shares it.
+        # A cached cast made inside no_grad would remove the gradient of a shared weight.
         torch.clear_autocast_cache()
         if len(places) == 1:
             return features[0]
@@ -128,7 +128,7 @@ class DeferredEncoding:
         return map_tensors(lambda *parts: torch.cat(parts).index_select(0, order), *features)
 
     def _encode_part(self, clips: Tensor, index: Tensor, random_limit: int) -> Features:
-        """Features of clips ``index``; at most ``random_limit`` in a pass with random numbers."""
+        """Encode clips ``index``, at most ``random_limit`` per pass with random numbers."""
         parts, start, size = [], 0, self.clips_without_grad
         while start < len(index):
             chosen = index[start:start + size]
@@ -147,7 +147,7 @@ class DeferredEncoding:
         return parts[0] if len(parts) == 1 else map_tensors(lambda *p: torch.cat(p), *parts)
 
     def kept_passes(self, kept: Tensor) -> list[Pass]:
-        """Passes over the kept clips and no other; those with random numbers as they were."""
+        """Return passes that cover the kept clips; passes with random numbers stay as recorded."""
         drawn = [one for one in self.passes if one.random_state is not None
                  and kept[one.index].any()]
         left = kept.clone()
@@ -159,10 +159,10 @@ class DeferredEncoding:
     def gradients(self, clips: Tensor, parameters: Sequence[Tensor],
                   from_head: Sequence[Tensor | None], kept: Tensor, weights: Tensor,
                   clips_need_gradient: bool) -> tuple[Tensor | None, list[Tensor | None]]:
-        """Gradients of the clips and of ``parameters``, summed over the kept clips.
+        """Compute the gradients of the clips and of ``parameters``, summed over the kept clips.
 
-        They gather in twins of the parameters, so that hooks on the
-        parameters (DDP, the user's) run once, when autograd hands the sum on.
+        They accumulate in copies of the parameters. Hooks on the parameters
+        (of DDP or of the user) therefore run once, on the sum.
         """
         twins = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in parameters}
         of_clips = torch.zeros_like(clips) if clips_need_gradient else None
@@ -193,7 +193,7 @@ class DeferredEncoding:
 
 
 def select(rows: Tensor, index: Tensor) -> Tensor:
-    """Rows ``index`` of a tensor; a run of neighbours comes without a copy."""
+    """Select rows ``index`` of a tensor, without a copy if they are consecutive."""
     first, last = int(index[0]), int(index[-1])
     if last - first == len(index) - 1:
         return rows[first:last + 1]
@@ -201,19 +201,19 @@ def select(rows: Tensor, index: Tensor) -> Tensor:
 
 
 def check_rows(features: Features, num_clips: int) -> None:
-    """Refuse features that are not one row a clip.
+    """Check that the features have one row per clip.
 
     Raises:
-        SBPError: with the shape that came.
+        SBPError: they have not; gives the shape.
     """
     for feature in list_tensors(features):
         if feature.ndim < 1 or len(feature) != num_clips:
-            raise SBPError('an encoder must return one row of features a clip: expected '
+            raise SBPError('an encoder must return one row of features per clip: expected '
                            f'{num_clips} rows, got shape {tuple(feature.shape)}.')
 
 
 class _EncodeAgain(torch.autograd.Function):
-    """Attach a deferred gradient to features computed without one.
+    """Features without a gradient, with the deferred gradient attached.
 
     Forward: ``y = features``. Backward, given dL/dy: draw the kept clips S and
     their weights w, then ``dtheta = sum_S w_i (dy_i/dtheta)^T dL/dy_i`` and
@@ -227,7 +227,7 @@ class _EncodeAgain(torch.autograd.Function):
         ctx.encoding, ctx.choose, ctx.num_features = encoding, choose, num_features
         features, parameters = tensors[:num_features], tensors[num_features:]
         ctx.save_for_backward(clips, *parameters)
-        # Detached, not views: the head may change them in place.
+        # Detach instead of a view: the head may change the features in place.
         return tuple(feature.detach() for feature in features)
 
     @staticmethod
@@ -243,26 +243,26 @@ class _EncodeAgain(torch.autograd.Function):
 def encode_deferred(encoder: Encoder, module: nn.Module, clips: Tensor, choose: ChooseClips,
                     kept: Tensor | None = None, *, clips_with_grad: int = 4,
                     clips_without_grad: int = 16) -> Features:
-    """Encode every clip; in the backward pass encode the kept ones again, with gradient.
+    """Encode every clip, and in the backward pass the kept clips again, with gradient.
 
-    The backward pass repeats the random numbers and the autocast of the
-    forward pass, so dropout and drop-path are those of the features that the
-    loss saw. It may run once with ``create_graph=False`` only.
+    The backward pass repeats the random numbers and the autocast state of the
+    forward pass, so dropout and drop-path agree with the features that the
+    loss used. The backward may run only once, and with ``create_graph=False``.
 
     Args:
         encoder: maps (n, ...) clips to a tensor (n, ...) or a nest of those.
         module: the network whose parameters the encoder uses.
         clips: (N, ...).
-        choose: from the gradients of the feature tensors to the kept clips
+        choose: maps the gradients of the feature tensors to the kept clips
             (N,) bool and the weight of each (N,), both on the CPU.
-        kept: (N,) bool, where it is known before the gradient.
-        clips_with_grad, clips_without_grad: clips in one pass of each kind.
+        kept: (N,) bool if it is known before the gradient, otherwise None.
+        clips_with_grad, clips_without_grad: most clips in one pass.
 
     Returns:
         Features of all N clips in their order.
 
     Raises:
-        SBPError: the encoder does not return one row a clip.
+        SBPError: the encoder does not return one row per clip.
     """
     if not torch.is_grad_enabled():
         return encode_in_chunks(encoder, clips, clips_without_grad)

@@ -1,9 +1,9 @@
-"""Frozen batch normalization folded into the convolution before it, on the fly.
+"""Frozen batch normalization, folded into the preceding convolution at every forward.
 
 With frozen statistics ``BN(conv(x, w) + b) = conv(x, w s) + (b - mean) s + beta``
-with ``s = gamma / sqrt(var + eps)``. Computed so at every forward, parameters,
-state dict and gradients are those of the two layers, but only the input of
-the convolution is saved for backward: half of the bytes of a ResNet.
+where ``s = gamma / sqrt(var + eps)``. Parameters, state dict and gradients remain
+those of the two layers. Only the input of the convolution is saved for the
+backward, which halves the saved bytes of a ResNet.
 """
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ NORM_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Pair(NamedTuple):
-    """Names of a convolution, ``a`` or ``a.b``, and of the norm of its output in one parent."""
+    """Names, in one parent, of a convolution (``a`` or ``a.b``) and of the norm after it."""
 
     conv: str
     norm: str
 
 
-# Stride, padding, dilation, whether transposed, padding of the output, groups.
+# Stride, padding, dilation, transposed, output padding, groups.
 Geometry = tuple[Any, ...]
-# Where to scale is decided for passes of so many items.
+# The place of the scaling is decided for passes of this many items.
 ITEMS_OF_A_PASS = 16
 
 PairRule = Callable[[nn.Module], Iterable[Pair]]
 
 
 def sequential_pairs(module: nn.Module) -> Iterator[Pair]:
-    """Neighbours in ``nn.Sequential``."""
+    """Pair neighbours in ``nn.Sequential``."""
     if type(module) is nn.Sequential:
         names = list(module._modules)
         yield from (Pair(*pair) for pair in zip(names, names[1:]))
 
 
 def conv_module_pairs(module: nn.Module) -> Iterator[Pair]:
-    """``conv`` and its norm in modules of the form of OpenMMLab's ``ConvModule``."""
+    """Pair ``conv`` with its norm in modules like OpenMMLab's ``ConvModule``."""
     order = tuple(getattr(module, 'order', ()))
     name = getattr(module, 'norm_name', None)
     if name in module._modules and 'conv' in module._modules \
@@ -54,10 +54,10 @@ def conv_module_pairs(module: nn.Module) -> Iterator[Pair]:
 
 
 def numbered_pairs(module: nn.Module) -> Iterator[Pair]:
-    """``conv1`` and ``bn1``, ``conv2`` and ``bn2``, ... as in torchvision's ResNets.
+    """Pair ``conv1`` with ``bn1``, ``conv2`` with ``bn2``, ... as in torchvision's ResNets.
 
-    Names prove no order: for networks that normalize what a convolution
-    gives, not what it takes. Not among the default rules.
+    Use it only for networks that normalize the output of a convolution and
+    not its input: the names do not tell. It is not a default rule.
     """
     for name in module._modules:
         norm = name.replace('conv', 'bn')
@@ -69,15 +69,15 @@ DEFAULT_RULES: tuple[PairRule, ...] = (sequential_pairs, conv_module_pairs)
 
 
 class _FoldedConvolution(torch.autograd.Function):
-    """Convolution and frozen batch normalization in one.
+    """Convolution and frozen batch normalization as one operation.
 
     Forward: ``y = conv(x, w s) + (b - mean) s + beta`` with
     ``s = gamma * rsqrt(var + eps)``. Backward, with W the weight gradient of
     ``conv(x, .)`` and D the sum of dy over all but channels:
     ``dx = conv^T(dy, w s)``, ``dw = W s``, ``db = D s``, ``dbeta = D``,
     ``dgamma = (sum(W w) + D (b - mean)) rsqrt(var + eps)``.
-    Saved: x and what is there anyway. Deep layers have more weights than
-    outputs: there ``s`` multiplies outputs and dy instead of ``w``.
+    Saved: x, parameters and statistics. A deep layer has more weights than
+    outputs; there ``s`` multiplies the outputs and dy instead of ``w``.
     """
 
     @staticmethod
@@ -85,7 +85,7 @@ class _FoldedConvolution(torch.autograd.Function):
                 beta: Tensor | None, mean: Tensor, var: Tensor, eps: float,
                 geometry: Geometry) -> Tensor:
         ctx.eps, ctx.geometry, ctx.input_shape = eps, geometry, x.shape
-        # Without weight or scale to train, the input is not needed.
+        # The input is not needed if neither weight nor scale is trained.
         x_needed = ctx.needs_input_grad[1] or ctx.needs_input_grad[3]
         ctx.save_for_backward(x if x_needed else None, weight, bias, gamma, mean, var)
         scale = fold_scale(gamma, var, eps)
@@ -104,7 +104,7 @@ class _FoldedConvolution(torch.autograd.Function):
         x, weight, bias, gamma, mean, var = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, needs_gamma, needs_beta = ctx.needs_input_grad[:5]
         scale = fold_scale(gamma, var, ctx.eps)
-        if x is None:  # only its shape matters
+        if x is None:  # only the shape matters
             x = from_above.new_empty(1).expand(ctx.input_shape)
         of_x = of_gamma = None
         if needs_x:
@@ -125,7 +125,7 @@ class _FoldedConvolution(torch.autograd.Function):
 
 def _gradient_of_input(from_above: Tensor, x: Tensor, weight: Tensor, scale: Tensor,
                        geometry: Geometry) -> Tensor:
-    """``conv^T(dy, w s)``, the scale put where fewer numbers are."""
+    """Compute ``conv^T(dy, w s)``, scaling the smaller of both tensors."""
     if has_more_weights(weight, x.shape, geometry):
         from_above = from_above * along(1, scale, from_above)
     else:
@@ -135,44 +135,44 @@ def _gradient_of_input(from_above: Tensor, x: Tensor, weight: Tensor, scale: Ten
 
 
 def geometry_of(conv: nn.Module) -> Geometry:
-    """What ``torch.convolution`` wants to know of a layer beside its weight and bias."""
+    """Return the arguments of ``torch.convolution`` after input, weight and bias."""
     return (conv.stride, conv.padding, conv.dilation, False, (0, ) * len(conv.stride), conv.groups)
 
 
 def has_more_weights(weight: Tensor, input_shape: Sequence[int], geometry: Geometry) -> bool:
-    """Whether a convolution has more weights than outputs in a usual pass.
+    """Tell whether a convolution has more weights than outputs in a usual pass.
 
-    Does not ask for the number of items in this pass: all passes of a step
-    must compute alike, to the bit.
+    The number of items in the current pass does not count: all passes of a
+    step must give bit-identical results.
     """
     positions = math.prod(input_shape[2:]) / math.prod(geometry[0])
     return weight[0].numel() > ITEMS_OF_A_PASS * positions
 
 
 def fold_scale(gamma: Tensor | None, var: Tensor, eps: float) -> Tensor:
-    """``s`` (C,) of the docstring of this module."""
+    """Compute ``s`` (C,) of the module docstring."""
     scale = torch.rsqrt(var + eps)
     return scale if gamma is None else scale * gamma
 
 
 def along(dimension: int, values: Tensor, like: Tensor) -> Tensor:
-    """``values`` (C,) to multiply ``like`` with, whose ``dimension`` has C entries."""
+    """Reshape ``values`` (C,) to broadcast along ``dimension`` of ``like``."""
     shape = [1] * like.ndim
     shape[dimension] = -1
     return values.to(like.dtype).view(shape)
 
 
 def row_products(a: Tensor, b: Tensor) -> Tensor:
-    """Sums (C,) of ``a * b`` over all but the first of dimensions (C, ...), without a copy."""
+    """Sum ``a * b`` (C, ...) over all dimensions but the first: (C,), without a copy."""
     return torch.bmm(a.flatten(1)[:, None], b.flatten(1)[:, :, None]).flatten()
 
 
 class FoldedPair:
-    """The forward methods of a convolution and its frozen normalization, folded.
+    """Folded forward methods of a convolution and its frozen normalization.
 
-    Folds while the convolution is in training mode and the normalization is
-    not; otherwise both compute as they always did. ``parent`` and names, not
-    the normalization itself, so that one replaced later is noticed.
+    It folds while the convolution is in training mode and the normalization is
+    not; otherwise both layers compute as usual. It stores ``parent`` and the
+    names, so that it notices a normalization that is replaced later.
     """
 
     function: ClassVar[type[torch.autograd.Function]] = _FoldedConvolution
@@ -181,18 +181,18 @@ class FoldedPair:
         self.parent = parent
         self.conv_name, self.norm_name = pair
         self.conv, self.norm = parent.get_submodule(pair.conv), parent._modules[pair.norm]
-        self.output: Tensor | None = None  # normalized, on its way to ``normalize``
+        self.output: Tensor | None = None  # normalized, for ``normalize``
 
     def install(self) -> None:
-        """Take the place of both forward methods."""
+        """Replace both forward methods."""
         self.conv.forward, self.norm.forward = self.convolve, self.normalize
 
     def remove(self) -> None:
-        """Give both layers their own forward methods back."""
+        """Restore the forward methods of both layers."""
         del self.conv.forward, self.norm.forward
 
     def convolve(self, x: Tensor) -> Tensor:
-        """The convolution's forward: its output, normalized already where that is folded in."""
+        """Forward of the convolution: its output, already normalized if the pair is folded now."""
         conv, norm = self.conv, self.norm
         if not conv.training or norm.training or self.parent._modules[self.norm_name] is not norm:
             return self.convolve_alone(x)
@@ -202,26 +202,26 @@ class FoldedPair:
         return self.output
 
     def convolve_alone(self, x: Tensor) -> Tensor:
-        """The convolution where nothing is folded in."""
+        """Compute the convolution alone."""
         return type(self.conv).forward(self.conv, x)
 
     def apply(self, *inputs: Any) -> Tensor:
-        """The convolution with the normalization folded in."""
+        """Compute the convolution with the normalization folded in."""
         return self.function.apply(*inputs)
 
     def normalize(self, x: Tensor) -> Tensor:
-        """The normalization's forward: what :meth:`convolve` gave, as it is.
+        """Forward of the normalization: return the output of :meth:`convolve` unchanged.
 
         Raises:
-            SBPError: something came between the two.
+            SBPError: another operation changed the output in between.
         """
         if self.output is None:
             return type(self.norm).forward(self.norm, x)
         expected, self.output = self.output, None
         if x is not expected:
-            raise SBPError(f'{self.norm_name!r} does not normalize the output of '
-                           f'{self.conv_name!r} as it comes, so the two cannot be folded; leave '
-                           'the pair out of the rules, or do not fold (fold_bn=False).')
+            raise SBPError(f'the input of {self.norm_name!r} is not the output of '
+                           f'{self.conv_name!r}, so the two cannot be folded; remove the pair '
+                           'from the rules, or do not fold (fold_bn=False).')
         return x
 
     def __getstate__(self) -> dict[str, Any]:
@@ -229,13 +229,13 @@ class FoldedPair:
 
 
 def folded_pair(module: nn.Module) -> FoldedPair | None:
-    """The pair that a convolution or normalization is folded in, if any."""
+    """Return the folded pair of a convolution or normalization, or None."""
     owner = getattr(module.__dict__.get('forward'), '__self__', None)
     return owner if isinstance(owner, FoldedPair) else None
 
 
 def can_fold(conv: nn.Module, norm: nn.Module, conv_types: Sequence[type]) -> bool:
-    """Whether a layer is a plain convolution and the next one its batch normalization."""
+    """Tell whether two layers are a plain convolution and its batch normalization."""
     return type(conv) in conv_types and type(norm) in NORM_TYPES \
         and norm.num_features == conv.out_channels and norm.running_mean is not None \
         and conv.padding_mode == 'zeros' and not isinstance(conv.padding, str) \
@@ -244,11 +244,11 @@ def can_fold(conv: nn.Module, norm: nn.Module, conv_types: Sequence[type]) -> bo
 
 def find_pairs(module: nn.Module, rules: Sequence[PairRule] = DEFAULT_RULES,
                conv_types: Sequence[type] = CONV_TYPES) -> list[tuple[nn.Module, Pair]]:
-    """All pairs that can be folded, with the module that holds each.
+    """Find all pairs that can be folded, with the parent of each.
 
     Args:
-        module: where to look, with all below it.
-        rules: which layers follow each other in one module.
+        module: searched with all of its submodules.
+        rules: each yields pairs of consecutive layers of one module.
         conv_types: exact types that compute a plain convolution.
     """
     found, taken = [], set()
@@ -263,11 +263,11 @@ def find_pairs(module: nn.Module, rules: Sequence[PairRule] = DEFAULT_RULES,
 
 def fold_frozen_norm(module: nn.Module, rules: Sequence[PairRule] = DEFAULT_RULES,
                      conv_types: Sequence[type] = CONV_TYPES) -> int:
-    """Fold frozen batch normalization into the convolutions before it, in place.
+    """Fold frozen batch normalization into the preceding convolutions, in place.
 
     A pair is folded while its convolution is in training mode and its
-    normalization in evaluation mode, decided anew at each forward. Hooks on
-    such a convolution see normalized outputs. Gradients of gradients are not
+    normalization in evaluation mode; each forward decides anew. Hooks on such
+    a convolution see normalized outputs. Second-order gradients are not
     supported.
 
     Args:
@@ -277,15 +277,15 @@ def fold_frozen_norm(module: nn.Module, rules: Sequence[PairRule] = DEFAULT_RULE
         The number of pairs.
 
     Raises:
-        SBPError: folded already, or no pair.
+        SBPError: the module is already folded, or has no pair.
     """
     if any(folded_pair(layer) for layer in module.modules()):
-        raise SBPError('batch normalization is folded already; call unfold_frozen_norm first to '
-                       'fold by other rules.')
+        raise SBPError('batch normalization is already folded; call unfold_frozen_norm before '
+                       'you fold by other rules.')
     pairs = find_pairs(module, rules, conv_types)
     if not pairs:
         raise SBPError(f'{type(module).__name__} has no convolution followed by batch '
-                       'normalization that the rules know; add a rule that yields the names of '
+                       'normalization that the rules find; add a rule that yields the names of '
                        'such pairs, or do not fold (fold_bn=False).')
     for parent, pair in pairs:
         FoldedPair(parent, pair).install()
@@ -293,14 +293,15 @@ def fold_frozen_norm(module: nn.Module, rules: Sequence[PairRule] = DEFAULT_RULE
 
 
 def unfold_frozen_norm(module: nn.Module) -> int:
-    """Undo :func:`fold_frozen_norm`; gives the number of pairs.
+    """Undo :func:`fold_frozen_norm` and return the number of pairs.
 
     Raises:
         SBPError: nothing is folded.
     """
     pairs = {id(pair): pair for pair in map(folded_pair, module.modules()) if pair}
     if not pairs:
-        raise SBPError('no batch normalization is folded here; there is nothing to undo.')
+        raise SBPError('no batch normalization is folded, so there is nothing to undo; call '
+                       'fold_frozen_norm first.')
     for pair in pairs.values():
         pair.remove()
     return len(pairs)

@@ -1,7 +1,7 @@
-"""Autograd functions of tokens; each states its equations.
+"""Autograd functions of tokens, each with its equations.
 
-Shapes: n tokens of the whole batch, k of them kept, C channels; attention has
-W windows of L tokens, at most m of them kept, h heads of d channels.
+Shapes: n tokens in the whole batch, k of them kept, C channels. Attention has
+W windows of L tokens, at most m kept tokens per window, and h heads of d channels.
 """
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ from sbp_tad.sbp.token_math import (
 
 @dataclass(frozen=True)
 class MLPOptions:
-    """What :func:`mlp_branch` needs beside tensors that take a gradient.
+    """Inputs of :func:`mlp_branch` that take no gradient.
 
     Args:
-        kept: (k,) int64, rows of the flattened tokens (n, C).
-        gradient_scale: of the kept tokens' gradient.
-        eps: of the layer norm in front; None: there is no norm.
-        activation: between the linear layers, elementwise.
+        kept: (k,) int64, rows of the kept tokens in the flattened tokens (n, C).
+        gradient_scale: factor of the gradient of the kept tokens.
+        eps: of the preceding layer norm; None without a norm.
+        activation: elementwise function between the linear layers.
         dropouts: after the activation and after the second linear layer; None
-            where it does nothing.
+            where dropout is not active.
     """
 
     kept: Tensor
@@ -63,7 +63,7 @@ class MLPOptions:
 
 
 class _ScaleGradient(torch.autograd.Function):
-    """Forward ``y = x``; backward ``dx = scale * dy``; saves nothing but the number."""
+    """Identity whose backward is ``dx = scale * dy``; saves only the number."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
@@ -76,12 +76,12 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:
-    """``x`` itself, any shape, whose gradient is multiplied by ``scale``."""
+    """Return ``x`` (any shape) and multiply its gradient by ``scale``."""
     return x if scale == 1 else _ScaleGradient.apply(x, scale)
 
 
 class _MaskGradient(torch.autograd.Function):
-    """Forward ``y = x``; backward ``dx = mask * dy``; saves the mask."""
+    """Identity whose backward is ``dx = mask * dy``; saves the mask."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
@@ -94,12 +94,15 @@ class _MaskGradient(torch.autograd.Function):
 
 
 def mask_gradient(x: Tensor, mask: Tensor) -> Tensor:
-    """``x`` itself, whose gradient is multiplied by ``mask``, of a broadcastable shape."""
+    """Return ``x`` and multiply its gradient by ``mask``, of a broadcastable shape."""
     return _MaskGradient.apply(x, mask)
 
 
 class _TokenLinear(torch.autograd.Function):
-    """``y = W x + b`` for all tokens; saved: x of the kept ones; ``dx = W' dy`` there, else 0."""
+    """``y = W x + b`` for all tokens.
+
+    Saved: x of the kept tokens. Backward: ``dx = W' dy`` at kept tokens, otherwise 0.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, kept: Tensor,
@@ -122,7 +125,7 @@ class _TokenLinear(torch.autograd.Function):
 
 def linear_branch(x: Tensor, weight: Tensor, bias: Tensor | None, kept: Tensor,
                   gradient_scale: float) -> Tensor:
-    """A linear layer of tokens ``x`` (..., C), backpropagated at the rows ``kept`` (k,)."""
+    """Apply a linear layer to tokens ``x`` (..., C); backpropagate the rows ``kept`` (k,)."""
     return _TokenLinear.apply(x, weight, bias, kept, gradient_scale)
 
 
@@ -130,10 +133,11 @@ RowMap = Callable[..., Tensor]
 
 
 class _KeptRows(torch.autograd.Function):
-    """``y = compute(queries, None, *others)``, row by row of the queries.
+    """``y = compute(queries, None, *others)``, a function of each row of the queries.
 
-    Saved: the kept queries, and all of the others. Backward: ``compute`` of
-    the kept queries again, then its gradients; none at dropped queries.
+    Saved: the kept queries and all other tensors. Backward: repeats
+    ``compute`` for the kept queries and takes its gradients; the gradient of
+    dropped queries is zero.
     """
 
     @staticmethod
@@ -166,20 +170,20 @@ class _KeptRows(torch.autograd.Function):
 
 
 def _like_rows(positions: Tensor, x: Tensor) -> Tensor:
-    """Positions (B, m) as an index of rows of x (B, h, N, d)."""
+    """Expand positions (B, m) to an index of the rows of x (B, h, N, d)."""
     return positions[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3])
 
 
 def kept_rows_branch(compute: RowMap, positions: Tensor, queries: Tensor, *others: Tensor
                      ) -> Tensor:
-    """Any function of queries that treats each on its own, backpropagated at some.
+    """Apply a function that treats each query independently; backpropagate the kept queries.
 
     Args:
-        compute: of (queries (B, h, m, d), their positions (B, m) or None for
-            all, others) to (B, h, m, d').
+        compute: maps queries (B, h, m, d), their positions (B, m) (None for
+            all) and the other tensors to (B, h, m, d').
         positions: (B, m) int64, the kept queries.
         queries: (B, h, N, d).
-        others: tensors that every query sees.
+        others: tensors that every query uses.
     """
     return _KeptRows.apply(compute, positions, queries, *others)
 
@@ -188,9 +192,9 @@ class _TokenMLP(torch.autograd.Function):
     """``y = gamma * drop(W2 drop(act(W1 norm(x) + b1)) + b2)`` for all tokens.
 
     Saved, for the kept tokens only: x, ``hidden = W1 norm(x) + b1``, the
-    factors of dropout, and the unscaled y where gamma exists. Backward: norm
-    and activation are derived again elementwise, no matrix product is; the
-    gradient of x is zero at dropped tokens.
+    factors of dropout, and the unscaled y if gamma exists. Backward: recomputes
+    the norm and the activation, but no matrix product. The gradient of x is
+    zero at dropped tokens.
     """
 
     @staticmethod
@@ -201,7 +205,7 @@ class _TokenMLP(torch.autograd.Function):
         with uncached_autocast(x.device.type):
             normed, _, _ = normalize(x, norm_weight, norm_bias, options.eps)
             hidden = F.linear(normed, weight1, bias1)
-            kept_hidden = take(hidden, kept)  # before an activation in place
+            kept_hidden = take(hidden, kept)  # the activation may work in place
             active, noise1 = drop(options.activation(hidden), options.dropouts[0])
             branch, noise2 = drop(F.linear(active, weight2, bias2), options.dropouts[1])
             out = branch if gamma is None else gamma * branch
@@ -243,14 +247,14 @@ class _TokenMLP(torch.autograd.Function):
 
 def mlp_branch(x: Tensor, norm: Parameters, first: Parameters, second: Parameters,
                gamma: Tensor | None, options: MLPOptions) -> Tensor:
-    """The MLP branch of tokens ``x`` (..., C), backpropagated at the kept tokens.
+    """Compute the MLP branch of tokens ``x`` (..., C); backpropagate the kept tokens.
 
     Args:
         x: (..., C).
-        norm, first, second: weight and bias of the layer norm in front and of
-            the two linear layers; None where there is none.
+        norm, first, second: weight and bias of the preceding layer norm and of
+            the two linear layers; None for an absent one.
         gamma: (C,) scale of the branch, or None.
-        options: everything else.
+        options: inputs without a gradient.
     """
     return _TokenMLP.apply(x, *norm, *first, *second, gamma, options)
 
@@ -258,10 +262,11 @@ def mlp_branch(x: Tensor, norm: Parameters, first: Parameters, second: Parameter
 class _TokenAttention(torch.autograd.Function):
     """``y = gamma * drop(Wo attention(Wqkv norm(x) + bqkv) + bo)`` for all tokens.
 
-    Saved: k and v; of the kept queries q, the attention output and the
-    factors of dropout; x, of all tokens with ``kv='full'`` and of the kept
-    ones with ``'kept'``. Backward: y of the kept tokens gives q of these, and
-    k and v of all tokens or of the kept ones; norm is derived again.
+    Saved: k and v; for the kept queries q, the attention output and the
+    factors of dropout; x of all tokens with ``kv='full'``, of the kept tokens
+    with ``'kept'``. Backward: the gradient of y at the kept tokens goes to
+    their q, and to k and v of all tokens (``'full'``) or of the kept tokens
+    (``'kept'``). The norm is recomputed.
     """
 
     @staticmethod
@@ -320,14 +325,14 @@ class _TokenAttention(torch.autograd.Function):
 def attention_branch(x: Tensor, norm: Parameters, packed: Parameters, projection: Parameters,
                      table: Tensor | None, gamma: Tensor | None, options: AttentionOptions
                      ) -> Tensor:
-    """The attention branch of tokens ``x``, backpropagated at the kept queries.
+    """Compute the attention branch of tokens ``x``; backpropagate the kept queries.
 
     Args:
-        x: (..., C), flattened n tokens; (W, L, C) without ``options.slots``.
-        norm, packed, projection: weight and bias of the layer norm in front,
-            of the linear layer to q, k and v, and of the last one.
+        x: (..., C) with n tokens; (W, L, C) without ``options.slots``.
+        norm, packed, projection: weight and bias of the preceding layer norm,
+            of the linear layer to q, k and v, and of the output layer.
         table: (R, h) relative position bias, or None.
         gamma: (C,) scale of the branch, or None.
-        options: everything else.
+        options: inputs without a gradient.
     """
     return _TokenAttention.apply(x, *norm, *packed, *projection, table, gamma, options)

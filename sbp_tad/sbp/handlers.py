@@ -1,7 +1,7 @@
-"""Module type -> rule: which token-wise SBP form a block of that type takes.
+"""Registry of rules that give the token-level SBP form of a block by its type.
 
-A rule takes the module and returns its form, a subclass of the module's type
-with :class:`TokenSBP` mixed in, or None where this one has no form.
+A rule takes a module and returns its form: a subclass of the module's type with
+:class:`TokenSBP` mixed in, or None if this module has no form.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RULES: dict[type[nn.Module], Rule] = {}
 
 
 def register_rule(*module_types: type[nn.Module]) -> Callable[[Rule], Rule]:
-    """Decorator: use the rule for modules of exactly these types."""
+    """Register the decorated rule for modules of exactly these types."""
     def register(rule: Rule) -> Rule:
         RULES.update(dict.fromkeys(module_types, rule))
         return rule
@@ -27,20 +27,20 @@ def register_rule(*module_types: type[nn.Module]) -> Callable[[Rule], Rule]:
 
 
 def form_of(module: nn.Module) -> type[nn.Module] | None:
-    """The SBP form of a module, or None."""
+    """Return the SBP form of a module, or None."""
     rule = RULES.get(type(module))
     return rule(module) if rule else None
 
 
 @register_rule(nn.TransformerEncoderLayer)
 def encoder_layer(layer: nn.TransformerEncoderLayer) -> type[nn.Module]:
-    """Every encoder layer, pre- or post-norm."""
+    """Accept every encoder layer, pre-norm or post-norm."""
     return TokenEncoderLayer
 
 
 @register_rule(nn.Sequential)
 def sequential_mlp(layers: nn.Sequential) -> type[nn.Module] | None:
-    """LayerNorm, Linear, activation, Dropout?, Linear, Dropout?, whatever their sizes."""
+    """Accept LayerNorm, Linear, activation, Dropout?, Linear, Dropout? of any size."""
     kinds = [type(layer) for layer in layers]
     if kinds[3:4] == [nn.Dropout]:
         del kinds[3]

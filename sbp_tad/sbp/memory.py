@@ -1,4 +1,4 @@
-"""Bytes that autograd keeps for the backward pass: exact, the same on every device."""
+"""Exact count of the bytes that autograd saves for the backward pass, on any device."""
 from __future__ import annotations
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 
 class _Held:
-    """One saved tensor; tells the meter when autograd lets go of it."""
+    """Saved tensor that tells the meter when autograd releases it."""
 
     __slots__ = ('tensor', 'key', 'meter')
 
@@ -26,11 +26,11 @@ class _Held:
 class SavedMemory:
     """Count the bytes saved for backward inside a ``with`` block.
 
-    Every tensor that autograd saves passes through saved-tensor hooks, custom
-    Functions included (what a Function hangs on ``ctx`` itself is not seen). A
-    storage counts once however many views of it are saved, and only while it
-    is held; parameters and buffers of ``module`` do not count, since they are
-    there anyway.
+    Every tensor that autograd saves passes through saved-tensor hooks, also in
+    custom Functions (attributes of ``ctx`` are not counted). A storage counts
+    once, even if several views of it are saved, and only while it is held.
+    Parameters and buffers of ``module`` do not count, because they exist
+    anyway.
 
     Example::
 
@@ -38,12 +38,12 @@ class SavedMemory:
             loss = model(video).sum()
         print(saved.bytes, saved.by_module())
 
-    Storages are counted by reference and forgotten with the last tensor that
-    is saved of them: an address freed and used again is another storage.
+    A storage is identified by reference until its last saved tensor is
+    released. An address that is freed and reused is another storage.
 
     Args:
-        module: whose parameters and buffers are left out.
-        per_module: also count for each submodule, which takes a hook on each.
+        module: its parameters and buffers are not counted.
+        per_module: also count for each submodule; registers hooks on each.
     """
 
     def __init__(self, module: nn.Module, per_module: bool = False) -> None:
@@ -59,23 +59,23 @@ class SavedMemory:
 
     @property
     def bytes(self) -> int:
-        """The most bytes held at one time inside the block."""
+        """Peak of the bytes held inside the block."""
         return self._peak
 
     @property
     def held_bytes(self) -> int:
-        """Bytes saved inside the block and held now."""
+        """Bytes saved inside the block and still held."""
         return self._held
 
     def by_module(self, depth: int | None = None) -> dict[str, int]:
-        """The most bytes that each module held at one time, by its qualified name.
+        """Return the peak of the bytes that each module held, by its qualified name.
 
         A storage belongs to the innermost module whose forward saved it
-        first; ``''`` is the measured module itself and all outside of it.
+        first. ``''`` is the measured module itself and everything outside it.
 
         Args:
-            depth: sum the modules below so many levels of names; None lists
-                each on its own.
+            depth: number of name levels to report; deeper modules are added
+                to their ancestors. None reports every module.
         """
         sums: dict[str, int] = defaultdict(int)
         for name, peak in self._peaks.items():
@@ -114,7 +114,7 @@ class SavedMemory:
                                              always_call=True)]
 
     def __enter__(self) -> SavedMemory:
-        # By storage, not by data pointer: those of empty tensors are equal.
+        # By storage, not by data pointer: empty tensors share one pointer.
         self._known = {tensor.untyped_storage()._cdata
                        for tensor in (*self.module.parameters(), *self.module.buffers())}
         self._exit = ExitStack()
@@ -132,9 +132,9 @@ class SavedMemory:
 
 
 def unpack(held: _Held | Tensor) -> Tensor:
-    """The tensor that was saved."""
+    """Return the saved tensor."""
     return held.tensor if isinstance(held, _Held) else held
 
 
 def void(_: Any) -> None:
-    """Nothing: what a hook returns would replace the module's output."""
+    """Return None: another return value of a hook would replace the module's output."""

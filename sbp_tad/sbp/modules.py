@@ -1,6 +1,6 @@
-"""Token-wise SBP forms of blocks: the same parameters under the same names.
+"""Base of the token-level SBP forms of blocks.
 
-A form is a subclass of the plain block; ``apply_sbp`` changes the class of the
+A form is a subclass of the plain block. ``apply_sbp`` changes the class of the
 module in place, so nothing is copied, renamed or wrapped.
 """
 from __future__ import annotations
@@ -31,10 +31,10 @@ from sbp_tad.sbp.token_math import Parameters, TensorMap
 
 
 def outside_graph(function: Callable) -> Callable:
-    """Keep ``torch.compile`` out of a function that draws tokens, which every step does anew.
+    """Exclude a function from ``torch.compile``: every step must draw new tokens.
 
-    ``torch.compiler.disable`` itself would import the compiler here, a matter of seconds, for
-    those too who never compile.
+    ``torch.compiler.disable`` at import time would import the compiler, which takes seconds,
+    also for users who never compile.
     """
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -47,16 +47,17 @@ def outside_graph(function: Callable) -> Callable:
 
 @dataclass
 class ModelState:
-    """What all blocks of one applied model share; no part of the state dict.
+    """State that all blocks of one model share; not part of the state dict.
 
     Args:
-        config: the choices.
+        config: the settings.
         seed: first number of every sampling key.
-        step: training forwards begun so far; set it when resuming.
-        keys: sampling keys of this forward, one a sample, from whoever keeps
-            count itself; None: (seed, step, place in the global batch).
-        grid: (T, H, W) of the tokens, where a model tells it to blocks that
-            see a flat sequence.
+        step: number of training forwards begun; set it when resuming.
+        keys: sampling keys of this forward, one per sample, set by a caller
+            that counts its own steps. None means (seed, step, place in the
+            global batch).
+        grid: (T, H, W) of the tokens, set by a model whose blocks receive a
+            flat sequence.
     """
 
     config: TokenSBPConfig
@@ -66,17 +67,17 @@ class ModelState:
     grid: Grid | None = None
 
     def __call__(self, module: nn.Module, inputs: Any) -> None:
-        """Count a training forward; a forward pre-hook of the applied model."""
-        # Within a backward pass it is checkpointing that repeats the last forward.
+        """Count a training forward; this is a forward pre-hook of the model."""
+        # A forward within a backward pass is a repetition by activation checkpointing.
         repeats = torch._C._current_graph_task_id() != -1
         if module.training and torch.is_grad_enabled() and not repeats:
             self.step += 1
 
     def keys_of(self, batch: int) -> list[tuple[int, ...]]:
-        """Sampling keys of ``batch`` items; the clips of one sample share its key and are numbered.
+        """Return sampling keys of ``batch`` items: the key of the sample and the clip number.
 
         Raises:
-            SBPError: the items are no whole number of clips a sample.
+            SBPError: the samples do not have equally many items.
         """
         if self.keys is None:
             ranked = dist.is_available() and dist.is_initialized()
@@ -85,18 +86,19 @@ class ModelState:
         num_clips, rest = divmod(batch, len(self.keys))
         if rest:
             raise SBPError(f'a block sees {batch} items at once, but there are {len(self.keys)} '
-                           'sampling keys; give one key a sample, each of equally many items.')
+                           'sampling keys; give one key per sample, and the same number of items '
+                           'to each sample.')
         return [(*key, clip) for key in self.keys for clip in range(num_clips)]
 
 
 @dataclass(frozen=True)
 class TokenMask:
-    """The tokens of a batch that one block keeps.
+    """Kept tokens of a batch in one block.
 
     Args:
         kept: (B, N) bool on the CPU.
-        scale: of the gradient of a kept token's branch.
-        drops_shortcut: whether the residual connection is cut as well.
+        scale: factor of the branch gradient of a kept token.
+        drops_shortcut: whether the residual connection is cut too.
     """
 
     kept: Tensor
@@ -105,19 +107,19 @@ class TokenMask:
 
     @outside_graph
     def rows(self, device: torch.device) -> Tensor:
-        """Kept rows of the flattened tokens: (k,) int64."""
+        """Return the kept rows of the flattened tokens: (k,) int64."""
         return self.kept.flatten().nonzero().flatten().to(device, non_blocking=True)
 
     def transpose(self) -> TokenMask:
-        """The mask of tokens in the order (N, B)."""
+        """Return the mask for tokens in the order (N, B)."""
         return replace(self, kept=self.kept.t().contiguous())
 
     def cut_branch(self, branch: Tensor) -> Tensor:
-        """A branch (B, ..., C) whose gradient is that of the kept tokens; saves what it saved."""
+        """Cut the gradient of a branch (B, ..., C) at dropped tokens; saves no memory itself."""
         return mask_gradient(branch, self._like(branch) * self.scale)
 
     def cut_shortcut(self, x: Tensor) -> Tensor:
-        """A block's output, cut at dropped tokens where the shortcut is."""
+        """Cut the gradient of a block's output at dropped tokens if the shortcut is cut."""
         return mask_gradient(x, self._like(x)) if self.drops_shortcut else x
 
     def _like(self, x: Tensor) -> Tensor:
@@ -126,7 +128,7 @@ class TokenMask:
 
 @dataclass
 class BlockState:
-    """What one block knows: the model's state, its own number, patch mergings to come."""
+    """State of one block: the shared state, its number, the patch mergings that follow."""
 
     model: ModelState
     number: int
@@ -134,11 +136,11 @@ class BlockState:
 
 
 class TokenSBP:
-    """Mixed into a block: whether SBP acts, and which tokens it keeps now.
+    """Mixin of a block that draws the kept tokens.
 
     Attributes:
         plain_type: the class without SBP.
-        has_shortcut: whether the residual connection is inside of the block.
+        has_shortcut: whether the residual connection is inside the block.
         token_sbp: set by ``apply_sbp``.
     """
 
@@ -148,20 +150,20 @@ class TokenSBP:
 
     @property
     def is_stochastic(self) -> bool:
-        """Whether this forward drops part of the backward."""
+        """True if this forward drops part of the backward."""
         return (self.training and torch.is_grad_enabled()
                 and self.token_sbp.model.config.keep_ratio < 1)
 
     @outside_graph
     def draw_mask(self, batch: int, grid: Grid, branch: int = 0) -> TokenMask:
-        """The kept tokens of ``batch`` samples, from (key of the sample, block, branch) alone.
+        """Draw the kept tokens of ``batch`` samples from (key of the sample, block, branch).
 
-        Each branch has a mask of its own: a gradient that passes two branches
-        under one mask would be scaled twice where it is kept once.
+        Each branch has its own mask. If two branches shared a mask, a gradient
+        through both would be kept once but scaled twice.
         """
         state, config = self.token_sbp.model, self.token_sbp.model.config
         dropped = config.shortcut == 'dropped'
-        place = (0, 0) if dropped else (self.token_sbp.number, branch)  # one mask for all, or not
+        place = (0, 0) if dropped else (self.token_sbp.number, branch)  # dropped: one for all
         keys = [(*key, *place) for key in state.keys_of(batch)]
         kept = draw_kept_tokens(grid, config.keep_ratio, config.mask, keys,
                                 self.token_sbp.merges if dropped else 0)
@@ -170,7 +172,7 @@ class TokenSBP:
         return TokenMask(kept, scale, dropped)
 
     def draw_sequence_mask(self, x: Tensor, branch: int = 0) -> TokenMask:
-        """The kept tokens of a sequence (B, N, C), on the model's grid if it has told one."""
+        """Draw the kept tokens of a sequence (B, N, C), on the grid of the model if it is set."""
         grid = self.token_sbp.model.grid
         if grid is None or math.prod(grid) != x.shape[1]:
             grid = (1, 1, x.shape[1])
@@ -178,7 +180,7 @@ class TokenSBP:
 
 
 class TokenSBPContainer:
-    """Mixed into a module that tells its blocks about the grid of their tokens.
+    """Mixin of a module that tells its blocks the grid of their tokens.
 
     Attributes:
         plain_type: the class without SBP.
@@ -189,12 +191,12 @@ class TokenSBPContainer:
     token_sbp: BlockState
 
     def prepare_blocks(self) -> None:
-        """Tell the blocks, once every form is in place, what is known beforehand."""
+        """Prepare the blocks once every form is in place; does nothing by default."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How the tokens of a batch lie in windows.
+    """Positions of the tokens of a batch in windows.
 
     Args:
         slots: (W, L) int64 on the CPU, token row of every place, -1 for padding.
@@ -208,26 +210,26 @@ class Windows:
 
     @classmethod
     def from_slots(cls, slots: Tensor, device: torch.device) -> Windows:
-        """Windows of ``slots`` in which every token has exactly one place."""
+        """Make windows of ``slots``, in which every token has exactly one place."""
         flat = slots.flatten()
         places = flat.argsort()[int((flat < 0).sum()):]
         return cls(slots, slots.to(device), places.to(device))
 
 
 def parameters_of(layer: nn.Module | None) -> Parameters:
-    """Weight and bias of a layer, None for what is absent."""
+    """Return weight and bias of a layer, None for an absent one."""
     return (None, None) if layer is None else (layer.weight, layer.bias)
 
 
 def active_dropout(layer: nn.Module) -> TensorMap | None:
-    """The layer where it drops now; None where it does nothing."""
+    """Return a dropout layer that is active, otherwise None."""
     return layer if isinstance(layer, nn.Dropout) and layer.training and layer.p > 0 else None
 
 
 def run_mlp(x: Tensor, mask: TokenMask, norm: nn.LayerNorm | None, first: nn.Linear,
             activation: TensorMap, second: nn.Linear, dropouts: tuple[nn.Module, nn.Module],
             gamma: Tensor | None = None) -> Tensor:
-    """The branch ``gamma * drop(second(drop(activation(first(norm(x))))))`` of x (..., C)."""
+    """Compute ``gamma * drop(second(drop(activation(first(norm(x))))))`` of x (..., C)."""
     options = MLPOptions(
         kept=mask.rows(x.device), gradient_scale=mask.scale, eps=None if norm is None else norm.eps,
         activation=activation, dropouts=tuple(active_dropout(layer) for layer in dropouts))
@@ -236,17 +238,18 @@ def run_mlp(x: Tensor, mask: TokenMask, norm: nn.LayerNorm | None, first: nn.Lin
 
 
 def run_linear(x: Tensor, mask: TokenMask, layer: nn.Linear) -> Tensor:
-    """``layer(x)`` of x (..., C) as the end of a branch, backpropagated at the kept tokens."""
+    """Apply the last layer of a branch to x (..., C); backpropagate the kept tokens."""
     return linear_branch(x, *parameters_of(layer), mask.rows(x.device), mask.scale)
 
 
 @outside_graph
 def kept_in_windows(kept: Tensor, slots: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Where the kept tokens (n,) bool lie in windows of ``slots`` (W, L).
+    """Find the kept tokens (n,) bool in windows of ``slots`` (W, L).
 
     Returns:
-        positions (W, m) in the windows, token rows (W * m,), and (W * m, 1)
-        bool, False where a window keeps fewer than m, or None if none does.
+        Positions (W, m) in the windows, token rows (W * m,), and (W * m, 1)
+        bool, False where a window keeps fewer than m tokens; None instead if
+        every window keeps m.
     """
     inside = kept[slots.clamp(min=0)] & (slots >= 0)  # (W, L)
     counts = inside.sum(1, keepdim=True)
@@ -263,9 +266,10 @@ def run_attention(x: Tensor, mask: TokenMask, norm: nn.LayerNorm | None, packed:
                   score_mask: Tensor | None = None, fused_mask: Tensor | None = None,
                   bias: tuple[Tensor, Tensor] | None = None,
                   dropouts: tuple[nn.Module, nn.Module], gamma: Tensor | None = None) -> Tensor:
-    """The attention branch of x (..., C); ``bias`` is a table (R, h) and its index (L, L).
+    """Compute the attention branch of x (..., C).
 
-    The others are those of :class:`AttentionOptions` and :func:`attention_branch`.
+    ``bias`` is a table (R, h) and its index (L, L). For the other arguments see
+    :class:`AttentionOptions` and :func:`attention_branch`.
     """
     slots = torch.arange(mask.kept.numel()).view_as(mask.kept) if windows is None \
         else windows.slots

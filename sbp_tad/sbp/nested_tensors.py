@@ -1,4 +1,4 @@
-"""Features that are a tensor or a nest of tuples and lists of tensors."""
+"""Features: a tensor, or nested tuples and lists of tensors."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Encoder = Callable[[Tensor], Features]
 
 
 def map_tensors(function: Callable[..., Tensor], *trees: Any) -> Any:
-    """Apply ``function`` to corresponding tensors of equal nests of tuples and lists."""
+    """Apply ``function`` to corresponding tensors of equally nested tuples and lists."""
     if isinstance(trees[0], Tensor):
         return function(*trees)
     if isinstance(trees[0], (tuple, list)):
@@ -24,13 +24,13 @@ def map_tensors(function: Callable[..., Tensor], *trees: Any) -> Any:
 
 
 def list_tensors(tree: Features) -> list[Tensor]:
-    """All tensors of a nest, in the order of :func:`map_tensors`."""
+    """List all tensors in the order of :func:`map_tensors`."""
     tensors: list[Tensor] = []
     map_tensors(lambda tensor: tensors.append(tensor) or tensor, tree)
     return tensors
 
 
 def encode_in_chunks(encoder: Encoder, clips: Tensor, clips_at_once: int) -> Features:
-    """Encode ``clips`` (N, ...) at most ``clips_at_once`` at a time and join the features."""
+    """Encode ``clips`` (N, ...), at most ``clips_at_once`` at a time, and join the features."""
     parts = [encoder(chunk) for chunk in clips.split(clips_at_once)]
     return parts[0] if len(parts) == 1 else map_tensors(lambda *items: torch.cat(items), *parts)

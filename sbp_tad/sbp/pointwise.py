@@ -1,4 +1,4 @@
-"""Keep pointwise convolutions with oneDNN on the CPU, however few clips a pass has."""
+"""Pointwise convolutions that use oneDNN on the CPU for passes of any size."""
 from __future__ import annotations
 
 import math
@@ -10,18 +10,18 @@ CONV_TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def prefer_onednn(module: nn.Module) -> int:
-    """Let every pointwise convolution compute with oneDNN where its input lies on the CPU.
+    """Make every pointwise convolution use oneDNN if its input is on the CPU.
 
-    On a single thread PyTorch computes pointwise convolutions of fewer than
-    16 items with a loop of its own, which takes 1.5 to 2.3 times as long as
-    oneDNN and rounds otherwise, so a pass over a few kept clips would be
-    slower by clip than one over all. Dilated convolutions always go to
-    oneDNN, and a kernel of one position can be called dilated, as it has no
-    neighbours to be spread from.
+    With a single thread PyTorch computes pointwise convolutions of fewer than
+    16 items with its own loop. The loop takes 1.5 to 2.3 times as long as
+    oneDNN and rounds differently, so a pass over a few kept clips would take
+    more time per clip than a pass over all clips. PyTorch always uses oneDNN
+    for dilated convolutions, and dilation does not change a kernel of one
+    position.
 
     Args:
-        module: where to look, with all below it; its convolutions get a
-            forward hook, nothing else of them changes.
+        module: searched with all of its submodules. Its pointwise
+            convolutions get a forward pre-hook that sets their dilation.
 
     Returns:
         The number of pointwise convolutions.

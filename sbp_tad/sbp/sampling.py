@@ -1,9 +1,9 @@
-"""Which clips keep their gradient: pure functions, the generator is passed in.
+"""Samplers of the clips that keep their gradient: pure functions of a generator.
 
-Each of ``SAMPLERS`` draws ``num_kept`` different clips of ``num_clips`` and gives
-every clip the same probability ``num_kept / num_clips`` of being kept.
-``draw_by_gradient`` draws systematically, with :func:`inclusion_probabilities` that
-follow the clips' gradients.
+Each of ``SAMPLERS`` draws ``num_kept`` different clips of ``num_clips`` and keeps
+every clip with the same probability ``num_kept / num_clips``. ``draw_by_gradient``
+draws systematically with :func:`inclusion_probabilities` that depend on the
+gradients of the clips.
 """
 from __future__ import annotations
 
@@ -17,31 +17,37 @@ Sampler = Callable[[int, int, torch.Generator], Tensor]
 
 
 def keep_count(keep_ratio: float, num_clips: int) -> int:
-    """Clips kept of ``num_clips``: ``max(1, round(keep_ratio * num_clips))``."""
+    """Return the number of kept clips: ``max(1, round(keep_ratio * num_clips))``."""
     return max(1, round(keep_ratio * num_clips))
 
 
 def sample_random(num_clips: int, num_kept: int, generator: torch.Generator) -> Tensor:
-    """Any ``num_kept`` clips, every subset equally likely: (num_kept,) int64, ascending."""
+    """Draw ``num_kept`` clips, every subset equally likely: (num_kept,) int64, ascending."""
     return torch.randperm(num_clips, generator=generator)[:num_kept].sort().values
 
 
 def sample_uniform(num_clips: int, num_kept: int, generator: torch.Generator) -> Tensor:
-    """Equal steps from one random start (systematic sampling): (num_kept,) int64.
+    """Draw clips in equal steps from one random start (systematic sampling).
 
     Clip ``floor((j * num_clips + u) / num_kept)`` for j = 0, 1, ... and one
-    whole ``u`` drawn from [0, num_clips). Whole numbers keep it exact for any
-    ratio.
+    integer ``u`` drawn from [0, num_clips). Integers keep the probabilities
+    exact for any ratio.
+
+    Returns:
+        (num_kept,) int64, ascending.
     """
     start = torch.randint(num_clips, (1, ), generator=generator)
     return (torch.arange(num_kept) * num_clips + start) // num_kept
 
 
 def sample_uniform_jitter(num_clips: int, num_kept: int, generator: torch.Generator) -> Tensor:
-    """One clip at a random place of each of ``num_kept`` equal parts: (num_kept,) int64.
+    """Draw one clip at a random place in each of ``num_kept`` equal parts.
 
-    Where ``num_clips`` does not divide evenly, the parts differ by one clip;
-    rotating them by a random offset gives every clip the same probability.
+    If ``num_kept`` does not divide ``num_clips``, the parts differ by one clip.
+    A rotation by a random offset then gives every clip the same probability.
+
+    Returns:
+        (num_kept,) int64, ascending.
     """
     edges = torch.arange(num_kept + 1) * num_clips // num_kept
     sizes = edges[1:] - edges[:-1]
@@ -53,17 +59,17 @@ def sample_uniform_jitter(num_clips: int, num_kept: int, generator: torch.Genera
 
 
 def inclusion_probabilities(sizes: Tensor, num_kept: int, uniform_share: float = 0.1) -> Tensor:
-    """Chance of each clip to be kept, proportional to the size of its gradient.
+    """Compute the probability of keeping each clip from the size of its gradient.
 
-    ``min(1, c * q)`` with ``q`` the sizes' share of their sum mixed with a
-    uniform share, and ``c`` such that the chances sum to ``num_kept``. Norms
-    that are all zero, or not finite (a loss scale that overflowed), give
-    equal chances.
+    It is ``min(1, c * q)``. ``q`` mixes the share of each size in the sum of
+    sizes with a uniform share, and ``c`` makes the probabilities sum to
+    ``num_kept``. Sizes that are all zero, or not finite (after an overflow of
+    the loss scale), give equal probabilities.
 
     Args:
         sizes: (K,), not negative.
         num_kept: between 1 and K.
-        uniform_share: part of ``q`` that is uniform, so that no chance is 0.
+        uniform_share: uniform part of ``q``; no probability is 0.
 
     Returns:
         (K,) float64 on the CPU, in (0, 1].
@@ -75,8 +81,8 @@ def inclusion_probabilities(sizes: Tensor, num_kept: int, uniform_share: float =
         return uniform * num_kept
     shares = (1 - uniform_share) * sizes / total + uniform_share * uniform
     descending = shares.sort(descending=True).values
-    # With the m largest capped at 1, the others share num_kept - m; the right m
-    # is the first that leaves none of the others above 1.
+    # With the m largest capped at 1, the others share num_kept - m. The right m is
+    # the smallest that leaves none of the others above 1.
     rest = descending.flip(0).cumsum(0).flip(0)  # sum from each place to the end
     factors = (num_kept - torch.arange(len(sizes))) / rest
     num_capped = int((factors * descending <= 1 + 1e-12).to(torch.uint8).argmax())
@@ -84,32 +90,32 @@ def inclusion_probabilities(sizes: Tensor, num_kept: int, uniform_share: float =
 
 
 def systematic_indices(probabilities: Tensor, start: Tensor) -> Tensor:
-    """Where the points ``start``, ``start + 1``, ... fall on the cumulated probabilities.
+    """Locate the points ``start``, ``start + 1``, ... on the cumulative probabilities.
 
     Args:
-        probabilities: (K,) float64 in (0, 1] whose sum k is whole.
+        probabilities: (K,) float64 in (0, 1] with an integer sum k.
         start: (1,) float64 in [0, 1).
 
     Returns:
-        (k,) int64, ascending; with ``start`` uniform, clip i is among them
-        with ``probabilities[i]`` exactly.
+        (k,) int64, ascending. If ``start`` is uniform, clip i is among them
+        with probability ``probabilities[i]`` exactly.
     """
     edges = probabilities.cumsum(0)
     num_kept = round(float(edges[-1]))
-    edges[-1] = num_kept  # rounding must not let the last point fall off the end
+    edges[-1] = num_kept  # a rounding error must not exclude the last point
     return torch.searchsorted(edges, start + torch.arange(num_kept), right=True)
 
 
 def gradient_spread(products: Tensor, num_kept: int) -> Tensor:
-    """How far each clip's gradient lies from what its neighbours can stand for: (K,).
+    """Measure the distance of each clip's gradient from the average of its neighbours: (K,).
 
-    ``sqrt(|g_i - average_i|^2 + 0.03 |g_i|^2)``, with the average over clips
-    near i in time, the nearer the more. A draw along time errs by what differs
-    within a sampling step, so a long run of large but equal gradients needs
-    few samples (Neyman's allocation in stratified sampling). The share of the
-    norm is for gradients of the parameters, which differ where those of the
-    features do not. Both constants were found by measurement
-    (``python -m benchmarks.variance``); no choice of them gives a bias.
+    It is ``sqrt(|g_i - average_i|^2 + 0.03 |g_i|^2)``. The average weights
+    clips near i in time more. The error of systematic sampling comes from
+    differences within one sampling step, so a long series of large but equal
+    gradients needs few samples (Neyman's allocation in stratified sampling).
+    The share of the norm covers parameter gradients, which can differ where
+    the feature gradients are equal. Both constants were measured
+    (``python -m benchmarks.variance``); no value of them causes a bias.
 
     Args:
         products: (K, K) inner products of the clips' gradients g.
@@ -126,10 +132,10 @@ def gradient_spread(products: Tensor, num_kept: int) -> Tensor:
 
 
 def sample_systematic(probabilities: Tensor, generator: torch.Generator) -> Tensor:
-    """One random start, equal steps on the cumulated probabilities: (k,) int64, ascending.
+    """Draw clips in equal steps on the cumulative probabilities: (k,) int64, ascending.
 
-    Stratified along time as uniform jitter is, which is where most of the
-    variance goes; independent draws with the same probabilities gain far less.
+    This stratifies along time, as uniform jitter does, and so removes most of the
+    variance. Independent draws with the same probabilities remove far less.
     """
     start = torch.rand(1, generator=generator, dtype=torch.float64)
     return systematic_indices(probabilities, start)
@@ -143,7 +149,7 @@ SAMPLERS: dict[str, Sampler] = {
 
 
 def seeded_generator(*key: int) -> torch.Generator:
-    """A CPU generator that depends on every number of ``key`` and on nothing else."""
+    """Make a CPU generator seeded by all numbers of ``key``."""
     text = ','.join(str(int(part)) for part in key).encode()
     seed = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), 'little') >> 1
     return torch.Generator().manual_seed(seed)
@@ -157,12 +163,13 @@ def draw_kept_clips(num_clips: int, keep_ratio: float, sampler: str,
         num_clips: K, clips of one sample.
         keep_ratio: r in (0, 1].
         sampler: a name in :data:`SAMPLERS`.
-        keys: one key a sample, such as (seed, iteration, sample index). What
-            is kept depends on it alone: two runs agree, and the global random
-            state is neither read nor changed.
+        keys: one key per sample, for example (seed, iteration, sample index).
+            The kept clips depend only on the key: two runs agree, and the
+            global random state is neither read nor changed.
 
     Returns:
-        (B, K) bool on the CPU, True = kept; exactly ``keep_count`` a row.
+        (B, K) bool on the CPU, True where a clip is kept; exactly
+        ``keep_count`` per row.
     """
     num_kept = keep_count(keep_ratio, num_clips)
     kept = torch.zeros(len(keys), num_clips, dtype=torch.bool)
@@ -173,15 +180,16 @@ def draw_kept_clips(num_clips: int, keep_ratio: float, sampler: str,
 
 def draw_by_gradient(products: Tensor, num_kept: int, keys: Sequence[Sequence[int]]
                      ) -> tuple[Tensor, Tensor]:
-    """Draw the kept clips of each sample by the gradients of their features.
+    """Draw the kept clips of each sample from the gradients of their features.
 
     Args:
         products: (B, K, K) inner products of the loss gradients of the K clips.
-        num_kept: clips to keep of each sample.
-        keys: one key a sample, see :func:`draw_kept_clips`.
+        num_kept: number of kept clips per sample.
+        keys: one key per sample, see :func:`draw_kept_clips`.
 
     Returns:
-        (B, K) bool, True = kept, and (B, K) float64 chances of it, on the CPU.
+        (B, K) bool, True where a clip is kept, and its probability (B, K)
+        float64, both on the CPU.
     """
     chances = torch.stack([inclusion_probabilities(gradient_spread(sample, num_kept), num_kept)
                            for sample in products.cpu()])

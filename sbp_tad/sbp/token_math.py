@@ -1,4 +1,4 @@
-"""Parts of a residual branch and their backward: pure functions that save nothing.
+"""Parts of a residual branch and their backward, as pure functions.
 
 Shapes: k kept tokens, C channels.
 """
@@ -17,10 +17,10 @@ Parameters = tuple['Tensor | None', 'Tensor | None']  # weight and bias
 
 
 def uncached_autocast(device_type: str) -> AbstractContextManager:
-    """The autocast that is on, without its cache of casts.
+    """Return the active autocast without its cache of casts.
 
-    A cast made inside a Function has no gradient; left in the cache it would
-    cut the gradient of a weight that is used elsewhere as well.
+    A cast inside a Function has no gradient. In the cache it would remove the
+    gradient of a weight that is also used elsewhere.
     """
     dtype = autocast_dtype(device_type)
     if dtype is None:
@@ -30,19 +30,19 @@ def uncached_autocast(device_type: str) -> AbstractContextManager:
 
 def normalize(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float | None
               ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """``F.layer_norm`` over C with its mean and 1 / deviation; ``x`` itself without ``eps``."""
+    """Apply ``F.layer_norm`` over C and return mean and 1 / deviation; ``x`` if eps is None."""
     if eps is None:
         return x, None, None
     mixed = weight is not None and weight.dtype != x.dtype
     if x.is_cuda and (mixed or autocast_dtype('cuda') is not None):
-        x = x.float()  # as autocast does for layer_norm, though not for this form of it
+        x = x.float()  # autocast does so for layer_norm, but not for native_layer_norm
     return torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)
 
 
 def normalize_backward(gradient: Tensor, x: Tensor, mean: Tensor | None, deviation: Tensor | None,
                        weight: Tensor | None, bias: Tensor | None, needs: Sequence[bool]
                        ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of :func:`normalize` to ``x``, ``weight`` and ``bias``."""
+    """Compute the gradients of :func:`normalize` for ``x``, ``weight`` and ``bias``."""
     if mean is None:
         return gradient.to(x.dtype), None, None
     gradient, full = gradient.to(mean.dtype), x.to(mean.dtype)
@@ -53,7 +53,7 @@ def normalize_backward(gradient: Tensor, x: Tensor, mean: Tensor | None, deviati
 
 def linear_backward(gradient: Tensor, inputs: Tensor, weight: Tensor, needs: Sequence[bool]
                     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of ``F.linear`` (k, in) -> (k, out) to inputs, weight and bias."""
+    """Compute the gradients of ``F.linear`` (k, in) -> (k, out) for inputs, weight and bias."""
     to_inputs = gradient @ weight.to(gradient.dtype) if needs[0] else None
     to_weight = (gradient.t() @ inputs.to(gradient.dtype)).to(weight.dtype) if needs[1] else None
     to_bias = gradient.sum(0).to(weight.dtype) if needs[2] else None
@@ -62,7 +62,7 @@ def linear_backward(gradient: Tensor, inputs: Tensor, weight: Tensor, needs: Seq
 
 def activation_backward(activation: TensorMap, hidden: Tensor, noise: Tensor | None
                         ) -> tuple[Tensor, TensorMap]:
-    """The activation of ``hidden`` again (elementwise), and its vector-Jacobian product."""
+    """Recompute the activation of ``hidden`` and return its vector-Jacobian product too."""
     with torch.enable_grad():
         leaf = hidden.detach().requires_grad_()
         active = activation(leaf.clone() if getattr(activation, 'inplace', False) else leaf)
@@ -75,7 +75,7 @@ def activation_backward(activation: TensorMap, hidden: Tensor, noise: Tensor | N
 
 
 def drop(x: Tensor, dropout: TensorMap | None) -> tuple[Tensor, Tensor | None]:
-    """``dropout(x)`` with the factors it multiplied by; draws what it would draw."""
+    """Apply dropout and return its factors too; uses the random numbers of the layer."""
     if dropout is None:
         return x, None
     noise = dropout(torch.ones_like(x))
@@ -83,13 +83,13 @@ def drop(x: Tensor, dropout: TensorMap | None) -> tuple[Tensor, Tensor | None]:
 
 
 def take(x: Tensor | None, rows: Tensor) -> Tensor | None:
-    """Rows of the flattened tokens: (..., C) to (k, C)."""
+    """Select rows of the flattened tokens: (..., C) to (k, C)."""
     return None if x is None else x.reshape(-1, x.shape[-1]).index_select(0, rows)
 
 
 def scale_backward(gradient: Tensor, branch: Tensor | None, gamma: Tensor | None, need: bool
                    ) -> tuple[Tensor | None, Tensor]:
-    """Gradients of ``gamma * branch`` (k, C) to gamma (C,) and to the branch."""
+    """Compute the gradients of ``gamma * branch`` (k, C) for gamma (C,) and the branch."""
     if gamma is None:
         return None, gradient
     to_gamma = (gradient * branch).sum(0).to(gamma.dtype) if need else None
@@ -97,7 +97,7 @@ def scale_backward(gradient: Tensor, branch: Tensor | None, gamma: Tensor | None
 
 
 def spread(rows: Tensor | None, kept: Tensor, shape: torch.Size) -> Tensor | None:
-    """Rows (k, C) added to their places among zeros of ``shape`` (..., C)."""
+    """Add rows (k, C) to zeros of ``shape`` (..., C) at the kept tokens."""
     if rows is None:
         return None
     zeros = rows.new_zeros(shape.numel() // shape[-1], shape[-1])

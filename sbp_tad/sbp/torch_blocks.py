@@ -1,4 +1,4 @@
-"""Token-wise SBP forms of torch's own blocks."""
+"""Token-level SBP forms of the blocks of torch."""
 from __future__ import annotations
 
 import torch
@@ -10,16 +10,16 @@ from sbp_tad.sbp.modules import TokenSBP, run_attention, run_mlp
 class TokenEncoderLayer(TokenSBP, nn.TransformerEncoderLayer):
     """``nn.TransformerEncoderLayer`` that backpropagates some tokens.
 
-    Attention with dropout of its weights or a causal hint runs in kernels
-    that do not tell what they dropped; there the gradient is cut, but only
-    the MLP saves memory.
+    Attention with dropout of its weights or with ``is_causal`` runs in fused
+    kernels that do not return what they dropped. There the gradient is cut,
+    but only the MLP saves memory.
     """
 
     plain_type = nn.TransformerEncoderLayer
 
     def forward(self, src: Tensor, src_mask: Tensor | None = None,
                 src_key_padding_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """See :class:`torch.nn.TransformerEncoderLayer`; src must be a batch."""
+        """Encode a batch; see :class:`torch.nn.TransformerEncoderLayer`."""
         if not self.is_stochastic or src.dim() != 3:
             return super().forward(src, src_mask, src_key_padding_mask, is_causal)
         norms = (self.norm1, self.norm2) if self.norm_first else (None, None)
@@ -33,7 +33,7 @@ class TokenEncoderLayer(TokenSBP, nn.TransformerEncoderLayer):
         return mask.cut_shortcut(x if self.norm_first else self.norm2(x))
 
     def _swap(self, x: Tensor) -> Tensor:
-        """From the order of the layer to (B, N, C), or back."""
+        """Convert between the order of the layer and (B, N, C)."""
         return x if self.self_attn.batch_first else x.transpose(0, 1)
 
     def _attend(self, src: Tensor, norm: nn.LayerNorm | None, src_mask: Tensor | None,
@@ -55,7 +55,11 @@ class TokenEncoderLayer(TokenSBP, nn.TransformerEncoderLayer):
 
 def merge_masks(src_mask: Tensor | None, padding: Tensor | None, x: Tensor, num_heads: int
                 ) -> Tensor | None:
-    """Both masks of an encoder layer as one added to the scores: (1 or B, 1 or h, 1 or N, N)."""
+    """Merge both masks of an encoder layer into one added to the scores.
+
+    Returns:
+        (1 or B, 1 or h, 1 or N, N), or None without a mask.
+    """
     def added(mask: Tensor) -> Tensor:
         if mask.dtype != torch.bool:
             return mask
@@ -72,13 +76,13 @@ def merge_masks(src_mask: Tensor | None, padding: Tensor | None, x: Tensor, num_
 
 
 class TokenSequentialMLP(TokenSBP, nn.Sequential):
-    """``nn.Sequential`` of LayerNorm, Linear, activation, Linear; dropouts after the last three."""
+    """``nn.Sequential`` of LayerNorm, Linear, activation, Dropout?, Linear, Dropout?."""
 
     plain_type = nn.Sequential
     has_shortcut = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, ..., C)."""
+        """Compute the MLP of x (B, ..., C)."""
         if not self.is_stochastic or x.dim() < 3:
             return super().forward(x)
         grid = tuple(x.shape[1:4]) if x.dim() == 5 else (1, 1, x[0, ..., 0].numel())
@@ -90,7 +94,7 @@ class TokenSequentialMLP(TokenSBP, nn.Sequential):
 
 
 def following_dropout(layers: nn.Sequential, layer: nn.Module) -> nn.Module:
-    """The dropout right after a layer, or an identity."""
+    """Return the dropout directly after a layer, or an identity."""
     members = list(layers)
     after = members[members.index(layer) + 1:][:1]
     return after[0] if after and isinstance(after[0], nn.Dropout) else nn.Identity()

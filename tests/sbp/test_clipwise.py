@@ -178,7 +178,7 @@ def test_live_batch_norm_is_refused():
 
 @pytest.mark.parametrize('num_clips, keys', [(0, [(0, )]), (3, [(0, )])])
 def test_number_of_clips_must_fit(num_clips, keys):
-    with pytest.raises(SBPError, match='expected at least one clip a sample'):
+    with pytest.raises(SBPError, match='expected at least one clip per sample'):
         encode_stochastically(nn.Identity(), nn.Identity(), torch.randn(4, 3), num_clips,
                               SBPConfig(), keys)
 

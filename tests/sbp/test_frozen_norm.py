@@ -179,7 +179,7 @@ def test_a_pair_may_reach_into_another_module():
 def test_a_wrong_pair_is_refused_at_the_first_forward():
     model = Named(between=nn.Sigmoid())
     fold_frozen_norm(model, rules=[numbered_pairs])
-    with pytest.raises(SBPError, match="'bn1' does not normalize the output of 'conv1'"):
+    with pytest.raises(SBPError, match="input of 'bn1' is not the output of 'conv1'"):
         model(torch.randn(2, 3, 6, 6))
 
 
@@ -188,7 +188,7 @@ def test_twice_and_nothing_to_undo():
     with pytest.raises(SBPError, match='nothing to undo'):
         unfold_frozen_norm(model)
     fold_frozen_norm(model)
-    with pytest.raises(SBPError, match='folded already'):
+    with pytest.raises(SBPError, match='already folded'):
         fold_frozen_norm(model)
 
 

@@ -174,7 +174,7 @@ def test_compiled(case):
 
 
 class TestApply:
-    """What is covered, and what is refused."""
+    """Coverage of blocks and refusals."""
 
     def test_report_and_filter(self):
         model = encoder()
@@ -187,12 +187,12 @@ class TestApply:
     def test_applied_twice(self):
         model = encoder()
         apply_sbp(model, TokenSBPConfig())
-        with pytest.raises(SBPError, match="applied already .block '0.0'.; call remove_sbp"):
+        with pytest.raises(SBPError, match="already applied .block '0.0'.; call remove_sbp"):
             apply_sbp(nn.Sequential(model), TokenSBPConfig(), lambda name, _: True)
 
     @pytest.mark.parametrize('model, filter_fn, message', [
         (nn.Linear(2, 2), None, 'no block of a known type .*TransformerEncoderLayer.*register'),
-        (encoder(), lambda name, module: False, "filter_fn refused all 2 blocks.*'0'; widen")])
+        (encoder(), lambda name, module: False, "filter_fn excluded all 2 .*'0'; return True")])
     def test_nothing_matched(self, model, filter_fn, message):
         with pytest.raises(SBPError, match=message):
             apply_sbp(model, TokenSBPConfig(), filter_fn)
@@ -204,7 +204,7 @@ class TestApply:
             apply_sbp(encoder(), 0.25)
 
     def test_nothing_to_remove(self):
-        with pytest.raises(SBPError, match='no SBP to remove'):
+        with pytest.raises(SBPError, match='not applied to this model'):
             remove_sbp(encoder())
 
     def test_a_shortcut_outside_cannot_be_cut(self):
@@ -219,7 +219,7 @@ class TestApply:
     (dict(kv='none'), "kv must be one of .*got 'none'"),
     (dict(shortcut='cut'), "shortcut must be one of .*got 'cut'"),
     (dict(rescale='yes'), "rescale must be True, False or None, got 'yes'"),
-    (dict(rescale=True, shortcut='dropped'), "rescale needs shortcut='full'")])
+    (dict(rescale=True, shortcut='dropped'), "rescale=True needs shortcut='full'")])
 def test_config_refuses(options, message):
     with pytest.raises(SBPError, match=message):
         TokenSBPConfig(**options)

@@ -56,7 +56,7 @@ def test_a_grid_is_spread_evenly():
 @every_mask
 @pytest.mark.parametrize('size', [(4, 28, 28), (2, 7, 7), (1, 13, 9)])
 def test_masks_agree_through_patch_merging(mask, size):
-    """Where 2 x 2 tokens become one, it is kept exactly if they are."""
+    """Keep a merged token exactly if its 2 x 2 parts are kept."""
     key = [(3, 1), (3, 2)]
     frames, height, width = size
     fine = draw_kept_tokens(size, 0.3, mask, key, merges=2)

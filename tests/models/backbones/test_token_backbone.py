@@ -229,12 +229,12 @@ ENCODER = dict(type='ResNet', depth=18, pretrained=None)
     (SWIN, dict(mode='token', token=dict(ratio=1)), "must be a dict of any of .*'kv'.*'ratio'"),
     (SWIN, dict(mode='token', token='grid'), "token must be a dict .*got 'grid'"),
     (SWIN, dict(mode='token', token=dict(mask='cube')), 'mask must be one of'),
-    (SWIN, dict(mode='token', rescale=True, token=dict(shortcut='dropped')), 'rescale needs'),
+    (SWIN, dict(mode='token', rescale=True, token=dict(shortcut='dropped')), 'rescale=True needs'),
     (SWIN, dict(mode='token', keep_ratio=0), r'keep_ratio must be a number in \(0, 1\]'),
-    (SWIN, dict(mode='token', token_blocks=['blocks']), "'blocks' fits no block.*'layers.0.blo"),
-    (SWIN, dict(mode='token', token_blocks=[]), r'list of at least one name .*got \[\]'),
-    (SWIN, dict(mode='token', token_blocks='layers'), "list of at least one name .*got 'layers'"),
-    (SWIN, dict(mode='token', token_blocks=['layers.(']), 'is no regular expression: missing'),
+    (SWIN, dict(mode='token', token_blocks=['blocks']), "'blocks' matches no block.*'layers.0.blo"),
+    (SWIN, dict(mode='token', token_blocks=[]), r'at least one block name .*got \[\]'),
+    (SWIN, dict(mode='token', token_blocks='layers'), "at least one block name .*got 'layers'"),
+    (SWIN, dict(mode='token', token_blocks=['layers.(']), 'is not a valid regular exp.*: missing'),
     (ENCODER, dict(mode='token', token_blocks=['layer1']), 'no block of a known type'),
     (ENCODER, dict(mode='token'), 'no block of a known type')])
 def test_wrong_options(backbone, options, message):
