@@ -22,21 +22,21 @@ from sbp_tad.errors import UserError
 
 
 class AnnotationError(UserError, ValueError):
-    """An annotation file, or one of its entries, is not what it must be."""
+    """Malformed annotation file or entry."""
 
 
 @dataclass(frozen=True, eq=False)
 class VideoAnnotation:
-    """What an annotation file says of one video.
+    """Annotation of one video.
 
     Args:
         video_id: key of the video in the file.
-        subset: the split the video belongs to.
-        duration_seconds: length of the video, ``None`` where unknown.
-        fps: frames a second, ``None`` where unknown.
-        num_frames: frames of the video, ``None`` where unknown.
+        subset: split that the video belongs to.
+        duration_seconds: length of the video, ``None`` if unknown.
+        fps: frames per second, ``None`` if unknown.
+        num_frames: number of frames of the video, ``None`` if unknown.
         segments_seconds: (N, 2) float64, start and end, in file order.
-        labels: N class names, every label of the file, also ``Ambiguous``.
+        labels: N class names. All labels of the file are there, also ``Ambiguous``.
     """
 
     video_id: str
@@ -48,60 +48,62 @@ class VideoAnnotation:
     labels: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Number of annotated segments."""
+        """Return the number of annotated segments."""
         return len(self.labels)
 
     def select(self, keep: Sequence[bool] | np.ndarray) -> VideoAnnotation:
-        """The same video with the segments that ``keep`` (N,) marks."""
+        """Return the video with the segments whose entry of ``keep`` (N,) is true."""
         keep = np.asarray(keep, dtype=bool)
         labels = tuple(label for label, kept in zip(self.labels, keep, strict=True) if kept)
         return replace(self, segments_seconds=self.segments_seconds[keep], labels=labels)
 
     def without(self, ignored_labels: Collection[str]) -> VideoAnnotation:
-        """The same video less the segments of these labels."""
+        """Return the video without the segments of these labels."""
         return self.select([label not in ignored_labels for label in self.labels])
 
     def only(self, labels: Collection[str]) -> VideoAnnotation:
-        """The same video with the segments of these labels alone."""
+        """Return the video with only the segments of these labels."""
         return self.select([label in labels for label in self.labels])
 
 
 def read_annotations(path: str | Path, subsets: Sequence[str] | str | None = None
                      ) -> dict[str, VideoAnnotation]:
-    """Read an annotation file, in file order, every label kept.
+    """Read an annotation file with all its labels, in file order.
 
     Args:
         path: ``.json`` or ``.json.gz``.
-        subsets: keep videos whose subset equals one of these (case counts);
-            ``None`` keeps all.
+        subsets: read only the videos of these subsets (upper and lower case
+            differ); ``None`` reads all.
 
     Raises:
-        AnnotationError: the file is missing, a video of ``subsets`` malformed
-            (the message names file, video and entry), or none is in them.
-            Others may be malformed: unlabelled test videos often are.
+        AnnotationError: the file is missing, no video is in ``subsets``, or
+            one of their videos is malformed (the message names file, video
+            and entry). Videos of other subsets are not checked, because
+            unlabelled test videos are often malformed.
     """
     database = _read_database(Path(path))
+    if subsets is None:
+        return {key: _parse_video(key, entry, path) for key, entry in database.items()}
     wanted = (subsets,) if isinstance(subsets, str) else subsets
-    chosen = {video_id: _parse_video(video_id, entry, path)
-              for video_id, entry in database.items()
-              if wanted is None or _subset(video_id, entry, path) in wanted}
+    chosen = {key: _parse_video(key, entry, path) for key, entry in database.items()
+              if _subset(key, entry, path) in wanted}
     if not chosen:
         existing = sorted({entry['subset'] for entry in database.values()})
         raise AnnotationError(
             f'{path}: no video is in subset {", ".join(map(repr, wanted)) or "(none given)"}; '
-            f'the file holds the subsets {existing} (upper and lower case count).')
+            f'the file holds the subsets {existing} (upper and lower case differ).')
     return chosen
 
 
 def scan_annotations(path: str | Path
                      ) -> tuple[dict[str, VideoAnnotation], list[tuple[str, str]]]:
-    """Read what can be read of a file that :func:`read_annotations` may refuse.
+    """Read the well-formed part of a file that :func:`read_annotations` may refuse.
 
     Returns:
-        The videos, less what is malformed, and the faults as (video, sentence).
+        The videos without their malformed entries, and the faults as (video, message).
 
     Raises:
-        AnnotationError: there is no file, or nothing in it is a database.
+        AnnotationError: the file is missing or has no ``database``.
     """
     faults: list[tuple[str, str]] = []
     videos = {}
@@ -117,16 +119,17 @@ def scan_annotations(path: str | Path
 def check_annotation(video: VideoAnnotation, class_names: Sequence[str],
                      ignored_labels: Collection[str] = (), out_of_range: str = 'error',
                      tolerance_seconds: float = 0.0) -> VideoAnnotation:
-    """Hold an annotation to the strict rules of training and testing.
+    """Apply the strict rules of training and testing to an annotation.
 
-    Ignored labels are taken out first. Every other segment needs a label of
-    ``class_names``, ``start < end`` and a place inside the video. A segment
-    that leaves the video by at most ``tolerance_seconds`` is clipped to it;
-    one that leaves it further is an error, or with ``out_of_range='clip'``
-    clipped too (and dropped where nothing of it lies inside).
+    Segments with ignored labels are removed first. Every other segment needs a
+    label of ``class_names`` and ``start < end``, and must lie inside the video.
+    A segment that leaves the video by at most ``tolerance_seconds`` is clipped
+    to the video. One that leaves it further is an error. With
+    ``out_of_range='clip'`` it is clipped too, and dropped if nothing of it
+    lies inside.
 
     Raises:
-        AnnotationError: naming the video, the entry and the fault.
+        AnnotationError: a rule is broken; the message names video, entry and fault.
     """
     if out_of_range not in ('error', 'clip'):
         raise AnnotationError(
@@ -142,7 +145,7 @@ def check_annotation(video: VideoAnnotation, class_names: Sequence[str],
 
 
 def num_out_of_range(video: VideoAnnotation, tolerance_seconds: float = 0.0) -> int:
-    """How many segments leave [0, duration] by more than the tolerance."""
+    """Count the segments that leave [0, duration] by more than the tolerance."""
     end = math.inf if video.duration_seconds is None else video.duration_seconds
     outside = ((video.segments_seconds[:, 0] < -tolerance_seconds)
                | (video.segments_seconds[:, 1] > end + tolerance_seconds))
@@ -183,7 +186,7 @@ def _check_range(where: str, segment: np.ndarray, duration: float | None,
 
 
 def _sound_part(video_id: str, entry: Any, path: str | Path, faults: list[tuple[str, str]]) -> Any:
-    """The entry less malformed items, whose faults are appended."""
+    """Return the entry without its malformed items; append their faults to ``faults``."""
     items = entry.get('annotations') if isinstance(entry, dict) else None
     if not isinstance(items, list):
         return entry
@@ -198,10 +201,11 @@ def _sound_part(video_id: str, entry: Any, path: str | Path, faults: list[tuple[
 
 
 def _read_database(path: Path, repeated: list[tuple[str, str]] | None = None) -> dict[str, Any]:
-    """The ``database`` of a file; keys that JSON holds twice are appended to ``repeated``."""
+    """Read the ``database`` of a file; append keys that occur twice to ``repeated``."""
     def note_repeated(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        repeated.extend((key, f'{path}: the key {key!r} stands {count} times in one object; '
-                         'JSON keeps the last alone. Join or rename the entries.')
+        assert repeated is not None
+        repeated.extend((key, f'{path}: the key {key!r} occurs {count} times in one object; '
+                         'JSON keeps only the last. Join or rename the entries.')
                         for key, count in Counter(key for key, _ in items).items() if count > 1)
         return dict(items)
 
@@ -256,7 +260,7 @@ def _parse_video(video_id: str, entry: Any, path: str | Path) -> VideoAnnotation
 
 def _parse_timing(entry: dict[str, Any], where: str
                   ) -> tuple[float | None, float | None, int | None]:
-    """Duration, fps and number of frames; the first two follow from the others."""
+    """Return duration, fps and number of frames; compute duration or fps if it is absent."""
     duration = _positive(entry, ('duration',), where)
     fps = _positive(entry, ('fps',), where)
     num_frames = _positive(entry, ('num_frames', 'frames', 'frame'), where)
@@ -271,14 +275,16 @@ def _positive(entry: dict[str, Any], keys: Sequence[str], where: str) -> float |
     key = next((key for key in keys if entry.get(key) is not None), None)
     if key is None:
         return None
-    try:  # HACS writes its durations as strings
-        value = float(entry[key]) if isinstance(entry[key], str) else entry[key]
-    except ValueError:
-        value = None
+    value = entry[key]
+    if isinstance(value, str):  # HACS writes its durations as strings
+        try:
+            value = float(value)
+        except ValueError:
+            value = math.nan
     if not _is_finite(value) or value <= 0:
         raise AnnotationError(
             f'{where}: {key!r} must be a number above 0, got {entry[key]!r}. Leave it out '
-            'where it is not known.')
+            'if it is unknown.')
     return float(value)
 
 

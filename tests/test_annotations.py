@@ -139,7 +139,7 @@ def test_scan_reads_the_sound_part_and_lists_every_fault(tmp_path):
     assert list(videos) == ['a', 'c'] and videos['a'].labels == ('jump',)
     assert videos['c'].subset == 'y'
     assert [video_id for video_id, _ in faults] == ['subset', 'a', 'a', 'b', 'd']
-    for (_, sentence), part in zip(faults, ("'subset' stands 2 times", "'a' stands 2 times",
+    for (_, sentence), part in zip(faults, ("'subset' occurs 2 times", "'a' occurs 2 times",
                                             r"annotations[0]: expected", "'subset' must be",
                                             'expected an object, got 5')):
         assert part in sentence and str(path) in sentence

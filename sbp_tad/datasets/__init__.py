@@ -1,7 +1,7 @@
-"""From annotations and video files to windows of frames.
+"""Data sets: from annotations and video files to windows of frames.
 
-The names of this package are imported when they are first used: its modules
-for annotations need neither torch nor mmaction.
+Names are imported on first use, because the modules for annotations need
+neither torch nor mmaction.
 """
 from importlib import import_module
 

@@ -12,15 +12,15 @@ ACTIVITYNET_TIOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 
 
 @DATASETS.register_module()
 class ActivityNetDataset(TemporalDetectionDataset):
-    """ActivityNet-1.3: 200 classes, trained on `training`, tested on `validation`.
+    """ActivityNet-1.3: 200 classes; `training` for training, `validation` for testing.
 
-    The labels of `testing` are not public. Videos that are no longer on
-    YouTube are left out of published scores (OpenTAD tests on 4,728 of 4,926):
-    give them as ``excluded_videos``.
+    The labels of `testing` are not public. Published scores leave out the
+    videos that YouTube no longer has (OpenTAD tests on 4,728 of 4,926). List
+    them in ``excluded_videos``.
 
     Args:
-        filename_template: the published names begin with ``v_``.
-        out_of_range: ``'clip'``, because segments may end after their video.
+        filename_template: file name of a video; the published names begin with ``v_``.
+        out_of_range: ``'clip'``, because some segments end after their video.
         kwargs: of :class:`TemporalDetectionDataset`.
     """
 
@@ -38,7 +38,7 @@ class ActivityNetDataset(TemporalDetectionDataset):
 
 @DATASETS.register_module()
 class HACSDataset(ActivityNetDataset):
-    """HACS Segments 1.1.1: 37,618 videos of `training`, 5,982 of `validation`.
+    """HACS Segments 1.1.1: 37,618 videos in `training`, 5,982 in `validation`.
 
     Args:
         kwargs: of :class:`ActivityNetDataset`.

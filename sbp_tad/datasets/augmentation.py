@@ -15,15 +15,15 @@ from sbp_tad.registry import TRANSFORMS
 class RandomRotation(BaseTransform):
     """Rotate all frames of a window by one random angle around their centre.
 
-    Reads and sets ``imgs``, a list of (H, W, 3) frames of one size, which
-    they keep; what turns in from outside is a reflection of the frame.
+    Reads and sets ``imgs``, a list of (H, W, 3) frames of one size. The size
+    stays the same; pixels from outside the frame are its mirror image.
 
     Args:
-        max_degrees: angles are uniform between plus and minus this.
-        probability: that a window is rotated at all.
+        max_degrees: bound of the angle, which is uniform in [-max_degrees, max_degrees].
+        probability: probability of rotating a window, in [0, 1].
 
     Raises:
-        DatasetError: a probability outside [0, 1] or a negative angle.
+        DatasetError: a probability outside [0, 1] or negative ``max_degrees``.
     """
 
     def __init__(self, max_degrees: float = 45.0, probability: float = 0.5) -> None:
@@ -33,7 +33,7 @@ class RandomRotation(BaseTransform):
         self.max_degrees, self.probability = max_degrees, probability
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Rotate, or leave as they are, the frames of ``results``."""
+        """Rotate the frames of ``results`` with the given probability."""
         if np.random.rand() < self.probability:
             degrees = np.random.uniform(-self.max_degrees, self.max_degrees)
             results['imgs'] = [mmcv.imrotate(frame, degrees, border_mode='reflect_101')

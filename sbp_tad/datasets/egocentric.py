@@ -1,4 +1,4 @@
-"""EPIC-Kitchens-100 and the Moment Queries of Ego4D, which share the protocol."""
+"""EPIC-Kitchens-100 and the Moment Queries of Ego4D, which share a protocol."""
 from __future__ import annotations
 
 from typing import Any
@@ -11,14 +11,13 @@ EGOCENTRIC_TIOU_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 class EgocentricDataset(TemporalDetectionDataset):
-    """What the data sets of this file share.
+    """Common settings of the data sets of this module.
 
-    Files in use name the subsets `training` and `validation` (ActionFormer)
-    or `train` and `val` (OpenTAD); a file holds one pair of the two. The
-    labels of the test videos are not public.
+    Annotation files name the subsets `training` and `validation` (ActionFormer)
+    or `train` and `val` (OpenTAD). The labels of the test videos are not public.
 
     Args:
-        ann_file: annotation of one task.
+        ann_file: annotation file of one task.
         out_of_range: see :class:`TemporalDetectionDataset`.
         kwargs: of :class:`TemporalDetectionDataset`.
     """
@@ -32,10 +31,10 @@ class EgocentricDataset(TemporalDetectionDataset):
 
 @DATASETS.register_module()
 class EpicKitchens100VerbDataset(EgocentricDataset):
-    """EPIC-Kitchens-100, 97 verbs; labels are the keys of the published verb classes.
+    """EPIC-Kitchens-100 with 97 verbs; labels are the keys of the published verb classes.
 
     Args:
-        filename_template: the published names end in capitals.
+        filename_template: file name of a video; the published names end in ``.MP4``.
         kwargs: of :class:`EgocentricDataset`.
     """
 
@@ -50,7 +49,7 @@ class EpicKitchens100VerbDataset(EgocentricDataset):
 
 @DATASETS.register_module()
 class EpicKitchens100NounDataset(EpicKitchens100VerbDataset):
-    """EPIC-Kitchens-100, 300 nouns; labels are the keys of the published noun classes.
+    """EPIC-Kitchens-100 with 300 nouns; labels are the keys of the published noun classes.
 
     Args:
         kwargs: of :class:`EpicKitchens100VerbDataset`.

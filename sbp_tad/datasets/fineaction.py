@@ -12,20 +12,20 @@ from sbp_tad.registry import DATASETS
 
 @DATASETS.register_module()
 class FineActionDataset(TemporalDetectionDataset):
-    """FineAction, trained on `training`, tested on `validation`.
+    """FineAction: 106 classes; `training` for training, `validation` for testing.
 
-    Its list of class names is published with the annotation alone. Either the
-    config gives it (``metainfo=dict(classes=[...])``), or it is asked to be
-    taken from the annotation.
+    The class names are published only in the annotation file. The config either
+    lists them (``metainfo=dict(classes=[...])``) or sets
+    ``classes_from_annotation=True``.
 
     Args:
-        classes_from_annotation: take the sorted labels of all subsets of
-            ``ann_file`` for the classes, whatever ``metainfo`` says.
+        classes_from_annotation: use the sorted labels of all subsets of
+            ``ann_file`` as the classes and ignore ``metainfo``.
         out_of_range: see :class:`TemporalDetectionDataset`.
         kwargs: of :class:`TemporalDetectionDataset`.
 
     Raises:
-        DatasetError: neither of the two, when the annotation is read.
+        DatasetError: neither is set (raised when the annotation is read).
     """
 
     METAINFO: dict = dict(dataset_type='fineaction', tiou_thresholds=ACTIVITYNET_TIOU_THRESHOLDS)
@@ -39,7 +39,7 @@ class FineActionDataset(TemporalDetectionDataset):
         super().__init__(ann_file, out_of_range=out_of_range, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """One dict a video (training) or a window (testing)."""
+        """Return one dict per video (training) or per window (testing)."""
         if self.classes_from_annotation:
             videos = read_annotations(self.ann_file).values()
             labels = {label for video in videos for label in video.labels}
@@ -47,6 +47,6 @@ class FineActionDataset(TemporalDetectionDataset):
         elif not self._metainfo.get('classes'):
             raise DatasetError(
                 "The names of FineAction's 106 classes are not part of this package: set either "
-                'classes_from_annotation=True to take the sorted labels of the annotation, or '
+                'classes_from_annotation=True to use the sorted labels of the annotation, or '
                 'metainfo=dict(classes=[...]).')
         return super().load_data_list()

@@ -1,4 +1,4 @@
-"""Random draws that follow from a key, whoever reads the item and whatever was read before."""
+"""Random draws per item that depend only on a key, not on the worker or on earlier reads."""
 from __future__ import annotations
 
 import random
@@ -15,7 +15,7 @@ _ITEM_KEY: ContextVar[tuple[int, ...] | None] = ContextVar('item_key', default=N
 
 
 class EpochIndex(int):
-    """The index of an item with the epoch that reads it, which travels to the workers with it."""
+    """Index of an item that carries its epoch to the workers."""
 
     epoch: int
 
@@ -26,23 +26,23 @@ class EpochIndex(int):
 
 
 class SeededItems:
-    """Reads items of a data set with draws that follow from (seed, epoch, index) alone.
+    """Reader of items whose random draws depend only on (seed, epoch, index).
 
-    Set as ``dataset.__getitems__``, which PyTorch's loader calls for a batch,
-    it serves any data set and any transform that draws from the global state
-    of Python, numpy or torch. The index is that of the outermost data set, so
-    a repeated item is drawn anew each time.
+    Set it as ``dataset.__getitems__``, which PyTorch's loader calls for a
+    batch. It works with any data set and with any transform that draws from
+    the global state of Python, numpy or torch. The index is that of the
+    outermost data set, so each repetition of an item has its own draws.
 
     Args:
-        dataset: what the loader reads.
-        seed: of the run.
+        dataset: data set of the loader.
+        seed: seed of the run.
     """
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
 
     def __call__(self, indices: Sequence[EpochIndex]) -> list[Any]:
-        """The items of a batch."""
+        """Read the items of a batch."""
         return [self._item(index) for index in indices]
 
     def _item(self, index: EpochIndex) -> Any:
@@ -52,7 +52,7 @@ class SeededItems:
 
 @contextmanager
 def seeded_draws(*key: int) -> Iterator[None]:
-    """Within, random draws on the CPU follow from ``key``; what was before goes on after."""
+    """Seed random draws on the CPU with ``key`` in this context; restore the states after it."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     token = _ITEM_KEY.set(key)
     seed_global_draws(*key)
@@ -66,7 +66,7 @@ def seeded_draws(*key: int) -> Iterator[None]:
 
 
 def seed_global_draws(*key: int) -> None:
-    """Seed Python, numpy and torch on the CPU with whole numbers, none negative."""
+    """Seed Python, numpy and torch on the CPU with whole numbers of at least 0."""
     seeds = np.random.SeedSequence(key).generate_state(3).tolist()
     random.seed(seeds[0])
     np.random.seed(seeds[1])
@@ -74,5 +74,5 @@ def seed_global_draws(*key: int) -> None:
 
 
 def item_key() -> tuple[int, ...] | None:
-    """The key of the item that is being read; None outside :func:`seeded_draws`."""
+    """Return the key of the item that is being read; None outside :func:`seeded_draws`."""
     return _ITEM_KEY.get()

@@ -15,28 +15,28 @@ from sbp_tad.structures import Window
 
 @TRANSFORMS.register_module()
 class LoadFeatures(SampleWindow):
-    """Read the features of a window, and draw the window first if there is none.
+    """Read the features of a window; draw the window first if there is none.
 
-    The one transform of features before ``PackTADInputs``. Reads
+    With features, the pipeline is this transform and ``PackTADInputs``. Reads
     ``feature_file``, ``annotation`` and ``window`` or ``window_size``. Sets
     ``window``, ``features`` (C, T) float32 and the ground truth, as
     :class:`SampleWindow` does; windows begin on a step.
 
     Args:
-        crop_ratio: (least, most) share of its steps that training takes of a
-            video which fits into the window; None takes all (ActionFormer:
-            (0.9, 1.0) on THUMOS'14).
+        crop_ratio: (minimum, maximum) share of the steps that training crops
+            from a video that fits into the window; None takes all steps
+            (ActionFormer: (0.9, 1.0) on THUMOS'14).
         kwargs: of :class:`SampleWindow`.
 
     Raises:
-        DatasetError: shares outside (0, 1] or in the wrong order.
+        DatasetError: ``crop_ratio`` outside (0, 1] or in the wrong order.
     """
 
     def __init__(self, crop_ratio: Sequence[float] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if crop_ratio is not None and not (len(crop_ratio) == 2 and
                                            0 < crop_ratio[0] <= crop_ratio[1] <= 1):
-            raise DatasetError('crop_ratio must be (least, most) with 0 < least <= most <= 1, got '
+            raise DatasetError('crop_ratio must be (min, max) with 0 < min <= max <= 1, got '
                                f'{crop_ratio}.')
         self.crop_ratio = crop_ratio
 

@@ -1,4 +1,4 @@
-"""MultiTHUMOS: the videos of THUMOS'14 with 65 classes, several at a time."""
+"""MultiTHUMOS: the videos of THUMOS'14 with 65 classes that may overlap."""
 from __future__ import annotations
 
 from typing import Any
@@ -10,9 +10,9 @@ from sbp_tad.registry import DATASETS
 
 @DATASETS.register_module()
 class MultiTHUMOSDataset(TemporalDetectionDataset):
-    """MultiTHUMOS, trained on `validation`, tested on `test`, as THUMOS'14 is.
+    """MultiTHUMOS: `validation` for training, `test` for testing, as THUMOS'14.
 
-    OpenTAD's file names the two `training` and `validation`: give
+    OpenTAD's file names them `training` and `validation`: set
     ``subsets=['training']`` and ``subsets=['validation']`` with it.
 
     Args:

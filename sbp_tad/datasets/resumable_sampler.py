@@ -1,4 +1,4 @@
-"""The order in which training reads its items, from any place in the run on."""
+"""Order of the training items from any iteration of a run on."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -15,36 +15,36 @@ WITHOUT_THE_HOOK = 'To train all the same, leave exact_resume out of default_hoo
 
 
 class ResumableSampler(Sampler):
-    """Hands on the indices of a sampler with their epoch, and can leave out what was read before.
+    """Sampler that yields indices with their epoch and can skip those already read.
 
-    An ``InfiniteSampler`` passes through the data set again and again; an
-    epoch is such a pass, whatever process reads it.
+    An ``InfiniteSampler`` passes through the data set without end. Each of its
+    passes is one epoch, over all processes together.
 
     Args:
-        sampler: an ``InfiniteSampler``, or one that is told its epoch, as
-            mmengine's and PyTorch's distributed ones are.
-        seed: of its order; None leaves the sampler's own.
+        sampler: an ``InfiniteSampler``, or one with ``set_epoch``, like the
+            distributed samplers of mmengine and PyTorch.
+        seed: seed of the order; None keeps the sampler's own.
 
     Attributes:
-        skip: indices that the next iteration leaves out.
+        skip: number of indices that the next pass skips.
 
     Raises:
-        ResumeError: a sampler whose order does not follow from seed and epoch.
+        ResumeError: the sampler has no ``set_epoch``.
     """
 
     def __init__(self, sampler: Any, seed: int | None = None) -> None:
         self.is_infinite = isinstance(sampler, InfiniteSampler)
         if not hasattr(sampler, 'set_epoch'):
             raise ResumeError(
-                f'the order of {type(sampler).__name__} does not follow from seed and epoch, as it '
-                'has no set_epoch(epoch); use DefaultSampler, or InfiniteSampler with '
+                f'the order of {type(sampler).__name__} does not depend on seed and epoch only, '
+                'since it has no set_epoch(epoch); use DefaultSampler, or InfiniteSampler with '
                 f'IterBasedTrainLoop. {WITHOUT_THE_HOOK}')
         if seed is not None:
             sampler.seed = seed
         self.sampler, self.epoch, self.skip = sampler, 0, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins, before the loader reads from it."""
+        """Set the epoch; call it before the loader begins to read."""
         self.epoch = epoch
         self.sampler.set_epoch(epoch)
 
@@ -57,7 +57,7 @@ class ResumableSampler(Sampler):
             yield EpochIndex(index, self._epoch_at(place))
 
     def _from_the_start(self) -> Iterable[int]:
-        """An ``InfiniteSampler`` can be read once only, and mmengine's loop has begun to."""
+        """Return a new ``InfiniteSampler``: mmengine's loop has begun to read the old one."""
         given = self.sampler
         return type(given)(given.dataset, given.shuffle, given.seed) if self.is_infinite else given
 
@@ -71,12 +71,12 @@ def make_resumable(loader: DataLoader, seed: int | None = None) -> ResumableSamp
     """Put a :class:`ResumableSampler` around the sampler of a loader.
 
     Raises:
-        ResumeError: no sampler there, one without a law, or no batch at all.
+        ResumeError: no sampler, one without ``set_epoch``, or an epoch without a batch.
     """
     batches: Any = loader.batch_sampler
     sampler = getattr(batches, 'sampler', None)
     if sampler is None:
-        raise ResumeError(f'{type(batches).__name__} has no sampler whose order could '
+        raise ResumeError(f'{type(batches).__name__} has no sampler whose order can '
                           'be resumed; give the training loader batch_size and sampler. '
                           f'{WITHOUT_THE_HOOK}')
     if isinstance(sampler, ResumableSampler):  # of an earlier training with this loader
@@ -89,31 +89,31 @@ def make_resumable(loader: DataLoader, seed: int | None = None) -> ResumableSamp
 
 
 def skip_batches(loader: DataLoader, number: int) -> None:
-    """Let the next pass over a resumable loader begin behind that many batches, which nobody reads.
+    """Skip the first ``number`` batches of the next pass over a resumable loader, unread.
 
     Raises:
-        ResumeError: batches of a kind whose size is not known before they are read.
+        ResumeError: the batch sampler is not a plain ``BatchSampler``.
     """
     if not number:
         return
     batches: Any = loader.batch_sampler
     if type(batches) is not BatchSampler:
-        raise ResumeError(f'{type(batches).__name__} cannot be resumed within an epoch, since how '
-                          'many items its batches hold is not known; resume from the checkpoint '
+        raise ResumeError(f'{type(batches).__name__} cannot be resumed within an epoch, since the '
+                          'size of its batches is unknown; resume from the checkpoint '
                           f'of the end of an epoch. {WITHOUT_THE_HOOK}')
     resumable: Any = batches.sampler
     resumable.skip = number * batches.batch_size
 
 
 def batches_from(loader: DataLoader, iteration: int) -> Iterator[Any]:
-    """Batches of a resumable loader for mmengine's ``IterBasedTrainLoop``, epoch after epoch.
+    """Yield the batches of a resumable loader for mmengine's ``IterBasedTrainLoop``.
 
-    That loop first takes the batches of all iterations before the one that it
-    resumes from, and throws them away. Here they are None: nothing is decoded.
+    A resumed loop first takes and drops the batches of all earlier iterations.
+    Here those are None, so nothing is decoded for them.
     """
     batches: Any = loader.batch_sampler
     sampler = batches.sampler
-    loader._iterator = None  # persistent workers that have begun with another order
+    loader._iterator = None  # drop persistent workers that began with another order
     first, done = (0, iteration) if sampler.is_infinite else divmod(iteration, len(loader))
     yield from repeat(None, iteration)
     for epoch in count(first):

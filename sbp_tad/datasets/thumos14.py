@@ -1,4 +1,4 @@
-"""THUMOS'14: 20 classes, trained on `validation`, tested on `test`."""
+"""THUMOS'14: 20 classes; `validation` for training, `test` for testing."""
 from __future__ import annotations
 
 from typing import Any
@@ -17,7 +17,7 @@ _ONLY_AMBIGUOUS = 'video_test_0001292'
 _WRONG_ANNOTATION = 'video_test_0000270'
 _DISPUTED = 'video_test_0001496'
 
-# Number of test videos that count -> the videos that do not.
+# number of evaluated test videos -> excluded videos
 THUMOS14_EXCLUDED_VIDEOS = {
     213: (),
     212: (_ONLY_AMBIGUOUS,),
@@ -28,19 +28,19 @@ THUMOS14_EXCLUDED_VIDEOS = {
 
 @DATASETS.register_module()
 class THUMOS14Dataset(TemporalDetectionDataset):
-    """THUMOS'14 with ``Ambiguous`` taken out.
+    """THUMOS'14 without the label ``Ambiguous``.
 
     Args:
-        protocol: how many test videos count: 213 (all), 212 (those with a
-            class), 211 (also without 0000270, whose annotation is of another
-            video; the usual count) or 210 (also without 0001496). Stands in
-            ``metainfo``, so that a result can name it.
-        out_of_range: 30 published segments end after their video, hence
-            ``'clip'``; the count is logged.
+        protocol: number of evaluated test videos: 213 (all), 212 (those with
+            an action of the 20 classes), 211 (also without 0000270, whose
+            annotation belongs to another video; the usual choice) or 210
+            (also without 0001496). ``metainfo`` holds it for reports.
+        out_of_range: ``'clip'``, because 30 published segments end after
+            their video; their number is logged.
         kwargs: of :class:`TemporalDetectionDataset`.
 
     Raises:
-        DatasetError: an unknown protocol.
+        DatasetError: unknown protocol.
     """
 
     METAINFO: dict = dict(dataset_type='thumos14', classes=THUMOS14_CLASSES,
@@ -53,7 +53,7 @@ class THUMOS14Dataset(TemporalDetectionDataset):
                  out_of_range: str = 'clip', **kwargs: Any) -> None:
         if protocol not in THUMOS14_EXCLUDED_VIDEOS:
             raise DatasetError(
-                f"protocol is the number of THUMOS'14 test videos that count, one of "
+                f"protocol must be the number of evaluated THUMOS'14 test videos, one of "
                 f'{sorted(THUMOS14_EXCLUDED_VIDEOS)}, got {protocol!r}.')
         self.protocol = protocol
         excluded = (*THUMOS14_EXCLUDED_VIDEOS[protocol], *kwargs.pop('excluded_videos', ()))

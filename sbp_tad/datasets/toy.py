@@ -1,4 +1,4 @@
-"""The generated toy set: six motions that no single frame tells apart."""
+"""Generated toy set: six motions that a single frame cannot distinguish."""
 from __future__ import annotations
 
 from typing import Any
@@ -10,7 +10,7 @@ from sbp_tad.registry import DATASETS
 
 @DATASETS.register_module()
 class ToyDataset(TemporalDetectionDataset):
-    """The set that ``tools/make_toy_dataset.py`` writes.
+    """Toy set that ``tools/make_toy_dataset.py`` writes.
 
     Args:
         kwargs: of :class:`TemporalDetectionDataset`.

@@ -15,7 +15,7 @@ def frames(number=3):
 
 
 def bar_degrees(image):
-    """Where the bar points, counter-clockwise from upwards."""
+    """Return the angle of the bar, counter-clockwise from upwards."""
     rows, columns = np.nonzero(image[8:32, 8:32, 0] > 150)
     return np.degrees(np.arctan2(11.5 - columns.mean(), 11.5 - rows.mean()))
 

@@ -24,7 +24,7 @@ class Draws(Dataset):
 
 
 def epochs(seed: int, num_workers: int, shuffle_seed: int = 0, first: int = 0) -> list[dict]:
-    """What each item of epochs ``first`` to 2 draws, by its index."""
+    """Return the draws of each item in epochs ``first`` to 2, by its index."""
     dataset = Draws()
     dataset.__getitems__ = SeededItems(dataset, seed)
     order = random.Random(shuffle_seed)

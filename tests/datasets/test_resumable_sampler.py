@@ -1,4 +1,4 @@
-"""What training reads from any iteration on is what the run that was not killed reads there."""
+"""From any iteration on, a resumed training reads the items of the uninterrupted run."""
 from itertools import islice
 
 import pytest
@@ -105,9 +105,9 @@ class OwnBatches(BatchSampler):
 
 def test_what_could_not_be_resumed_exactly_is_refused():
     data = Items(4)
-    with pytest.raises(ResumeError, match='RandomSampler does not follow from seed and epoch'):
+    with pytest.raises(ResumeError, match='RandomSampler does not depend on seed and epoch'):
         make_resumable(DataLoader(data, sampler=RandomSampler(data)))
-    with pytest.raises(ResumeError, match='NoneType has no sampler whose order could be resumed'):
+    with pytest.raises(ResumeError, match='NoneType has no sampler whose order can be resumed'):
         make_resumable(DataLoader(data, batch_size=None, sampler=DefaultSampler(data)))
     with pytest.raises(ResumeError, match='4 items give no batch of 5; lower batch_size'):
         make_resumable(DataLoader(data, 5, sampler=DefaultSampler(data), drop_last=True))

@@ -197,7 +197,7 @@ def test_looks_differ_in_what_a_network_could_go_by():
 
 
 def brightness_of_the_front(sprite):
-    """How much brighter the part of an actor towards +x is than that behind."""
+    """Return how much brighter the front (+x) of an actor is than its back."""
     halves = sprite[:, 30:], sprite[:, :22]
     front, back = ((half * half[..., 3:]).sum((0, 1)) / half[..., 3].sum() for half in halves)
     return front[:3].mean() - back[:3].mean()

@@ -1,4 +1,4 @@
-"""Find every inconsistency of an annotation: pure functions, one a kind of fault."""
+"""Find the inconsistencies of an annotation: pure functions, one per kind of fault."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
@@ -13,21 +13,21 @@ from sbp_tad.datasets.checks.findings import Finding
 PLAUSIBLE_FPS = (1.0, 240.0)
 TIMING_TOLERANCE_SECONDS = 1.0
 MIN_CLASS_SEGMENTS = 10  # in training
-MAX_CLASS_RATIO = 20.0  # THUMOS'14, whose classes train well together, has 17
+MAX_CLASS_RATIO = 20.0  # THUMOS'14 has 17, and its classes train well together
 
 
 @dataclass(frozen=True)
 class Expectations:
-    """What an annotation is held to; the names are those of the dataset's options.
+    """Expectations of an annotation, named like the options of the dataset.
 
     Args:
-        classes: class names; ``None`` takes the labels that occur.
-        subsets: subsets to check; ``None`` takes all.
-        ignored_labels: labels that are no class.
+        classes: class names; ``None`` uses the labels that occur.
+        subsets: subsets to check; ``None`` checks all.
+        ignored_labels: labels that are not classes.
         excluded_videos: videos that are not checked.
         out_of_range: ``'error'`` or ``'clip'`` for segments outside the video.
-        tolerance_seconds: how far outside the video a segment may end.
-        training: whether the subsets train, so that their classes must be learnable.
+        tolerance_seconds: seconds by which a segment may leave the video.
+        training: True for training subsets, whose classes need enough segments.
     """
 
     classes: tuple[str, ...] | None = None
@@ -39,14 +39,14 @@ class Expectations:
     training: bool = True
 
     def class_names(self, videos: Iterable[VideoAnnotation]) -> tuple[str, ...]:
-        """The classes; where none are given, the labels that occur, sorted."""
+        """Return the classes, or the sorted labels that occur if none are given."""
         if self.classes is not None:
             return self.classes
         labels = {label for video in videos for label in video.labels}
         return tuple(sorted(labels - set(self.ignored_labels)))
 
     def select(self, videos: Mapping[str, VideoAnnotation]) -> dict[str, VideoAnnotation]:
-        """The videos to check: of the subsets, less the excluded ones."""
+        """Return the videos of the subsets without the excluded ones."""
         return {key: video for key, video in videos.items()
                 if (self.subsets is None or video.subset in self.subsets)
                 and key not in self.excluded_videos}
@@ -54,11 +54,11 @@ class Expectations:
 
 def check_annotations(videos: Mapping[str, VideoAnnotation], expected: Expectations
                       ) -> list[Finding]:
-    """Everything that the annotation alone shows to be wrong or odd.
+    """Find the faults that the annotation shows without the video files.
 
     Args:
         videos: all videos of the file, also those of other subsets.
-        expected: what they are held to.
+        expected: expectations of the annotation.
     """
     chosen = expected.select(videos)
     classes = expected.class_names(chosen.values())
@@ -73,7 +73,7 @@ def check_annotations(videos: Mapping[str, VideoAnnotation], expected: Expectati
 
 
 def shared_subsets(training: Collection[str], testing: Collection[str]) -> list[Finding]:
-    """Subsets that a config both trains and tests on."""
+    """Find the subsets that a config both trains and tests on."""
     return [Finding('shared-subset', subset, f'{subset!r} is trained on and tested on.')
             for subset in sorted(set(training) & set(testing))]
 
@@ -82,7 +82,7 @@ def _check_subsets(videos: Mapping[str, VideoAnnotation], expected: Expectations
                    ) -> Iterator[Finding]:
     counts = Counter(video.subset for video in videos.values())
     absent = [subset for subset in expected.subsets or () if subset not in counts]
-    # a dataset may name subsets of which a file holds some: ('training', 'train')
+    # a dataset may name alternatives, such as ('training', 'train')
     kind = 'empty-subset' if absent == list(expected.subsets or ()) else 'absent-subset'
     for subset in absent:
         yield Finding(kind, subset, f'no video is in subset {subset!r}; the file holds '
@@ -95,7 +95,7 @@ def _check_subsets(videos: Mapping[str, VideoAnnotation], expected: Expectations
 
 def unused_subsets(videos: Mapping[str, VideoAnnotation], used: Collection[str]
                    ) -> list[Finding]:
-    """Subsets of the file that no dataset of a config takes."""
+    """Find the subsets of the file that no dataset of a config uses."""
     counts = Counter(video.subset for video in videos.values() if video.subset not in used)
     return [Finding('unused-subset', subset, f'{count} videos of subset {subset!r} are not used.')
             for subset, count in counts.items()]
@@ -107,7 +107,7 @@ def _check_spelling(videos: Iterable[VideoAnnotation]) -> Iterator[Finding]:
 
 
 def _spellings(kind: str, counts: Mapping[str, int]) -> Iterator[Finding]:
-    """Names that are the same but for case, spaces, hyphens and underscores."""
+    """Find names that differ only in case, spaces, hyphens or underscores."""
     groups = defaultdict(list)
     for name in counts:
         groups[''.join(filter(str.isalnum, name.casefold())) or name].append(name)
@@ -165,7 +165,7 @@ def _check_labels(video: VideoAnnotation, classes: tuple[str, ...]) -> Iterator[
     for label, count in Counter(video.labels).items():
         if label not in classes:
             yield Finding('unknown-label', video.video_id,
-                          f'{count} segments have the label {label!r}, which is no class.')
+                          f'{count} segments have the label {label!r}, which is not a class.')
 
 
 def _check_ends(video: VideoAnnotation) -> Iterator[Finding]:
@@ -177,7 +177,7 @@ def _check_ends(video: VideoAnnotation) -> Iterator[Finding]:
 
 
 def check_range(video: VideoAnnotation, expected: Expectations) -> Iterator[Finding]:
-    """Segments that leave the video, of labels that count."""
+    """Find the segments that leave the video; ``video`` has no ignored labels."""
     duration, tolerance = video.duration_seconds, expected.tolerance_seconds
     end = np.inf if duration is None else duration
     outside = ((video.segments_seconds[:, 0] < -tolerance)
@@ -210,7 +210,7 @@ def _check_overlaps(video: VideoAnnotation) -> Iterator[Finding]:
 
 
 def overlapping_pairs(segments: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs of rows of (N, 2) that share more than a moment, or have the same ends."""
+    """Yield pairs of rows of (N, 2) that overlap, or that have the same ends."""
     for first, segment in enumerate(segments):
         later = segments[first + 1:]
         start = np.maximum(segment[0], later[:, 0])
@@ -220,6 +220,6 @@ def overlapping_pairs(segments: np.ndarray) -> Iterator[tuple[int, int]]:
 
 
 def describe(video: VideoAnnotation, index: int) -> str:
-    """A segment in words: what stands in the file, to search for."""
+    """Describe a segment by the values of the file, so that one can search for them."""
     start, end = video.segments_seconds[index]
     return f'[{start:g}, {end:g}] s {video.labels[index]!r}'

@@ -1,4 +1,4 @@
-"""Hold video files against their annotation."""
+"""Compare video files with their annotation."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,14 +27,14 @@ def _probe(path: Path, _: VideoAnnotation) -> VideoHeader:
 
 
 def find_files(folder: str | Path, video_ids: Iterable[str]) -> dict[str, Path]:
-    """The file of each video below a folder, whatever its extension.
+    """Find the file of each video in a folder, with any extension.
 
-    A key that already names a file is taken as it is; a video without a file
-    gets the mp4 that was looked for.
+    A key may be a file name with its extension. A video without a file gets
+    the path of the expected mp4.
 
     Raises:
         DatasetError: there is no such folder.
-        UnsafePathError: a key leads out of it.
+        UnsafePathError: a key leads out of the folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -50,11 +50,12 @@ def check_files(videos: Mapping[str, VideoAnnotation], files: Mapping[str, Path]
     """Read the header and first frame of every file; compare it with its annotation.
 
     Args:
-        videos: the annotation.
-        files: the file, or folder of frames, of each of the videos.
-        expected: what the annotation is held to.
-        inspect: reads (file, video); gives the header, or None where a source
-            has none, and raises ``VideoReadError`` for what cannot be read.
+        videos: annotation of each video.
+        files: file, or folder of frames, of each video.
+        expected: expectations of the annotation.
+        inspect: function of (file, video) that returns the header, or None if
+            the source has none, and raises ``VideoReadError`` for an
+            unreadable file.
     """
     for video_id, video in videos.items():
         path = files[video_id]
@@ -70,16 +71,16 @@ def check_files(videos: Mapping[str, VideoAnnotation], files: Mapping[str, Path]
             continue
         counted = video.without(expected.ignored_labels)
         yield from _compare(counted, header)
-        if video.duration_seconds is None:  # not checked yet, for want of an end
+        if video.duration_seconds is None:  # not checked yet: the end was unknown
             yield from check_range(
                 replace(counted, duration_seconds=header.duration_seconds), expected)
 
 
 def unlisted_files(files: Iterable[Path]) -> Iterator[Finding]:
-    """Videos beside the annotated ones that no annotation holds.
+    """Find video files that are not in the annotation.
 
     Args:
-        files: of all annotated videos, whose folders are looked through.
+        files: files of all annotated videos; their folders are searched.
     """
     listed = set(files)
     for folder in sorted({path.parent for path in listed}):

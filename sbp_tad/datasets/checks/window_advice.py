@@ -1,19 +1,22 @@
-"""Advise windows and a pyramid for a data set: numbers that follow from its segments.
+"""Suggest window and pyramid settings from the lengths of a data set's segments.
 
-The advice serves a share ``coverage`` of the segments; it leaves out the
-shortest and the longest in equal parts. The frame rate of the videos sets the
-limit: at stride 1 a step cannot become shorter, and segments that are no
-longer than a step are not served. The advice states the share that it serves.
-In the order of the derivation, for the ``shortest`` and the ``longest``
-segment in seconds among the rest:
+The settings serve a share ``coverage`` of the segments. Half of the segments
+that are left out are the shortest ones, the other half the longest ones. The
+frame rate of the videos is a limit: at stride 1 a feature step cannot become
+shorter, and segments that are not longer than a step are not served. The
+advice states the share that it serves.
 
-* a feature step lasts at most a third of ``shortest``: with each end off by
-  half a step, a segment of three steps still reaches tIoU 2/3;
-* a window lasts ``longest / overlap``: neighbouring test windows share
-  ``overlap`` of it, so that each segment is whole in one of them;
-* the pyramid has so many levels that at the last one no point has to regress
-  more than four strides (ActionFormer, ECCV 2022: level l answers for 2 to 4
-  strides of ``2 ** l``, with centre sampling in a radius of 1.5 strides).
+``shortest`` and ``longest`` are the shortest and the longest segment to serve,
+in seconds. The settings follow in this order:
+
+* A feature step lasts at most ``shortest / 3``. If both ends of a segment of
+  three steps are wrong by half a step, the tIoU is still at least 2/3.
+* A window lasts ``longest / overlap``. Neighbouring test windows share
+  ``overlap`` of their length, so each segment lies completely in one of them.
+* The pyramid has enough levels that no point of the last level regresses more
+  than four of its strides. (ActionFormer, ECCV 2022: level l has stride
+  ``2 ** l`` and regresses 2 to 4 strides, with centre sampling in a radius of
+  1.5 strides.)
 """
 from __future__ import annotations
 
@@ -27,25 +30,26 @@ from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import DatasetError
 
 MIN_STEPS = 3
-MIN_SAMPLED_FPS = 4.0  # the lowest rate in use (LSTR on THUMOS'14): slower, motion is lost
+MIN_SAMPLED_FPS = 4.0  # lowest rate in use (LSTR on THUMOS'14); a lower one loses motion
 MAX_REACH_STRIDES = 4.0
 CENTER_RADIUS = 1.5  # strides, as in AnchorFreeHead
-OPEN_END = 10000  # of the last regression range
+OPEN_END = 10000  # end of the last regression range
 ROUNDING = 1e-6
-FPS_SPREAD = 0.01  # relative: videos within it are sampled alike by a stride
+FPS_SPREAD = 0.01  # relative; within it a stride samples all videos alike
 
 
 @dataclass(frozen=True)
 class SegmentStatistics:
-    """What the advice is drawn from, in seconds.
+    """Statistics of a data set from which the advice is computed.
 
     Args:
-        num_segments: N.
-        shortest, median, longest: lengths of segments; the ends after the
-            share that need not be covered is left out.
-        longest_video: None where a duration is not known.
-        fps: the middle one of the videos' own; None where none is known.
-        fps_range: the lowest and the highest.
+        num_segments: number of segments with a length.
+        shortest: shortest segment to serve, in seconds.
+        median: median length of all segments, in seconds.
+        longest: longest segment to serve, in seconds.
+        longest_video: longest duration in seconds; None if one is unknown.
+        fps: median frame rate of the videos; None if none is known.
+        fps_range: lowest and highest frame rate; None if none is known.
     """
 
     num_segments: int
@@ -59,11 +63,11 @@ class SegmentStatistics:
 
 @dataclass(frozen=True)
 class BackboneShape:
-    """What of a backbone the advice depends on.
+    """Properties of a backbone that the advice depends on.
 
     Args:
-        clip_len: frames of a clip; windows are a multiple of it.
-        frames_per_step: sampled frames of a feature step.
+        clip_len: frames per clip; a window is a multiple of it.
+        frames_per_step: sampled frames per feature step.
     """
 
     clip_len: int = 1
@@ -78,16 +82,16 @@ class WindowAdvice:
     """Settings of data set, neck and head.
 
     Args:
-        num_frames: sampled frames of a window.
-        stride_frames: video frames from one to the next at ``video_fps``.
-        target_fps: sampled frames a second.
-        video_fps: what ``stride_frames`` counts in.
-        mixed_fps: whether the videos differ, so that ``target_fps`` samples
-            them alike and ``stride_frames`` does not.
-        overlap: of neighbouring test windows.
-        frames_per_step: sampled frames of a feature step.
-        strides: of the pyramid levels, in feature steps.
-        regression_ranges: of the levels, in feature steps.
+        num_frames: sampled frames per window.
+        stride_frames: video frames between sampled frames, at ``video_fps``.
+        target_fps: sampled frames per second.
+        video_fps: frame rate of the videos, for ``stride_frames``.
+        mixed_fps: True if the frame rates of the videos differ; then use
+            ``target_fps`` instead of ``stride_frames``.
+        overlap: share that neighbouring test windows have in common.
+        frames_per_step: sampled frames per feature step.
+        strides: strides of the pyramid levels, in feature steps.
+        regression_ranges: regression ranges of the levels, in feature steps.
         coverage: share of the segments that are served.
     """
 
@@ -104,17 +108,17 @@ class WindowAdvice:
 
     @property
     def window_seconds(self) -> float:
-        """Length of a window."""
+        """Return the length of a window in seconds."""
         return self.num_frames / self.target_fps
 
     @property
     def step_seconds(self) -> float:
-        """Length of a feature step."""
+        """Return the length of a feature step in seconds."""
         return self.frames_per_step / self.target_fps
 
 
 def segment_lengths(videos: Iterable[VideoAnnotation]) -> np.ndarray:
-    """Seconds (N,) of all segments that have a length, as far as they lie in their video."""
+    """Return the lengths (N,) in seconds of all segments, clipped to their video, above 0."""
     lengths = [np.zeros(0)]
     for video in videos:
         end = np.inf if video.duration_seconds is None else video.duration_seconds
@@ -124,18 +128,18 @@ def segment_lengths(videos: Iterable[VideoAnnotation]) -> np.ndarray:
 
 
 def summarize(videos: Iterable[VideoAnnotation], coverage: float = 0.99) -> SegmentStatistics:
-    """Statistics of the segments, ``coverage`` of them from shortest to longest.
+    """Compute the statistics of the segments.
 
     Raises:
-        DatasetError: no segment with a length, or coverage outside (0, 1].
+        DatasetError: no segment has a length, or ``coverage`` is outside (0, 1].
     """
     videos = list(videos)
     if not 0 < coverage <= 1:
         raise DatasetError(f'coverage must lie in (0, 1], got {coverage!r}.')
     lengths = segment_lengths(videos)
     if not len(lengths):
-        raise DatasetError('advice needs segments with a length, and there is none; correct '
-                           'the annotation first.')
+        raise DatasetError('the advice needs segments with a length, but there is none; '
+                           'correct the annotation first.')
     tail = (1 - coverage) / 2
     durations = [video.duration_seconds for video in videos
                  if video.duration_seconds is not None]
@@ -153,24 +157,24 @@ def advise(videos: Iterable[VideoAnnotation], backbone: BackboneShape = FRAME_BY
            ) -> WindowAdvice:
     """Return settings that serve ``coverage`` of the segments, as far as the frames allow.
 
-    ``WindowAdvice.coverage`` is the share that they serve. It is below the
-    asked one only where the stride is 1 at the median frame rate of the videos
-    and the shortest segment to serve still lasts no longer than a step.
+    ``WindowAdvice.coverage`` is the share that they serve. It is below
+    ``coverage`` only if the stride is 1 at the median frame rate of the videos
+    and the shortest segment to serve is still not longer than a step.
 
     Args:
-        videos: those to train on, less the labels that do not count.
-        backbone: what is known of it.
-        coverage: share in (0, 1] of the segments to serve.
-        overlap: share in (0, 1) that neighbouring test windows have in common.
-        default_fps: where no video has an fps.
+        videos: training videos without their ignored labels.
+        backbone: known properties of the backbone.
+        coverage: share of the segments to serve, in (0, 1].
+        overlap: share that neighbouring test windows have in common, in (0, 1).
+        default_fps: frame rate if no video has one.
 
     Raises:
-        DatasetError: see :func:`summarize`, or overlap outside (0, 1).
+        DatasetError: see :func:`summarize`, or ``overlap`` is outside (0, 1).
     """
     videos = list(videos)
     if not 0 < overlap < 1:
         raise DatasetError(f'overlap must lie in (0, 1) for advice, got {overlap!r}: without '
-                           'it an action may be cut by every test window.')
+                           'overlap every test window may cut an action.')
     facts = summarize(videos, coverage)
     video_fps = facts.fps or default_fps
     low, high = facts.fps_range or (video_fps, video_fps)
@@ -187,27 +191,28 @@ def advise(videos: Iterable[VideoAnnotation], backbone: BackboneShape = FRAME_BY
 
 
 def regression_ranges(num_levels: int) -> tuple[tuple[int, int], ...]:
-    """(0, 4), (4, 8), ... doubling, the last open: ActionFormer's for any number of levels."""
+    """Return ActionFormer's ranges: (0, 4), (4, 8), ..., doubling, the last one open."""
     ends = [0] + [4 * 2 ** level for level in range(num_levels - 1)] + [OPEN_END]
     return tuple(zip(ends, ends[1:]))
 
 
 def longest_reachable(num_levels: int) -> float:
-    """Steps of the longest segment all of whose points regress at most four strides.
+    """Return the length in steps of the longest segment that the last level can regress.
 
-    A point lies at most 1.5 strides from the centre: half the segment and
-    that must not exceed four.
+    A point lies at most 1.5 strides from the centre of the segment. Half the
+    length of the segment and this distance must not exceed four strides.
     """
     return 2 * (MAX_REACH_STRIDES - CENTER_RADIUS) * 2 ** (num_levels - 1)
 
 
 def served_share(videos: Iterable[VideoAnnotation], step_seconds: float, window_seconds: float,
                  overlap: float, num_levels: int) -> float:
-    """Share of the segments that some test window holds whole and some level answers for.
+    """Return the share of the segments that fit into a test window and a pyramid level.
 
-    A segment must be longer than a step, so that a point lies in it, and
-    short enough for the last level. It is whole in a window if it is no
-    longer than two neighbours' common part, or the window than the video.
+    A segment must be longer than a step, so that it contains a point, and
+    short enough for the last level. It lies completely in a test window if it
+    is not longer than the overlap of two neighbouring windows, or if the
+    window is at least as long as the video.
     """
     served = total = 0
     for video in videos:
@@ -222,7 +227,7 @@ def served_share(videos: Iterable[VideoAnnotation], step_seconds: float, window_
 
 
 def _stride_frames(facts: SegmentStatistics, video_fps: float, frames_per_step: float) -> int:
-    """The largest that leaves the shortest segment its steps and motion its frames."""
+    """Return the largest stride that still samples short segments and motion densely enough."""
     needed = max(MIN_STEPS * frames_per_step / facts.shortest, MIN_SAMPLED_FPS)
     return max(1, math.floor(video_fps / needed + ROUNDING))
 
@@ -236,9 +241,9 @@ def _num_levels(longest_steps: float) -> int:
 
 def _num_frames(facts: SegmentStatistics, target_fps: float, overlap: float,
                 backbone: BackboneShape, num_levels: int) -> int:
-    """Enough for the longest segment; whole clips, and whole steps at the last level."""
+    """Return a window for the longest segment, in whole clips and whole steps of the last level."""
     seconds = facts.longest / overlap
-    if facts.longest_video is not None:  # a window of a whole video needs no neighbour
+    if facts.longest_video is not None:  # a window with the whole video needs no neighbour
         seconds = min(seconds, facts.longest_video)
     unit = math.lcm(backbone.clip_len, 2 ** (num_levels - 1) * _whole(backbone.frames_per_step))
     return unit * math.ceil(seconds * target_fps / unit - ROUNDING)
@@ -249,38 +254,38 @@ def _whole(frames_per_step: float) -> int:
 
 
 def explain(advice: WindowAdvice, facts: SegmentStatistics) -> list[tuple[str, str, str]]:
-    """(setting, value, one sentence why) for each number of the advice."""
-    alike = 'the videos have different fps, so set target_fps and leave stride_frames out' \
-        if advice.mixed_fps else 'all videos have this fps, so either of the two may be set'
+    """Return (setting, value, reason in one sentence) for each number of the advice."""
+    alike = 'the videos have different fps, so set target_fps and omit stride_frames' \
+        if advice.mixed_fps else 'all videos have this fps, so set either of the two'
     steps = facts.shortest / advice.step_seconds
     known = ' (assumed: no video has an fps)' if facts.fps is None else ''
-    reason = (f'three steps a shortest segment of {facts.shortest:g} s and {MIN_SAMPLED_FPS:g} '
-              f'frames a second are asked for; it gets {steps:.1f}')
+    reason = (f'the shortest segment to serve, {facts.shortest:g} s, should have {MIN_STEPS} '
+              f'steps, and a second {MIN_SAMPLED_FPS:g} frames; the segment has {steps:.1f} steps')
     if advice.stride_frames == 1 and steps < MIN_STEPS:
-        reason += ', all that the videos have'
+        reason += ', the most that the frame rate allows'
         if steps <= 1:
-            reason += ('; a step lasts as long as this segment or longer, so segments of this '
+            reason += ('; a step is at least as long as this segment, so segments of this '
                        'length are not served')
     whole = facts.longest_video is not None and facts.longest_video <= advice.window_seconds
     held = ('the longest video lies in one window' if whole else
-            f'test windows share {advice.overlap:g} of their length, so a segment of up to '
-            f'{advice.overlap * advice.window_seconds:.1f} s is whole in one of them')
+            f'test windows share {advice.overlap:g} of their length, so one of them holds the '
+            f'whole of a segment of up to {advice.overlap * advice.window_seconds:.1f} s')
     half = facts.longest / advice.step_seconds / 2
     return [
         ('target_fps', f'{advice.target_fps:.4g}', f'{reason}.'),
         ('stride_frames', f'{advice.stride_frames}',
-         f'at {advice.video_fps:g} fps{known} this is the same; {alike}.'),
+         f'the same at {advice.video_fps:g} fps{known}; {alike}.'),
         ('num_frames', f'{advice.num_frames}',
-         f'{advice.window_seconds:.1f} s: {held}; the longest to serve lasts '
-         f'{facts.longest:.1f} s; whole clips and whole steps at the last level.'),
+         f'{advice.window_seconds:.1f} s: {held}; the longest segment to serve lasts '
+         f'{facts.longest:.1f} s; a window has whole clips and whole steps of the last level.'),
         ('num_levels', f'{len(advice.strides)}',
          f'strides 1 to {advice.strides[-1]}: half of the longest segment is {half:.0f} steps of '
-         f'{advice.step_seconds:.3g} s, which the last level reaches within '
-         f'{MAX_REACH_STRIDES:g} strides from every point it trains.'),
+         f'{advice.step_seconds:.3g} s, at most {MAX_REACH_STRIDES:g} strides from each of its '
+         'training points at the last level.'),
         ('regression_ranges', str(advice.regression_ranges).replace(' ', ''),
-         'in steps, from a point to the farther end: each level answers for reaches of two to '
-         'four of its strides, the last for all beyond.'),
+         'in steps, from a point to the farther end: each level regresses two to four of its '
+         'strides, the last level all longer distances.'),
         ('coverage', f'{100 * advice.coverage:.2f} %',
-         f'of {facts.num_segments} segments are whole in a window, longer than a step and in '
-         'the range of a level.'),
+         f'of {facts.num_segments} segments lie completely in a window, are longer than a step '
+         'and in the range of a level.'),
     ]

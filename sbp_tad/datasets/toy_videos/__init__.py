@@ -1,7 +1,7 @@
-"""The toy dataset: untrimmed videos drawn from a seed, whose classes are motions.
+"""Toy dataset: untrimmed videos drawn from a seed, whose classes are motions.
 
-``motion`` says what happens and when, ``looks`` with what sprites and textures,
-``scene`` draws it, ``build`` writes the mp4 files and the annotation.
+``motion`` plans the actions and the actor's path, ``looks`` draws sprites and
+textures, ``scene`` renders frames, ``build`` writes the mp4 files and the annotation.
 """
 from importlib import import_module
 

@@ -1,7 +1,7 @@
-"""Writing the toy dataset: settings in, mp4 files and an annotation out.
+"""Write the toy dataset: mp4 files and their annotation.
 
-The annotation is written last and names the settings and the code it was drawn
-with, so it alone says whether a set is complete and the one that is asked for.
+The annotation is written last and names the settings and the version of the
+generator. It shows that a set is complete and has the requested settings.
 """
 from __future__ import annotations
 
@@ -26,33 +26,32 @@ ANNOTATION_NAME = 'annotations.json'
 VIDEO_FOLDER = 'videos'
 SUBSETS = ('training', 'test')
 LIST_NAMES = {'training': 'train_list_videos.txt', 'test': 'val_list_videos.txt'}
-# no B-frames: frame n is packet n, so that every decoder counts and seeks alike;
-# one thread and no lookahead: the same bytes every time (at 32 pixels x264's
-# lookahead gave other bytes in about one video of a hundred)
+# No B-frames: frame n is packet n, so all decoders count and seek alike.
+# One thread and no lookahead: the bytes are reproducible (at 32 pixels x264's
+# lookahead changed the bytes of about one video in a hundred).
 ENCODER_OPTIONS = {'preset': 'veryfast', 'crf': '23', 'g': '48', 'bf': '0', 'threads': '1',
                    'rc-lookahead': '0', 'x264-params': 'mbtree=0:weightp=0'}
 
 
 def build_toy_dataset(folder: Path, settings: ToySettings, workers: int = 1) -> bool:
-    """Write ``annotations.json`` and ``videos/*.mp4``, unless they are there.
+    """Write ``annotations.json`` and ``videos/*.mp4``, unless they exist.
 
-    Of trimmed clips there are also mmaction's lists, ``train_list_videos.txt``
-    and ``val_list_videos.txt``: a file below ``videos`` and its class a line.
+    With trimmed clips, write mmaction's lists too: ``train_list_videos.txt``
+    and ``val_list_videos.txt`` hold one file of ``videos`` and its class per line.
 
-    What is written does not depend on the number of workers. They are threads:
-    processes would each spend longer importing than they save.
+    The files do not depend on the number of workers. Workers are threads,
+    because the imports of a process would take longer than it saves.
 
     Args:
-        folder: created if need be; earlier toy videos in it are replaced.
-        workers: videos drawn at a time, 1 or more.
+        folder: output folder, created if absent; toy videos in it are replaced.
+        workers: number of videos drawn in parallel, at least 1.
 
     Returns:
-        True if the set was written, False if a complete one with these
-        settings was found.
+        True if the set was written, False if a complete set with these
+        settings exists already.
 
     Raises:
-        DatasetError: ``workers`` is below 1.
-        DatasetError: the folder cannot be written to.
+        DatasetError: ``workers`` is below 1, or the folder cannot be written to.
     """
     if workers < 1:
         raise DatasetError(f'Toy dataset: workers must be 1 or more, got {workers}.')
@@ -70,12 +69,12 @@ def build_toy_dataset(folder: Path, settings: ToySettings, workers: int = 1) -> 
         _write_whole(folder / ANNOTATION_NAME, text + '\n')
     except OSError as error:
         raise DatasetError(f'Cannot write the toy dataset to {folder}: {error}. '
-                           'Name a folder that can be written to.') from error
+                           'Choose a writable folder.') from error
     return True
 
 
 def is_complete(folder: Path, settings: ToySettings) -> bool:
-    """Whether the folder holds the whole dataset of these settings."""
+    """Return True if the folder holds the complete dataset of these settings."""
     try:
         content = json.loads((folder / ANNOTATION_NAME).read_text(encoding='utf-8'))
     except (OSError, ValueError):
@@ -90,7 +89,7 @@ def _header(settings: ToySettings) -> dict[str, Any]:
 
 
 def generator_version() -> str:
-    """Digest of this package's source: a set drawn by other code is not reused."""
+    """Return a digest of this package's source, so that a set of other code is not reused."""
     sources = sorted(Path(__file__).parent.glob('*.py'))
     digest = hashlib.sha256(b''.join(path.read_bytes() for path in sources))
     return f'toy-{digest.hexdigest()[:12]}'
@@ -105,7 +104,7 @@ def _video_path(folder: Path, video_id: str) -> Path:
 
 
 def _clear(folder: Path) -> None:
-    """Take away the annotation first: from here on the set counts as incomplete."""
+    """Remove the annotation first, so that the set counts as incomplete, then the videos."""
     (folder / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
     for name in (ANNOTATION_NAME, *LIST_NAMES.values()):
         (folder / name).unlink(missing_ok=True)
@@ -121,7 +120,7 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def _write_lists(folder: Path, database: dict[str, Any]) -> None:
-    """The two lists of ``path label`` that mmaction's VideoDataset reads."""
+    """Write the two lists of ``path label`` that mmaction's VideoDataset reads."""
     for subset, name in LIST_NAMES.items():
         lines = [f'{video_id}.mp4 {CLASS_NAMES.index(video["annotations"][0]["label"])}\n'
                  for video_id, video in database.items() if video['subset'] == subset]
@@ -130,7 +129,7 @@ def _write_lists(folder: Path, database: dict[str, Any]) -> None:
 
 def _write_toy_video(folder: Path, settings: ToySettings, subset: str,
                      index: int) -> tuple[str, dict[str, Any]]:
-    """Draw and write one video; its id and its annotation entry."""
+    """Draw and write one video; return its id and its annotation entry."""
     key = [settings.seed, SUBSETS.index(subset), index]
     motion_rng, look_rng = (np.random.default_rng([*key, stream]) for stream in range(2))
     fps = settings.fps
@@ -158,4 +157,4 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
             if index == 0:
                 stream.height, stream.width = frame.shape[:2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
-        container.mux(stream.encode(None))  # what the encoder still holds
+        container.mux(stream.encode(None))  # flush the encoder

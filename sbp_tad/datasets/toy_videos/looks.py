@@ -1,8 +1,8 @@
-"""What a toy video is made of: the still ground, actor and distractors of each look.
+"""Looks of toy videos: background texture, actor and distractors.
 
-A look is a function that draws these from a generator. Colours are float32 RGB
-in [0, 255]; sprites carry premultiplied alpha, which is what makes warping
-them at their rim right.
+A look is a function that draws them with a random generator. Colours are
+float32 RGB in [0, 255]. Sprites have premultiplied alpha, so that warping
+keeps the colour of their rim.
 """
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 
 TEXTURE_PIXELS = 256
-SPRITE_PIXELS = 48  # a sprite's unit circle has a third of this as its radius
+SPRITE_PIXELS = 48  # the radius of a sprite's unit circle is a third of this
 NUM_DISTRACTORS = (2, 3)
 
-# outlines of actors, nose to +x, in a unit circle; each looks different after any turn
+# outlines of actors, nose to +x, in a unit circle; none has a rotational symmetry
 ACTOR_OUTLINES = (
     ((1.0, 0.0), (-0.1, 0.95), (-0.1, 0.4), (-0.95, 0.4), (-0.95, -0.4), (-0.1, -0.4),
      (-0.1, -0.95)),  # arrow
@@ -30,7 +30,7 @@ ACTOR_OUTLINES = (
 
 @dataclass(frozen=True, eq=False)
 class StillParts:
-    """What a look provides: a texture that tiles (P, P, 3) and sprites (S, S, 4), float32."""
+    """Parts that a look draws: a periodic texture (P, P, 3) and sprites (S, S, 4), float32."""
 
     ground: np.ndarray
     actor: np.ndarray
@@ -38,10 +38,10 @@ class StillParts:
 
 
 def draw_shapes_look(rng: np.random.Generator) -> StillParts:
-    """Dim clouds for ground, a pointed actor with a bright nose, round and angular distractors.
+    """Draw a dim cloudy ground, a pointed actor with a bright nose, and simple distractors.
 
-    Outline and colours of the actor vary; that its nose is its brightest part
-    does not, which is what lets a small network learn turning in minutes.
+    Outline and colours of the actor vary, but its nose is always its brightest
+    part. Therefore a small network learns turning in minutes.
     """
     ground = _cloud_texture(rng, dark=(15, 80), light=(75, 150), steepness=1.2)
     body, nose = 0.7 * _vivid_colours(rng, 1)[0], rng.uniform(205, 255, size=3)
@@ -52,11 +52,10 @@ def draw_shapes_look(rng: np.random.Generator) -> StillParts:
 
 
 def draw_fur_look(rng: np.random.Generator) -> StillParts:
-    """Pale smooth ground, a soft furry actor with a dark head, pale blobs as distractors.
+    """Draw a pale smooth ground, a soft furry actor with a dark head, and pale blobs.
 
-    Nothing is as in ``shapes``: bright ground against dim, no straight edge, fur in place of
-    plain colours, earthy colours in place of vivid ones, the head the darkest part of the actor
-    where there the nose is the brightest.
+    Every property differs from ``shapes``: the ground is bright, no edge is straight, the
+    actor has fur in earthy colours, and its head is its darkest part.
     """
     ground = _cloud_texture(rng, dark=(120, 200), light=(180, 250), steepness=2.4)
     coat, marks = _earthy_colours(rng)
@@ -69,12 +68,12 @@ def draw_fur_look(rng: np.random.Generator) -> StillParts:
 
 def _cloud_texture(rng: np.random.Generator, dark: tuple[int, int], light: tuple[int, int],
                    steepness: float) -> np.ndarray:
-    """Noise with a 1/f spectrum between two colours; periodic, as its FFT is.
+    """Draw periodic noise with a 1/f spectrum between two colours.
 
     Args:
-        dark: range that the channels of one colour are drawn from.
-        light: range of the other one.
-        steepness: how fast the amplitude falls with the frequency; more is smoother.
+        dark: range of the channels of the first colour.
+        light: range of the channels of the second colour.
+        steepness: exponent of the decay with frequency; a higher one is smoother.
     """
     cloud = _cloud(rng, TEXTURE_PIXELS, steepness)
     blend = np.clip(0.5 + cloud / 4, 0, 1)[..., None]  # (P, P, 1)
@@ -83,9 +82,9 @@ def _cloud_texture(rng: np.random.Generator, dark: tuple[int, int], light: tuple
 
 
 def _cloud(rng: np.random.Generator, pixels: int, steepness: float) -> np.ndarray:
-    """Periodic noise (pixels, pixels) of mean 0 and deviation 1."""
+    """Draw periodic noise (pixels, pixels) of mean 0 and standard deviation 1."""
     frequency = np.fft.fftfreq(pixels) * pixels
-    radius = np.hypot(frequency[:, None], frequency[None])  # cycles a texture
+    radius = np.hypot(frequency[:, None], frequency[None])  # cycles per texture
     noise = rng.standard_normal((pixels, pixels))
     spectrum = np.fft.fft2(noise) * (radius > 0) / np.maximum(radius, 4) ** steepness
     cloud = np.real(np.fft.ifft2(spectrum))
@@ -93,13 +92,13 @@ def _cloud(rng: np.random.Generator, pixels: int, steepness: float) -> np.ndarra
 
 
 def _earthy_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A coat between sand and fox and the darker colour of its marks, (3,) each."""
+    """Draw a sandy or reddish coat colour and a darker colour for its marks, (3,) each."""
     coat = np.array([190, 145, 95]) + rng.uniform(-40, 40, 3)
     return coat, coat * rng.uniform(0.25, 0.5)
 
 
 def _furry_colours(rng: np.random.Generator, coat: np.ndarray, marks: np.ndarray) -> np.ndarray:
-    """Stripes or patches on a coat (S, S, 3), darker towards the head."""
+    """Draw stripes or patches on a coat (S, S, 3), darker towards the head."""
     x, y = _sprite_grid()
     wobble = _cloud(rng, SPRITE_PIXELS, 1.5)
     if rng.random() < 0.5:  # stripes at any angle
@@ -115,7 +114,7 @@ def _furry_colours(rng: np.random.Generator, coat: np.ndarray, marks: np.ndarray
 
 
 def _draw_blob(colours: np.ndarray, rng: np.random.Generator, head: float) -> np.ndarray:
-    """Premultiplied sprite of an irregular outline with a soft rim, drawn out to +x by ``head``."""
+    """Draw a premultiplied sprite with an irregular soft outline, longer towards +x by ``head``."""
     x, y = _sprite_grid()
     turns, waves = np.arctan2(y, x), np.arange(2, 6)
     heights = rng.uniform(-0.1, 0.1, len(waves)) / waves * 3
@@ -128,13 +127,13 @@ def _draw_blob(colours: np.ndarray, rng: np.random.Generator, head: float) -> np
 
 
 def _sprite_grid() -> tuple[np.ndarray, np.ndarray]:
-    """x and y (S, S) of a sprite's pixels; the unit circle is that of the outlines."""
+    """Return x and y (S, S) of a sprite's pixels, in units of the outlines' unit circle."""
     axis = (np.arange(SPRITE_PIXELS) - (SPRITE_PIXELS - 1) / 2) / (SPRITE_PIXELS / 3)
     return np.meshgrid(axis, axis)
 
 
 def _vivid_colours(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Saturated colours (count, 3) with hues spread over the circle."""
+    """Draw saturated colours (count, 3) with hues spread over the colour circle."""
     hues = (rng.random() + np.arange(count) / count + rng.uniform(-0.1, 0.1, count)) % 1
     hsv = np.stack([hues * 360, rng.uniform(0.7, 1.0, count), rng.uniform(0.75, 1.0, count)], 1)
     return cv2.cvtColor(hsv[None].astype(np.float32), cv2.COLOR_HSV2RGB)[0] * 255
@@ -149,7 +148,7 @@ def _draw_distractor(rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_sprite(outline: object, body: np.ndarray, nose: np.ndarray, rim: float) -> np.ndarray:
-    """Premultiplied RGBA sprite: body behind, nose in front (x > 0.15), a rim around both."""
+    """Draw a premultiplied RGBA sprite: body, nose (x > 0.15) and a rim around both."""
     pixels = SPRITE_PIXELS * 4  # drawn large, then averaged: smooth edges
     points = (np.asarray(outline) * (pixels / 3) + (pixels - 1) / 2).round().astype(np.int32)
     mask = cv2.fillPoly(np.zeros((pixels, pixels), np.float32), [points], 1.0)

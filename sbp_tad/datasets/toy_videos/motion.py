@@ -1,10 +1,10 @@
-"""What happens in a toy video: one actor, its actions and its state at every frame.
+"""Motion of a toy video: one actor, its actions and its state at every frame.
 
-The actor lives several lives. In each it fades in, idles, perhaps acts, idles
-again and fades out; the next life starts somewhere else. The fresh start is
-what lets every class, on average, pass through the same positions, sizes and
-angles: an actor that has approached need not shrink back on screen, which
-would be a recede nobody annotated. So a single frame tells no class.
+The actor has several lives. In each it fades in, idles, may act, idles again
+and fades out; the next life starts somewhere else. Without the fresh start, an
+actor that has approached would have to shrink again, an unannotated "recede".
+With it, every class passes through the same positions, sizes and angles on
+average, so that a single frame does not show the class.
 
 Lengths are fractions of the frame's side, angles are radians, clockwise as
 seen on the screen (y points down).
@@ -21,26 +21,26 @@ CLASS_NAMES = ('turn_clockwise', 'turn_counterclockwise', 'approach', 'recede',
                'sweep_horizontal', 'sweep_vertical')
 
 ACTION_SECONDS = (1.0, 8.0)
-IDLE_SECONDS = (0.5, 1.8)  # on each side of an action
+IDLE_SECONDS = (0.5, 1.8)  # before and after an action
 AWAY_SECONDS = (0.0, 0.6)  # between two lives
 FADE_SECONDS = 0.25
 IDLE_LIFE_PROBABILITY = 0.2
-# a video this long always holds an action: idle, act, idle
+# a video of this length always holds an action: idle, act, idle
 MIN_VIDEO_SECONDS = IDLE_SECONDS[1] + ACTION_SECONDS[0] + IDLE_SECONDS[0]
 
 POSITION_RANGE = (0.25, 0.75)
 RADIUS_RANGE = (0.15, 0.42)
-RANGE_TRIM = 0.1  # an interval of motion loses up to this share at either end
+RANGE_TRIM = 0.1  # an interval of motion is shortened by up to this share at each end
 TURN_RADIANS_PER_SECOND = (np.radians(180), np.radians(300))
 SWEEP_PERIOD_SECONDS = (0.9, 1.4)
-# idling: slow swaying of x, y, log radius and angle, far below any action's speed
+# idling: slow sway of x, y, log radius and angle, much slower than any action
 SWAY_AMPLITUDE = (0.01, 0.01, 0.015, np.radians(4))
 SWAY_HERTZ = (0.1, 0.25)
 
 
 @dataclass(frozen=True)
 class Life:
-    """Frames ``[start, end)`` in which the actor is there; ``label`` None means it only idles."""
+    """Frames ``[start, end)`` in which the actor is visible; ``label`` None means only idling."""
 
     start: int
     action_start: int
@@ -51,13 +51,13 @@ class Life:
 
 @dataclass(frozen=True, eq=False)
 class ActorTrack:
-    """The actor at each of T frames.
+    """State of the actor at each of T frames.
 
     Attributes:
-        center: (T, 2) x and y.
-        radius: (T,).
-        angle: (T,) radians, clockwise on the screen.
-        opacity: (T,) in [0, 1]; 0 while the actor is away.
+        center: x and y, (T, 2).
+        radius: fraction of the frame side, (T,).
+        angle: radians, clockwise on the screen, (T,).
+        opacity: in [0, 1], (T,); 0 while the actor is absent.
     """
 
     center: np.ndarray
@@ -67,7 +67,7 @@ class ActorTrack:
 
 
 def plan_lives(rng: np.random.Generator, num_frames: int, fps: float) -> list[Life]:
-    """Lives that fill a video; classes come in shuffled rounds, so they are balanced."""
+    """Draw lives that fill a video; classes come in shuffled rounds, so they are balanced."""
     lives: list[Life] = []
     deck: list[str] = []
     frame = 0
@@ -84,7 +84,7 @@ def plan_lives(rng: np.random.Generator, num_frames: int, fps: float) -> list[Li
 
 def _draw_life(rng: np.random.Generator, start: int, num_frames: int, fps: float, label: str,
                may_idle: bool) -> Life:
-    """A life that acts, cut so that its action ends inside the video, or one that only idles."""
+    """Draw a life whose action ends inside the video, or one that only idles."""
     before, after = np.rint(rng.uniform(*IDLE_SECONDS, size=2) * fps).astype(int).tolist()
     shortest, longest = ACTION_SECONDS
     left_seconds = (num_frames - start - before) / fps - IDLE_SECONDS[0]
@@ -99,13 +99,13 @@ def _draw_life(rng: np.random.Generator, start: int, num_frames: int, fps: float
 
 
 def plan_trimmed(num_frames: int, label: str) -> list[Life]:
-    """The one life of a trimmed clip, which acts from the first frame to the last."""
+    """Return the single life of a trimmed clip: an action from the first to the last frame."""
     return [Life(0, 0, num_frames, num_frames, label)]
 
 
 def draw_track(rng: np.random.Generator, lives: list[Life], num_frames: int,
                fps: float) -> ActorTrack:
-    """State of the actor at every frame of the video."""
+    """Draw the state of the actor at every frame of the video."""
     state, opacity = np.zeros((num_frames, 4)), np.zeros(num_frames)
     for life in lives:
         frames = np.arange(life.start, life.end)
@@ -116,8 +116,8 @@ def draw_track(rng: np.random.Generator, lives: list[Life], num_frames: int,
 
 
 def _live(rng: np.random.Generator, life: Life, frames: np.ndarray, fps: float) -> np.ndarray:
-    """x, y, log radius and angle (T, 4) through one life."""
-    unit = np.tile(rng.random(3), (len(frames), 1))  # where in its interval each length is
+    """Draw x, y, log radius and angle (T, 4) during one life."""
+    unit = np.tile(rng.random(3), (len(frames), 1))  # position of each value in its interval
     angle = np.full(len(frames), rng.uniform(0, 2 * np.pi))
     low, high = _draw_intervals(rng)
     action_frames = life.action_end - life.action_start
@@ -129,10 +129,10 @@ def _live(rng: np.random.Generator, life: Life, frames: np.ndarray, fps: float) 
 
 
 def _draw_intervals(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper ends (3,) of x, y and log radius for one life.
+    """Draw the lower and upper ends (3,) of x, y and log radius for one life.
 
-    An action runs through its whole interval at even speed and any other life
-    stands at an even draw from it: the same distribution of single frames.
+    An action passes its interval at constant speed; any other life stands at a
+    uniform draw from it. Single frames have the same distribution in both.
     """
     ranges = np.array([POSITION_RANGE, POSITION_RANGE, np.log(RADIUS_RANGE)])  # (3, 2)
     trims = rng.uniform(0, RANGE_TRIM, size=(3, 2)) * np.diff(ranges)
@@ -157,11 +157,11 @@ def _change_size(rng: np.random.Generator, progress: np.ndarray, seconds: float,
 
 def _sweep(rng: np.random.Generator, progress: np.ndarray, seconds: float, unit: np.ndarray,
            angle: np.ndarray, *, axis: int) -> None:
-    """There and back a whole number of times, from wherever the actor stands."""
+    """Move back and forth a whole number of times, from the actor's position."""
     rounds = max(1, round(seconds / rng.uniform(*SWEEP_PERIOD_SECONDS)))
     first = unit[0, axis] / 2
     phase = (first if rng.random() < 0.5 else 1 - first) + rounds * progress
-    unit[:, axis] = 1 - np.abs(1 - 2 * (phase % 1))  # triangle wave: even speed
+    unit[:, axis] = 1 - np.abs(1 - 2 * (phase % 1))  # triangle wave: constant speed
 
 
 _ACTIONS: dict[str, Callable[..., None]] = {

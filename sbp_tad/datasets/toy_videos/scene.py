@@ -1,6 +1,6 @@
-"""How a toy video looks: a moving textured ground, small distractors and the actor.
+"""Rendering of toy videos: a moving textured ground, small distractors and the actor.
 
-The still parts come from a look (see ``looks``); everything else is shared by all looks.
+Textures and sprites come from a look (see ``looks``); the rest is common to all looks.
 """
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .looks import LOOKS, SPRITE_PIXELS, TEXTURE_PIXELS
 from .motion import ActorTrack
 
 DISTRACTOR_RADIUS = (0.04, 0.075)
-DISTRACTOR_SPEED = (0.03, 0.12)  # frame sides a second; a sweep is four times as fast
+DISTRACTOR_SPEED = (0.03, 0.12)  # frame sides per second; a sweep is four times as fast
 PAN_SPEED = (0.02, 0.06)
 
 
 def draw_frames(rng: np.random.Generator, track: ActorTrack, size: int, fps: float,
                 look: str) -> Iterator[np.ndarray]:
-    """Frames (size, size, 3) uint8 RGB, one for each state of the track."""
+    """Render frames (size, size, 3) uint8 RGB, one for each state of the track."""
     parts = LOOKS[look](rng)
     num_frames = len(track.radius)
     seconds = np.arange(num_frames) / fps
@@ -42,11 +42,11 @@ def draw_frames(rng: np.random.Generator, track: ActorTrack, size: int, fps: flo
 
 def paste(canvas: np.ndarray, sprite: np.ndarray, center: np.ndarray, radius: float,
           angle: float = 0.0, opacity: float = 1.0) -> None:
-    """Lay a sprite over the canvas (H, W, 3) in place; what lies outside is cut off.
+    """Draw a sprite on the canvas (H, W, 3) in place, cut at the borders.
 
     Args:
         center: x and y in pixels.
-        radius: of the sprite's unit circle, in pixels.
+        radius: radius of the sprite's unit circle in pixels.
         angle: radians, clockwise on the screen.
     """
     reach = int(np.ceil(radius * 1.5)) + 1
@@ -66,7 +66,7 @@ def paste(canvas: np.ndarray, sprite: np.ndarray, center: np.ndarray, radius: fl
 
 
 def _ground_views(rng: np.random.Generator, seconds: np.ndarray, size: int) -> np.ndarray:
-    """Affine maps (T, 2, 3) from frame pixels to texture pixels: pan, slow roll and zoom."""
+    """Draw affine maps (T, 2, 3) from frame pixels to texture pixels: pan, slow roll and zoom."""
     heading, speed = rng.uniform(0, 2 * np.pi), rng.uniform(*PAN_SPEED) * size
     start = rng.uniform(0, TEXTURE_PIXELS, size=2)
     pan = start + speed * seconds[:, None] * [np.cos(heading), np.sin(heading)]  # (T, 2)
@@ -80,7 +80,7 @@ def _ground_views(rng: np.random.Generator, seconds: np.ndarray, size: int) -> n
 
 
 def _bounce(rng: np.random.Generator, seconds: np.ndarray) -> np.ndarray:
-    """Straight flight between the frame's walls: centres (T, 2)."""
+    """Draw centres (T, 2) of a straight flight that the frame's borders reflect."""
     heading, speed = rng.uniform(0, 2 * np.pi), rng.uniform(*DISTRACTOR_SPEED)
     velocity = speed * np.array([np.cos(heading), np.sin(heading)])
     path = rng.uniform(0, 2, size=2) + velocity * seconds[:, None]

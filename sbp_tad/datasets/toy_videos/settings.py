@@ -1,4 +1,4 @@
-"""Settings of the toy dataset; importing them imports neither av nor cv2."""
+"""Settings of the toy dataset; this module imports neither av nor cv2."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ LOOK_NAMES = ('shapes', 'fur')  # the keys of looks.LOOKS
 
 @dataclass(frozen=True)
 class ToySettings:
-    """Everything the toy dataset depends on; equal settings, equal dataset.
+    """Settings that determine the toy dataset: equal settings give an equal dataset.
 
     Args:
-        seed: of motion and look; not negative.
-        train_videos: videos of the subset ``training``.
-        test_videos: videos of the subset ``test``.
-        size: side of the square frames in pixels; even, 32 to 512. 80 leaves
-            room for a random crop to 64 to 72 pixels.
-        fps: frames a second, 5 to 60. 12 is enough for the fastest motion (20
-            degrees a frame) and keeps decoding cheap.
-        min_seconds: length of the shortest video.
-        max_seconds: length of the longest video.
-        look: name of the sprites and textures (see ``looks.LOOKS``). It
-            changes no annotation: motion and look have generators of their own.
-        trimmed: every video is one action, the classes taking turns, and the
-            lists from which mmaction trains a recognizer are written too.
+        seed: seed of motion and look, at least 0.
+        train_videos: number of videos in the subset ``training``.
+        test_videos: number of videos in the subset ``test``.
+        size: side of the square frames in pixels, even, 32 to 512. 80 leaves
+            room for random crops of 64 to 72 pixels.
+        fps: frames per second, 5 to 60. 12 is enough for the fastest motion
+            (20 degrees per frame) and keeps decoding cheap.
+        min_seconds: length of the shortest video in seconds.
+        max_seconds: length of the longest video in seconds.
+        look: name of the sprites and textures (see ``looks.LOOKS``). It does
+            not change the annotation: motion and look have separate generators.
+        trimmed: write one action per video, the classes in turn, and the lists
+            from which mmaction trains a recognizer.
 
     Raises:
         DatasetError: a value is out of range; the message names it.

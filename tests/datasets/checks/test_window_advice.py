@@ -36,7 +36,7 @@ def video(*segments, duration=600.0, fps=30.0, name='v'):
 
 
 def is_learnable(segment, whole, advice) -> bool:
-    """Whether a test window holds the segment whole and the head gives it a point there."""
+    """Return True if a test window holds the whole segment and the head gives it a point there."""
     span = advice.num_frames * whole.fps / advice.target_fps
     starts = sliding_window_starts(whole.duration_seconds * whole.fps, span, advice.overlap)
     starts = starts / whole.fps
@@ -116,7 +116,8 @@ def test_actions_too_short_for_the_video_are_said():
     videos = [video((0, 0.05), (1, 1.06))]
     advice = advise(videos)
     assert advice.stride_frames == 1
-    assert 'it gets 1.5, all that the videos have' in explain(advice, summarize(videos))[0][2]
+    reason = explain(advice, summarize(videos))[0][2]
+    assert 'has 1.5 steps, the most that the frame rate allows' in reason
     assert advise([video((0, 0.02))]).coverage == 0
 
 
@@ -210,4 +211,4 @@ def test_a_segment_shorter_than_a_step_of_all_frames_is_said_to_be_unserved():
     advice = advise(videos, BackboneShape(32, 2))
     assert (advice.stride_frames, advice.coverage) == (1, 0.0)
     reasons = {name: why for name, _, why in explain(advice, summarize(videos))}
-    assert 'have; a step lasts as long as this segment' in reasons['target_fps']
+    assert 'allows; a step is at least as long as this segment' in reasons['target_fps']
