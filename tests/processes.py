@@ -5,6 +5,7 @@ each is there at once.
 """
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import re
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import distributed
@@ -31,6 +32,10 @@ MOST_SECONDS = 300  # of a run on a busy machine; one that takes longer hangs
 IMPORTS = ['sbp_tad', 'mmaction.models', 'mmaction.datasets', 'sbp_tad.apis.launch',
            'sbp_tad.engine', 'sbp_tad.models', 'sbp_tad.datasets', 'sbp_tad.evaluation.metrics',
            'sbp_tad.evaluation.online_metric']
+
+
+PORTS = range(20_000, 20_200)
+_port_locks: list[IO[str]] = []
 
 
 @cache
@@ -140,10 +145,23 @@ def run_without_agent(tool: str, *arguments: Any, processes: int = 1) -> Ended:
 
 
 def free_port() -> int:
-    """A port at which nobody listens."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return free.getsockname()[1]
+    """Return a port at which nobody listens; it stays this process's own until its end.
+
+    A port that the system chooses may go to another process before it is used.
+    These lie below those that it chooses, and a lock keeps other tests away.
+    """
+    for port in PORTS:
+        lock = open(f'{tempfile.gettempdir()}/sbp_tad_test_port_{port}.lock', 'w')
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as free:
+                free.bind(('127.0.0.1', port))
+        except OSError:
+            lock.close()
+            continue
+        _port_locks.append(lock)
+        return port
+    raise RuntimeError(f'no port of {PORTS} is free')
 
 
 def _run_rank(rank: int, count: int, port: int, tool: str, arguments: Sequence[str], log: str

@@ -5,13 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import pytest
 import torch
+from killed_training import kill_before_iteration
 from processes import MOST_SECONDS, ROOT, free_port, run_without_agent, torchrun, torchrun_command
 
 from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
@@ -86,21 +84,21 @@ def test_two_nodes_with_one_sample_each_train_as_one_process_with_both(of_one, o
     assert (two['head.cls_tower.predictor.bias'] - start).abs().min() > 1e-4
 
 
-def kill_rank_1_after(checkpoint):
-    """In the first start, end this process by SIGKILL once there is a checkpoint."""
-    def watch():
-        while not checkpoint.is_file():
-            time.sleep(0.005)
-        os.kill(os.getpid(), 9)
+def kill_rank_1_after_a_checkpoint():
+    """In the first start, end rank 1 by SIGKILL in the second epoch.
+
+    It has shared an iteration of that epoch with rank 0, which writes the
+    checkpoint of the first epoch before that.
+    """
     if os.environ['RANK'] == '1' and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0':
-        threading.Thread(target=watch, daemon=True).start()
+        kill_before_iteration(3)
 
 
 def test_a_killed_process_is_replaced_and_the_run_ends_the_same(toy, of_two, tmp_path):
     done = torchrun('tools/train.py', *training(toy, tmp_path), max_restarts=1,
-                    first=partial(kill_rank_1_after, tmp_path / 'last_checkpoint'))
+                    first=kill_rank_1_after_a_checkpoint)
     assert not done.statuses, done.output[-3000:]
-    assert done.output.count('resumed epoch: ') >= 1
+    assert 'resumed epoch: 1' in done.output
     found, expected = (weights(folder / 'epoch_3.pth') for folder in (tmp_path, of_two))
     assert found.keys() == expected.keys()
     assert [name for name in found if not torch.equal(found[name], expected[name])] == []
