@@ -25,11 +25,9 @@ NUM_WINDOWS = 25  # a multiple of neither 2 nor 3
 
 
 @pytest.fixture(scope='module')
-def toy(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('toy')
-    build_toy_dataset(folder, ToySettings(train_videos=4, test_videos=2, size=32, min_seconds=20,
-                                          max_seconds=30))
-    return folder
+def toy(made_once):
+    settings = ToySettings(train_videos=4, test_videos=2, size=32, min_seconds=20, max_seconds=30)
+    return made_once('scale_out_toy', lambda folder: build_toy_dataset(folder, settings))
 
 
 def options(folder, *others):
@@ -50,19 +48,27 @@ def weights(path):
 
 
 @pytest.fixture(scope='module')
-def of_one(toy, tmp_path_factory):
-    """The work dir of one process with batches of two."""
-    work_dir = tmp_path_factory.mktemp('one')
-    done = run_without_agent('tools/train.py', *training(toy, work_dir, 2,
-                                                         'train_cfg.max_epochs=1'))
-    assert not done.statuses, done.output[-3000:]
-    return work_dir
+def of_one(toy, made_once):
+    """Return the work dir of one process with batches of two."""
+    def train(folder):
+        done = run_without_agent('tools/train.py', *training(toy, folder, 2,
+                                                             'train_cfg.max_epochs=1'))
+        assert not done.statuses, done.output[-3000:]
+    return made_once('scale_out_one', train)
 
 
 @pytest.fixture(scope='module')
-def of_two(toy, tmp_path_factory):
-    """The work dir of two processes with batches of one, each a node of its own to torchrun."""
-    work_dir, port = tmp_path_factory.mktemp('two'), free_port()
+def of_two(toy, made_once):
+    """Return the work dir of two processes with batches of one."""
+    def train(folder):
+        done = torchrun('tools/train.py', *training(toy, folder))
+        assert not done.statuses, done.output[-3000:]
+    return made_once('scale_out_two', train)
+
+
+def train_on_two_nodes(toy, work_dir):
+    """Train in two processes with batches of one, each a node of its own to torchrun."""
+    port = free_port()
     command = ['bash', 'tools/dist_train.sh', CONFIG, '1', *training(toy, work_dir)[1:]]
 
     def run_node(rank):
@@ -74,14 +80,26 @@ def of_two(toy, tmp_path_factory):
     with ThreadPoolExecutor() as threads:
         for done in threads.map(run_node, (0, 1)):
             assert done.returncode == 0, done.stdout[-3000:]
-    return work_dir
 
 
-def test_two_nodes_with_one_sample_each_train_as_one_process_with_both(of_one, of_two):
+def differing(found, expected):
+    """Names of the weights that are not equal to the bit."""
+    found, expected = weights(found), weights(expected)
+    assert found.keys() == expected.keys()
+    return [name for name in found if not torch.equal(found[name], expected[name])]
+
+
+def test_two_processes_with_one_sample_each_train_as_one_with_both(of_one, of_two):
     one, two = weights(of_one / 'epoch_1.pth'), weights(of_two / 'epoch_1.pth')
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
     start = -math.log(99)  # of the classifier's bias: a hundredth for every class
     assert (two['head.cls_tower.predictor.bias'] - start).abs().min() > 1e-4
+
+
+@pytest.mark.nightly
+def test_two_nodes_train_as_two_processes_of_one(toy, of_two, tmp_path):
+    train_on_two_nodes(toy, tmp_path)
+    assert differing(tmp_path / 'epoch_3.pth', of_two / 'epoch_3.pth') == []
 
 
 def kill_rank_1_after_a_checkpoint():
@@ -99,15 +117,14 @@ def test_a_killed_process_is_replaced_and_the_run_ends_the_same(toy, of_two, tmp
                     first=kill_rank_1_after_a_checkpoint)
     assert not done.statuses, done.output[-3000:]
     assert 'resumed epoch: 1' in done.output
-    found, expected = (weights(folder / 'epoch_3.pth') for folder in (tmp_path, of_two))
-    assert found.keys() == expected.keys()
-    assert [name for name in found if not torch.equal(found[name], expected[name])] == []
+    assert differing(tmp_path / 'epoch_3.pth', of_two / 'epoch_3.pth') == []
 
 
-def test_any_number_of_processes_gives_the_same_map(toy, of_one, tmp_path):
+@pytest.mark.parametrize('numbers', [(1, 2), pytest.param((1, 2, 3), marks=pytest.mark.nightly)])
+def test_any_number_of_processes_gives_the_same_map(numbers, toy, of_one, tmp_path):
     """Windows of a video come from several processes, the last batches are uneven."""
     figures, found = [], []
-    for processes in (1, 2, 3):
+    for processes in numbers:
         folder = tmp_path / str(processes)
         arguments = ['tools/test.py', CONFIG, of_one / 'epoch_1.pth', '--work-dir', folder,
                      *options(toy, 'test_dataloader.batch_size=2')]
@@ -120,17 +137,17 @@ def test_any_number_of_processes_gives_the_same_map(toy, of_one, tmp_path):
         figures.append({name: value for name, value in json.loads(log.read_text()).items()
                         if name.startswith('tad/')})
         found.append(read_detections(folder / 'detections.json'))
-    assert figures[0] == figures[1] == figures[2] and figures[0]['tad/average_mAP'] > 0
+    assert all(other == figures[0] for other in figures) and figures[0]['tad/average_mAP'] > 0
     for several in found[1:]:
         assert several.video_ids == found[0].video_ids
         assert len(several) == len(found[0])
         torch.testing.assert_close(torch.tensor(several.scores), torch.tensor(found[0].scores))
 
 
-@pytest.fixture(scope='module')
-def broken(toy, tmp_path_factory):
-    """One training and one test video cannot be read."""
-    folder = tmp_path_factory.mktemp('broken') / 'toy'
+@pytest.fixture
+def broken(toy, tmp_path):
+    """Return a copy of the set in which a training and a test video cannot be read."""
+    folder = tmp_path / 'toy'
     shutil.copytree(toy, folder)
     for name in ('toy_training_0002', 'toy_test_0001'):
         (folder / 'videos' / f'{name}.mp4').write_text('no video')
@@ -146,8 +163,10 @@ FAULTS = {
 
 
 @pytest.mark.parametrize('fault, start', [
-    ('training', torchrun_command), ('testing', torchrun_command), ('numbers', torchrun_command),
-    ('training', run_without_agent), ('testing', run_without_agent)])
+    ('training', torchrun_command), ('testing', run_without_agent),
+    *(pytest.param(*case, marks=pytest.mark.nightly) for case in (
+        ('testing', torchrun_command), ('numbers', torchrun_command),
+        ('training', run_without_agent)))])
 def test_an_error_in_one_process_ends_all_with_its_message(fault, start, toy, broken, of_one,
                                                            tmp_path):
     arguments = {
