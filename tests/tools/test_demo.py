@@ -1,30 +1,34 @@
 """The demo in small: all its steps, and the files that it names."""
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from sbp_tad.datasets.toy_videos import ToySettings, build_toy_dataset
 from sbp_tad.evaluation.frame_evaluation import evaluate_frames
 from sbp_tad.evaluation.frame_scores import read_frame_scores
 
 ROOT = Path(__file__).parents[2]
+ONLINE = str(ROOT / 'configs/toy/online_gru_cnn4_sbp-r4_toy.py')
 PROMISED = ('saved_for_backward_bytes', 'peak_memory_bytes',
             'seconds_per_iteration', 'seconds_total')
 
 
-def run_demo(folder, *command):
-    """Run the demo in small; its summary and all that it printed."""
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', 'tools/demo.py', *command, '--work-dir',
-         str(folder / 'work'), '--data', str(folder / 'toy'), '--epochs', '1', '--train-videos',
-         '2', '--test-videos', '1', '--cfg-options', 'train_dataloader.batch_size=2',
-         'train_dataloader.dataset.windows_per_video=1'],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, done.stdout[-3000:]
-    return json.loads((folder / 'work' / 'summary.json').read_text()), done.stdout
+@pytest.fixture
+def run_demo(call_tool, tmp_path):
+    """Run the demo in small in this process; its summary and all that it printed."""
+    threads = torch.get_num_threads()
+
+    def call(*config):
+        status, printed, errors = call_tool(
+            'demo', *config, '--work-dir', tmp_path / 'work', '--data', tmp_path / 'toy',
+            '--epochs', '1', '--train-videos', '2', '--test-videos', '1', '--cfg-options',
+            'train_dataloader.batch_size=2', 'train_dataloader.dataset.windows_per_video=1')
+        assert status == 0, errors
+        return json.loads((tmp_path / 'work' / 'summary.json').read_text()), printed
+    yield call
+    torch.set_num_threads(threads)
 
 
 def check_common(folder, summary, printed):
@@ -39,8 +43,8 @@ def check_common(folder, summary, printed):
 
 
 @pytest.mark.slow
-def test_demo_writes_what_it_promises(tmp_path):
-    summary, printed = run_demo(tmp_path)
+def test_demo_writes_what_it_promises(run_demo, tmp_path):
+    summary, printed = run_demo()
     check_common(tmp_path, summary, printed)
     assert list(summary['mAP']) == ['0.30', '0.40', '0.50', '0.60', '0.70']
     assert 0 <= summary['average_mAP'] <= 1
@@ -50,8 +54,8 @@ def test_demo_writes_what_it_promises(tmp_path):
 
 
 @pytest.mark.slow
-def test_online_demo_streams_what_it_has_tested(tmp_path):
-    summary, printed = run_demo(tmp_path, 'configs/toy/online_gru_cnn4_sbp-r4_toy.py')
+def test_online_demo_streams_what_it_has_tested(run_demo, tmp_path):
+    summary, printed = run_demo(ONLINE)
     check_common(tmp_path, summary, printed)
     frames = read_frame_scores(tmp_path / 'work' / 'frame_scores.npz')
     assert summary['streamed_frames'] == frames.video_lengths.sum() > 32  # one test video
