@@ -29,3 +29,4 @@ __version__ = '0.1.0'
 versions.check_versions()
 compat.provide_missing_drn()
 compat.offer_configs()
+compat.prepare_runners()

@@ -26,6 +26,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from sbp_tad.checkpoint_safety import guard_checkpoint_loading
+from sbp_tad.import_hooks import after_import
 from sbp_tad.versions import check_versions, release, require_packages, require_pkg_resources
 
 
@@ -49,6 +50,8 @@ def prepare_stack() -> None:
     guard_checkpoint_loading()
     repair_config_inheritance()
     register_parent_types()
+    provide_torchvision_names()
+    repair_old_numpy_names()
     repair_negative_hue()
     repair_bfloat16_scores()
 
@@ -94,40 +97,24 @@ def provide_missing_drn() -> None:
         sys.meta_path.append(_DRNFinder())
 
 
-class _ConfigFinder(importlib.abc.MetaPathFinder):
-    """Finder that registers ``sbp_tad::`` when mmengine's configs are imported."""
-
-    module = 'mmengine.config.config'
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Return the specification of mmengine's own module, extended after its execution."""
-        if name != self.module:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
-
-        def execute_and_add(module: types.ModuleType) -> None:
-            execute(module)
-            _add_own_configs(module)
-
-        spec.loader.exec_module = execute_and_add
-        return spec
-
-
 def offer_configs() -> None:
     """Cure for ``mmengine does not support to load sbp_tad config``.
 
     mmengine resolves ``package::path`` in ``_base_`` for a fixed list of
-    packages, and searches the wrong folder for an editable installation.
-    ``import sbp_tad`` must not import mmengine, so before mmengine is imported
-    a finder waits for it.
+    packages, and looks in the wrong folder for one that is installed in
+    editable form.
     """
-    loaded = sys.modules.get(_ConfigFinder.module)
-    if loaded is not None:
-        _add_own_configs(loaded)
-    elif not any(isinstance(finder, _ConfigFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _ConfigFinder())
+    after_import('mmengine.config.config', _add_own_configs)
+
+
+def prepare_runners() -> None:
+    """Apply the cures in programs of others, as mmaction2's own ``tools/train.py``.
+
+    Such a program imports ``sbp_tad`` because a config names it in
+    ``custom_imports``, and nothing else of this package where no type of the
+    config belongs to it. So each Runner prepares the stack before it begins.
+    """
+    after_import('mmengine.runner.runner', _prepare_first)
 
 
 def allow_mmengine_checkpoints() -> None:
@@ -195,6 +182,58 @@ def register_parent_types() -> None:
         register_all_modules(init_default_scope=False)
 
 
+def provide_torchvision_names() -> None:
+    """Cure for ``No module named 'torchvision'`` of ``pretrained='torchvision://resnet50'``.
+
+    mmengine holds the addresses of these weights itself, and asks torchvision
+    only for those of its newer names.
+    """
+    from mmengine.runner import checkpoint
+
+    if hasattr(checkpoint.get_torchvision_models, '__wrapped__'):
+        return
+    look_up = checkpoint.get_torchvision_models
+
+    @functools.wraps(look_up)
+    def look_up_or_read() -> dict[str, str]:
+        try:
+            return look_up()
+        except (ImportError, RuntimeError):  # not installed, or built for another torch
+            import mmengine
+
+            return mmengine.load(os.path.join(mmengine.__path__[0], 'hub/torchvision_0.12.json'))
+
+    checkpoint.get_torchvision_models = look_up_or_read
+
+
+class _NumpyWithOldNames(types.ModuleType):
+    """numpy, with the names that later versions removed."""
+
+    renamed = dict(trapz='trapezoid', in1d='isin', Inf='inf')
+
+    def __getattr__(self, name: str) -> Any:
+        import numpy
+
+        return getattr(numpy, name if hasattr(numpy, name) else self.renamed.get(name, name))
+
+
+def repair_old_numpy_names() -> None:
+    """Cure for ``module 'numpy' has no attribute 'trapz'``, and ``'in1d'``, and ``'Inf'``.
+
+    numpy 2.0 removed ``Inf`` (mmaction's transforms of poses), 2.4 ``trapz``
+    (its average recall of proposals) and ``in1d`` (its recall of retrieval).
+    """
+    import numpy
+
+    if release(numpy.__version__) < (2,):
+        return
+    for name in ('evaluation.functional.accuracy', 'evaluation.metrics.multimodal_metric',
+                 'datasets.transforms.pose_transforms', 'utils.misc'):
+        module = sys.modules.get(f'mmaction.{name}')
+        if module is not None:
+            module.np = _NumpyWithOldNames('numpy')
+
+
 def repair_negative_hue() -> None:
     """Cure for ``Python integer -18 out of bounds for uint8``.
 
@@ -245,6 +284,21 @@ def _add_own_configs(config: types.ModuleType) -> None:
         MODULE2PACKAGE[own] = own
         config.get_installed_path = functools.wraps(find)(
             lambda package: os.path.dirname(__file__) if package == own else find(package))
+
+
+def _prepare_first(runner: types.ModuleType) -> None:
+    """Let ``Runner`` of ``mmengine.runner.runner`` prepare the stack before it begins."""
+    begin = runner.Runner.__init__
+    if hasattr(begin, '__wrapped__'):
+        return
+
+    @functools.wraps(begin)
+    def prepare_and_begin(self: Any, *args: Any, **kwargs: Any) -> None:
+        prepare_stack()
+        use_plain_collate(kwargs)
+        begin(self, *args, **kwargs)
+
+    runner.Runner.__init__ = prepare_and_begin
 
 
 @functools.cache

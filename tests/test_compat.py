@@ -18,6 +18,7 @@ from mmengine.config import utils as config_utils
 from mmengine.logging import HistoryBuffer, MessageHub
 
 from sbp_tad import compat
+from sbp_tad.import_hooks import AfterImport
 
 REPOSITORY = Path(__file__).parents[1]
 OWN = 'toy/actionformer_r3d10_sbp-r4_toy.py'
@@ -107,12 +108,16 @@ def test_configs_are_offered_once_and_others_are_found_as_before(monkeypatch):
         Config._get_cfg_path('sbp_tad::toy/absent.py', '')
 
 
-def test_finder_waits_once_where_mmengine_is_absent(monkeypatch):
-    monkeypatch.delitem(sys.modules, compat._ConfigFinder.module)
+@pytest.mark.parametrize('cure, module', [
+    (compat.offer_configs, 'mmengine.config.config'),
+    (compat.prepare_runners, 'mmengine.runner.runner')])
+def test_finder_waits_once_where_mmengine_is_absent(cure, module, monkeypatch):
+    monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(sys, 'meta_path', list(sys.meta_path))
-    compat.offer_configs()
-    compat.offer_configs()
-    finders = [finder for finder in sys.meta_path if isinstance(finder, compat._ConfigFinder)]
+    cure()
+    cure()
+    finders = [finder for finder in sys.meta_path
+               if isinstance(finder, AfterImport) and finder.module == module]
     assert len(finders) == 1
     assert finders[0].find_spec('mmengine.config') is None
 
@@ -277,3 +282,66 @@ def test_collate_functions_lose_the_mark_of_their_package():
                       val_dataloader=dict(batch_size=2), test_dataloader=None))
     compat.use_plain_collate(cfg)
     assert cfg.train_dataloader.collate_fn == dict(type='repeat_pseudo_collate')
+
+
+# ---------------------------------------------------------------- others' programs
+RUNNER = '''
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+
+class Model(BaseModel):
+    def forward(self, inputs, mode):
+        return [dict(found=1)]
+
+loader = dict(batch_size=1, dataset=[0], sampler=dict(type='DefaultSampler', shuffle=False),
+              collate_fn=dict(type='pseudo_collate', _scope_='mmaction'))
+runner = Runner(Model(), 'runs', test_dataloader=loader, test_cfg=dict(),
+                test_evaluator=dict(type='DumpResults', out_file_path='found.pkl'))
+runner.test()
+'''
+
+
+@pytest.mark.parametrize('first, second', [
+    ('import sbp_tad', 'import mmengine.runner'), ('import mmengine.runner', 'import sbp_tad')])
+def test_a_runner_of_another_program_prepares_the_stack(first, second, tmp_path):
+    """In either order of imports, as mmaction2's own tools and ``custom_imports`` have them."""
+    program = f'{first}\n{second}\nimport sys; assert "mmaction" not in sys.modules\n' + RUNNER \
+        + 'from mmaction.evaluation.functional import accuracy\n' \
+          'print(accuracy.np.trapz([1.0, 3.0], [0.0, 1.0]))'
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', program], cwd=tmp_path,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == '2.0' and (tmp_path / 'found.pkl').is_file()
+
+
+# ---------------------------------------------------------------- numpy's old names
+def test_modules_of_mmaction_find_the_names_that_numpy_removed():
+    compat.prepare_stack()
+    from mmaction.datasets.transforms import PoseCompact
+    from mmaction.evaluation import average_recall_at_avg_proposals
+
+    truth = {'a': np.array([[0.0, 10.0, 'x']])}
+    found = {'a': np.array([[0.0, 10.0, 0.9], [20.0, 30.0, 0.5]])}
+    recall, *_, area = average_recall_at_avg_proposals(truth, found, 2, max_avg_proposals=2)
+    assert recall.shape == (10, 100) and 0 < area <= 100
+    keypoints = np.array([[[[10.0, 20.0], [30.0, 60.0]]]])
+    compact = PoseCompact(padding=0, threshold=1)(dict(img_shape=(100, 100), keypoint=keypoints))
+    assert compact['img_shape'] == (40, 20)
+
+
+def test_numpy_is_handed_through_and_an_unknown_name_is_an_error():
+    names = compat._NumpyWithOldNames('numpy')
+    assert names.mean is np.mean and names.Inf == np.inf
+    with pytest.raises(AttributeError, match='no attribute'):
+        names.no_such_name  # noqa: B018
+
+
+# ---------------------------------------------------------------- torchvision
+def test_names_of_torchvision_weights_need_no_torchvision(absent):
+    absent('torchvision')
+    compat.prepare_stack()
+    from mmengine.runner import checkpoint
+
+    addresses = checkpoint.get_torchvision_models()
+    assert addresses['resnet50'] == 'https://download.pytorch.org/models/resnet50-0676ba61.pth'
