@@ -16,9 +16,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train',
                         help='split of the data set (default: %(default)s)')
     parser.add_argument('--count', type=int, default=8, metavar='N',
-                        help='windows, spread over the data set (default: %(default)s)')
+                        help='number of windows, spread over the data set (default: %(default)s)')
     parser.add_argument('--frames', type=int, default=12, metavar='N',
-                        help='frames shown of each window (default: %(default)s)')
+                        help='number of frames shown per window (default: %(default)s)')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR',
                         help='folder of the pictures')
     parser.add_argument('--seed', type=int, default=0,

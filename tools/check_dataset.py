@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Find every inconsistency of a data set, and advise windows, pyramid and memory for it.
+"""Find every inconsistency of a data set, and advise windows, pyramid and memory.
 
-Takes a config, whose data sets and model are looked at, or an annotation JSON alone. Exit
-status: 0 clean, 1 errors (with --strict also warnings), 2 the check could not be made.
+Check the data sets and the model of a config, or an annotation JSON alone. Exit status: 0 clean,
+1 errors (with --strict also warnings), 2 the check failed.
 """
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def build_parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', metavar='CONFIG_OR_JSON')
     parser.add_argument('--videos', type=Path, metavar='DIR',
-                        help='with a JSON: folder of the video files; not looked at if not given')
+                        help='with a JSON: folder of the video files (default: do not check files)')
     parser.add_argument('--classes', nargs='+', metavar='NAME',
                         help='with a JSON: class names (default: the labels that occur)')
     parser.add_argument('--subsets', nargs='+', metavar='NAME',
                         help='with a JSON: subsets to check (default: all)')
     parser.add_argument('--ignore-label', nargs='*', default=['Ambiguous'], metavar='LABEL',
-                        help='with a JSON: labels that are no class (default: Ambiguous)')
+                        help='with a JSON: labels that are not classes (default: Ambiguous)')
     parser.add_argument('--model', metavar='CONFIG',
-                        help='config whose model memory is measured for (default: the config)')
+                        help='config of the model whose memory is measured (default: the config)')
     parser.add_argument('--no-files', action='store_true',
-                        help='with a config: do not look at the video files')
+                        help='with a config: do not check the video files')
     add_config_options(parser)
     parser.add_argument('--coverage', type=float, default=0.99,
                         help='share of the segments to serve (default: %(default)s)')
-    parser.add_argument('--strict', action='store_true', help='warnings are not clean either')
+    parser.add_argument('--strict', action='store_true', help='also fail on warnings')
     parser.add_argument('--json', type=Path, metavar='OUT', help='also write the report here')
     return parser
 

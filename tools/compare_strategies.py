@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Compare strategies that train a backbone within a memory budget, on the same data and seeds."""
+"""Compare strategies that save training memory of a backbone, on the same data and seeds."""
 from __future__ import annotations
 
 import argparse
@@ -17,13 +17,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('config', help='config of a detector whose backbone is an SBPBackbone')
     parser.add_argument('--strategies', nargs='+', default=[], metavar='[NAME=]STRATEGY[:NUMBER]',
                         help=f'strategies to compare, of {", ".join(SPECS)}; the number is the '
-                             'keep ratio, the number of frozen stages or the parts of a batch')
+                             'keep ratio, the number of frozen stages or of parts of a batch')
     parser.add_argument('--seeds', type=int, default=3, metavar='N',
                         help='runs of each strategy, with the seeds 0 to N - 1 '
                              '(default: %(default)s)')
     parser.add_argument('--work-dir', type=Path, metavar='DIR',
                         help='folder of all files (default: work_dirs/compare_CONFIG); several '
-                             'processes can share it and divide the runs')
+                             'processes can share it and split the runs')
     parser.add_argument('--epochs', type=int, metavar='N',
                         help='epochs of each run (default: those of the config)')
     parser.add_argument('--val-interval', type=int, metavar='N',
@@ -33,15 +33,15 @@ def build_parser() -> argparse.ArgumentParser:
                         metavar=('NAME', 'KEY=VALUE'),
                         help='pairs that override the config for one strategy; can be repeated')
     parser.add_argument('--target-map', type=float, metavar='MAP',
-                        help='mAP in (0, 1]: report the samples seen until a validation reached it')
+                        help='mAP in (0, 1]: report the samples seen until validation reached it')
     parser.add_argument('--repeats', type=int, default=20, metavar='N',
                         help='timed steps of each strategy (default: %(default)s)')
     only = parser.add_mutually_exclusive_group()
     only.add_argument('--measure-only', action='store_true',
-                      help='measure the steps again, and train nothing')
+                      help='measure the steps again, without training')
     only.add_argument('--report-only', action='store_true',
-                      help='report the results of the work dir, of all strategies unless '
-                           '--strategies names some')
+                      help='only report the results in the work dir (default: of all '
+                           'strategies)')
     return parser
 
 

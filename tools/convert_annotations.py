@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Turn annotations of other tools into the JSON that the datasets read.
+"""Convert annotations of other tools to the JSON that the datasets read.
 
 Formats: csv (columns video, start, end, label[, subset, fps, duration]), epic
-(EPIC_100_train.csv and its like), via (VIA 3 project or CSV export), elan (.eaf).
+(for example EPIC_100_train.csv), via (VIA 3 project or CSV export), elan (.eaf).
 """
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT')
     parser.add_argument('out', type=Path, metavar='OUT.json')
     parser.add_argument('--subset', default='training',
-                        help='of videos for which the input names none (default: %(default)s)')
-    parser.add_argument('--delimiter', default=',', help='csv: between two values')
+                        help='subset of videos without one in the input (default: %(default)s)')
+    parser.add_argument('--delimiter', default=',', help='csv: character between two values')
     parser.add_argument('--label', choices=['verb', 'noun', 'action'], default='verb',
-                        help='epic: what the class is (default: %(default)s)')
+                        help='epic: part of the action that is the class (default: %(default)s)')
     parser.add_argument('--class-names', type=Path, metavar='CSV',
                         help='epic: EPIC_100_verb_classes.csv or EPIC_100_noun_classes.csv')
     parser.add_argument('--video-info', type=Path, metavar='CSV',
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def reader(arguments: argparse.Namespace) -> Callable[[Path], Iterator[Row]]:
-    """The reader of a format with its options."""
+    """Return the reader of a format with its options."""
     return dict(
         csv=partial(read_csv, delimiter=arguments.delimiter),
         epic=partial(read_epic, label=arguments.label, class_names=arguments.class_names,
@@ -66,7 +66,7 @@ def write_database(content: dict[str, Any], path: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Read, join, write, and say what to do next."""
+    """Read, merge and write the annotations, and name the next step."""
     arguments = build_parser().parse_args(argv)
     read = reader(arguments)
     content = to_database((row for path in arguments.inputs for row in read(path)),

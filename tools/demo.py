@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Make the toy set, train a detector with SBP on it, test, draw and summarize.
 
-With a config of online detection the test video is streamed, frame by frame.
+A config of online detection streams the test video frame by frame.
 """
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--work-dir', default='work_dirs/demo', metavar='DIR',
                         help='folder of all results (default: %(default)s)')
     parser.add_argument('--data', default='data/toy', metavar='DIR',
-                        help='folder of the toy set, made if it does not exist '
+                        help='folder of the toy set; it is made if it does not exist '
                              '(default: %(default)s)')
     for subset in ('train', 'test'):
         parser.add_argument(f'--{subset}-videos', type=int, metavar='N',
                             help=f'videos of the {subset} subset (default: those of the toy set)')
     parser.add_argument('--epochs', type=int, metavar='N',
-                        help='epochs (default: those of the config)')
+                        help='number of epochs (default: that of the config)')
     add_config_options(parser)
     return parser
 

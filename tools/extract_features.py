@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the features that a trained detector's backbone gives for every test video."""
+"""Write the features of every test video, computed by the backbone of a trained detector."""
 from __future__ import annotations
 
 import argparse
@@ -23,34 +23,35 @@ def build_parser() -> argparse.ArgumentParser:
     parser = config_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file of that config')
     parser.add_argument('--out', required=True, type=Path, help='folder of the feature files; '
-                        'those that are complete are left as they are')
-    parser.add_argument('--format', choices=FEATURE_FORMATS, default='npy', help='of the files')
-    parser.add_argument('--subsets', nargs='+', help='subsets of the annotation, such as '
+                        'complete files are kept')
+    parser.add_argument('--format', choices=FEATURE_FORMATS, default='npy',
+                        help='file format (default: %(default)s)')
+    parser.add_argument('--subsets', nargs='+', help='subsets of the annotation, for example '
                         'training test (default: those of the test set)')
-    parser.add_argument('--clip-stride', type=int, help='slide clips by so many sampled frames '
-                        'and average each over time (default: every step, as the neck sees it)')
+    parser.add_argument('--clip-stride', type=int, help='slide clips by this many sampled frames '
+                        'and average each over time (default: write every step of the backbone)')
     return parser
 
 
 def finish(report: ExtractionReport, out_dir: Path) -> int:
-    """Say what was done; status 2 where videos failed.
+    """Print a summary; return status 2 if videos failed.
 
     Raises:
-        VideoReadError: in the main process, listing those videos.
+        VideoReadError: videos failed; raised in the main process, listing them.
     """
     from mmengine.dist import is_main_process
     if is_main_process():
         print(f'{len(report.written)} videos written to {out_dir}, {len(report.present)} were '
-              'there already.')
+              'present already.')
         if report.failed:
             listing = ''.join(f'\n  {video}: {why}' for video, why in report.failed.items())
             raise VideoReadError(f'{len(report.failed)} videos could not be read:{listing}\n'
-                                 'Mend them and run the same command again.')
+                                 'Repair them and run the same command again.')
     return 2 if report.failed else 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read the config, extract what is missing."""
+    """Read the config and extract missing features."""
     arguments = build_parser().parse_args(argv)
     print(f'Loading PyTorch to extract features with {arguments.config}', file=sys.stderr,
           flush=True)

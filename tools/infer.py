@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Show the actions in a video, or write those of a folder of videos."""
+"""Detect the actions in videos: print them, or write them to a folder."""
 from __future__ import annotations
 
 import argparse
@@ -30,24 +30,27 @@ def build_parser() -> argparse.ArgumentParser:
                         'a recipe')
     parser.add_argument('--checkpoint', required=True, help='its trained weights')
     parser.add_argument('--out', type=Path, help='folder of the results; videos that an earlier '
-                        'run finished are not done again')
+                        'run finished are not processed again')
     parser.add_argument('--format', nargs='+', choices=RESULT_FORMATS, default=['activitynet'],
-                        help='of the file of all videos in that folder')
-    parser.add_argument('--vis', type=Path, help='folder for a picture of each timeline; those of '
-                        'finished videos that are there stay')
+                        help='formats of the file of all videos in that folder '
+                        '(default: activitynet)')
+    parser.add_argument('--vis', type=Path, help='folder for a timeline picture per video; '
+                        'existing pictures of finished videos are kept')
     parser.add_argument('--score-threshold', type=float, default=0.0,
-                        help='leave out detections that score less')
-    parser.add_argument('--batch-size', type=int, help="windows at a time (default: the config's)")
-    parser.add_argument('--workers', type=int, default=1, help='processes that decode ahead')
+                        help='drop detections below this score (default: %(default)s)')
+    parser.add_argument('--batch-size', type=int,
+                        help='windows per batch (default: that of the config)')
+    parser.add_argument('--workers', type=int, default=1,
+                        help='processes that decode ahead (default: %(default)s)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--fps', type=float, help='of features or folders of frames that do not '
-                        'know theirs')
+    parser.add_argument('--fps', type=float, help='frame rate of features or frame folders that '
+                        'do not state theirs')
     add_launch_options(parser)
     return parser
 
 
 def results_table(results: list[VideoDetections]) -> Table:
-    """The best detections of each video, in the order of time."""
+    """Return a table of the best detections of each video, in order of time."""
     table = Table()
     for name in ('video', 'start s', 'end s', 'action', 'score'):
         table.add_column(name, justify='left' if name in ('video', 'action') else 'right',
@@ -58,7 +61,7 @@ def results_table(results: list[VideoDetections]) -> Table:
             table.add_row('' if number else result.video_id, f'{found.start_seconds:.2f}',
                           f'{found.end_seconds:.2f}', found.label, f'{found.score:.3f}')
         if rest := len(result.detections) - len(best):
-            table.add_row('', '', '', f'and {rest} that score less', '')
+            table.add_row('', '', '', f'and {rest} with lower scores', '')
         elif not best:
             table.add_row(result.video_id, '', '', 'unreadable' if result.error else 'none', '')
         table.add_section()
@@ -66,10 +69,10 @@ def results_table(results: list[VideoDetections]) -> Table:
 
 
 def finish(results: list[VideoDetections], arguments: argparse.Namespace) -> int:
-    """Write and show the results; status 2 where videos could not be read.
+    """Write or print the results; return status 2 if videos are unreadable.
 
     Raises:
-        VideoReadError: in the main process, listing those videos.
+        VideoReadError: videos are unreadable; raised in the main process, listing them.
     """
     from mmengine.dist import is_main_process
 
@@ -92,7 +95,7 @@ def finish(results: list[VideoDetections], arguments: argparse.Namespace) -> int
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Load the detector, run it on every input."""
+    """Load the detector and run it on every input."""
     arguments = build_parser().parse_args(argv)
     print(f'Loading PyTorch to run {arguments.config}', file=sys.stderr, flush=True)
     # Imported after the options are read: --help answers at once.

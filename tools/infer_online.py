@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Say which action is on in a stream, while it is on."""
+"""Print the current action of a stream while its frames arrive."""
 from __future__ import annotations
 
 import argparse
@@ -22,22 +22,22 @@ def build_parser() -> argparse.ArgumentParser:
                         'a recipe')
     parser.add_argument('--checkpoint', required=True, help='its trained weights')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--fps', type=float, help='of a camera that does not tell')
+    parser.add_argument('--fps', type=float, help='frame rate of a camera that does not report it')
     parser.add_argument('--json', action='store_true',
-                        help='a JSON line for every frame, with the scores of all classes')
+                        help='print a JSON line per frame, with the scores of all classes')
     add_launch_options(parser)
     return parser
 
 
 def step_json(step: OnlineStep, class_names: tuple[str, ...]) -> str:
-    """The step as a line of JSON."""
+    """Return the step as a line of JSON."""
     scores = dict(zip(('background', *class_names), map(float, step.scores)))
     return json.dumps(dict(frame_index=step.frame_index, time_seconds=step.time_seconds,
                            latency_seconds=step.latency_seconds, scores=scores))
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Print a line whenever another action begins, or for every frame."""
+    """Print a line when the action changes, or one per frame."""
     arguments = build_parser().parse_args(argv)
     print(f'Loading PyTorch to run {arguments.config}', file=sys.stderr, flush=True)
     # Imported after the options are read: --help answers at once.

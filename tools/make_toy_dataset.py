@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Draw the toy dataset: mp4 videos and an ActivityNet-style annotation.
 
-A complete set with the same settings is left as it is.
+A complete set with the same settings is kept.
 """
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def build_parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     default = ToySettings()
     parser.add_argument('--out', type=Path, default=Path('data/toy'), help='folder to write to')
-    parser.add_argument('--seed', type=int, default=default.seed, help='of motion and look')
+    parser.add_argument('--seed', type=int, default=default.seed, help='seed of motion and look')
     parser.add_argument('--train-videos', type=int, default=default.train_videos,
                         help='videos of the subset "training"')
     parser.add_argument('--test-videos', type=int, default=default.test_videos,
                         help='videos of the subset "test"')
     parser.add_argument('--size', type=int, default=default.size, help='side in pixels, even')
-    parser.add_argument('--fps', type=int, default=default.fps, help='frames a second')
+    parser.add_argument('--fps', type=int, default=default.fps, help='frames per second')
     parser.add_argument('--min-seconds', type=float, default=default.min_seconds,
                         help='length of the shortest video')
     parser.add_argument('--max-seconds', type=float, default=default.max_seconds,
@@ -36,15 +36,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--look', default=default.look, choices=LOOK_NAMES,
                         help='sprites and textures to draw with')
     parser.add_argument('--trimmed', action='store_true',
-                        help='clips of a single action and lists of them, for a recognizer; set '
-                             'lengths of 1 to 8 seconds')
+                        help='write clips of a single action and lists of them, for a '
+                             'recognizer; set lengths of 1 to 8 seconds')
     parser.add_argument('--workers', type=int, default=min(2, os.cpu_count() or 1),
-                        help='videos drawn at a time')
+                        help='number of videos drawn at the same time')
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the set, or find it complete."""
+    """Write the set unless it is complete."""
     options = vars(build_parser().parse_args(arguments))
     folder, workers = options.pop('out'), options.pop('workers')
     settings = ToySettings(**options)
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if written:
         print(f'{folder}: {videos} written in {time.perf_counter() - start:.0f} s')
     else:
-        print(f'{folder}: {videos} are already there')
+        print(f'{folder}: {videos} are present already')
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Will it fit? Predict the training memory of a config, and propose settings for a budget.
+"""Predict the training memory of a config, and propose settings for a budget.
 
-Needs no GPU, no data and no weights: the backbone runs as shapes alone. Exit status: 0 the config
-fits as it is, 1 other settings do, 2 none does or the plan could not be made.
+Needs no GPU, no data and no weights, only shapes. Exit status: 0 the config fits as it is,
+1 other settings fit, 2 no setting fits or the plan failed.
 """
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def build_parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of this project or of mmaction')
     parser.add_argument('--budget', required=True, metavar='SIZE',
-                        help='memory of one device, such as 8GiB')
+                        help='memory of one device, for example 8GiB')
     parser.add_argument('--amp', action=argparse.BooleanOptionalAction,
-                        help='plan for mixed precision or not (default: as the config says)')
+                        help='plan for mixed precision (default: as in the config)')
     add_config_options(parser)
     parser.add_argument('--json', type=Path, metavar='OUT', help='also write the plan here')
     return parser

@@ -12,7 +12,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('sources', nargs='+', type=Path, metavar='WORK_DIR|JSON',
-                        help='work dirs, or single */vis_data/scalars.json; several runs share '
+                        help='work dirs, or files */vis_data/scalars.json; several runs share '
                              'the axes')
     parser.add_argument('--out', type=Path, default=Path('training.png'), metavar='FILE.png',
                         help='picture to write (default: %(default)s)')

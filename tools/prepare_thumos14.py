@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Prepare THUMOS'14: make its annotation, re-encode videos, extract frames, check the files.
 
-Exit status: 0 clean, 1 missing, unreadable, other or extra files, 2 it could not be done.
+Exit status: 0 clean, 1 missing, unreadable, different or extra files, 2 the preparation failed.
 data/README.md shows the folder.
 """
 from __future__ import annotations
@@ -28,30 +28,33 @@ def build_parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data-root', type=Path, default=Path('data/thumos14'), metavar='DIR',
                         help='holds annotations/thumos14.json and videos/ (default: %(default)s)')
-    parser.add_argument('--videos', type=Path, metavar='DIR', help='videos elsewhere')
+    parser.add_argument('--videos', type=Path, metavar='DIR',
+                        help='folder of the videos (default: videos/ in the data root)')
     making = parser.add_argument_group('annotation')
     making.add_argument('--official', type=Path, metavar='DIR',
-                        help='make the annotation from the published files, such as '
-                             'Diving_val.txt, below this folder')
+                        help='make the annotation from the published files below this '
+                             'folder, for example Diving_val.txt')
     making.add_argument('--info', type=Path, nargs='+', default=[], metavar='CSV',
                         help='with --official: video, fps and count (frames) of each video')
-    converting = parser.add_argument_group('conversion with ffmpeg; goes on where it stopped')
+    converting = parser.add_argument_group(
+        'conversion with ffmpeg; continues after an interruption')
     converting.add_argument('--reencode', type=Path, metavar='DIR',
-                            help='write H.264 copies here, which are then checked and used')
+                            help='write H.264 copies here, and check these')
     converting.add_argument('--extract-frames', type=Path, metavar='DIR',
-                            help='write a folder of img_00001.jpg ... a video here')
+                            help='write a folder of img_00001.jpg ... per video here')
     converting.add_argument('--fps', type=float, help='convert to this rate (default: keep it)')
     converting.add_argument('--short-side', type=int, metavar='PIXELS',
                             help='convert to this size (default: keep it)')
-    converting.add_argument('--jobs', type=int, default=2, help='at a time (default: %(default)s)')
+    converting.add_argument('--jobs', type=int, default=2,
+                            help='processes of ffmpeg at the same time (default: %(default)s)')
     parser.add_argument('--allow-extra', action='store_true',
-                        help='videos that are not in the annotation are fine')
+                        help='accept videos that are not in the annotation')
     parser.add_argument('--json', type=Path, metavar='OUT', help='also write the report here')
     return parser
 
 
 def prepare(arguments: argparse.Namespace) -> DatasetReport:
-    """Make, convert and check, as far as it is asked for."""
+    """Make the annotation, convert videos and check files, as the options say."""
     from sbp_tad.apis.thumos14_preparation import (
         EXTRA_FILE,
         check_videos,
@@ -90,7 +93,7 @@ def write_json(report: DatasetReport, path: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the report, write it where asked; 0 if the files are those of the annotation."""
+    """Print the report, and write it if asked; return 0 if files and annotation agree."""
     arguments = build_parser().parse_args(argv)
     print(f'Loading PyTorch to check {arguments.data_root}', file=sys.stderr, flush=True)
     # Imported after the options are read: --help answers at once.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write a report page of ground truth and predictions beside the videos; it opens from disk."""
+"""Write an HTML report of ground truth, predictions and videos, which opens from disk."""
 from __future__ import annotations
 
 import argparse
@@ -14,11 +14,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--predictions', required=True, type=Path, metavar='PRED.json',
                         help='detections as tools/evaluate.py reads them')
     parser.add_argument('--ground-truth', type=Path, metavar='GT.json',
-                        help='annotations in ActivityNet form; without them nothing is matched')
+                        help='annotations in ActivityNet format; without them nothing is matched')
     parser.add_argument('--subset', help='subsets, separated by commas (default: those of the '
                                          'predicted videos)')
     parser.add_argument('--videos', type=Path, metavar='DIR',
-                        help='folder of the video files, which the page links')
+                        help='folder of the video files that the page links to')
     parser.add_argument('--copy-videos', action='store_true',
                         help='copy the videos into the report, so that it can be moved')
     parser.add_argument('--out', required=True, type=Path, metavar='DIR',

@@ -13,9 +13,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = run_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--dump', help='file for the detections: .json or .json.gz in ActivityNet '
-                                       'form (default: detections.json in the work dir), for the '
-                                       'scores of online detection: .npz (frame_scores.npz there), '
+    parser.add_argument('--dump', help='file of the detections: .json or .json.gz in ActivityNet '
+                                       'format (default: detections.json in the work dir); of the '
+                                       'scores of online detection: .npz (frame_scores.npz there); '
                                        'or .pkl for the raw data samples')
     parser.add_argument('--raw-dump', metavar='FILE.npz',
                         help='also write the predictions of all windows before suppression, for '

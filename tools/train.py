@@ -13,17 +13,17 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = run_parser(__doc__)
     parser.add_argument('--resume', nargs='?', const='auto',
-                        help='go on from this checkpoint, or from the newest of the work dir')
+                        help='resume from this checkpoint (default: the newest of the work dir)')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument('--no-validate', action='store_true', help='do not validate')
     parser.add_argument('--auto-scale-lr', action='store_true',
-                        help='scale the learning rate with the real batch size')
+                        help='scale the learning rate by the real batch size')
     parser.add_argument('--seed', type=int, help='random seed')
     parser.add_argument('--diff-rank-seed', action='store_true',
-                        help='another seed for each process')
+                        help='use a different seed in each process')
     parser.add_argument('--deterministic', action='store_true',
-                        help='only operations that repeat to the bit, also on CUDA; an operation '
-                             'that has no such form ends the run')
+                        help='only use deterministic operations, also on CUDA; an operation '
+                             'without a deterministic form ends the run')
     return parser
 
 

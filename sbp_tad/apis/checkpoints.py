@@ -1,4 +1,4 @@
-"""Weights from files: read safely, found complete, known by their bytes."""
+"""Safe reading of checkpoints, and loading of complete weights into a model."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ from sbp_tad.errors import ConfigError
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A local checkpoint on the CPU, from which no code is run.
+    """Read a local checkpoint to the CPU without running code from it.
 
     Raises:
-        ConfigError: there is no such file.
-        CheckpointError: it is no checkpoint.
-        UntrustedCheckpointError: it holds more than weights and numbers.
+        ConfigError: the file does not exist.
+        CheckpointError: the file is not a checkpoint.
+        UntrustedCheckpointError: the file holds more than weights and numbers.
     """
     if not Path(path).is_file():
-        raise ConfigError(f'there is no checkpoint {path}; give a local file that training wrote, '
-                          'such as work_dirs/.../best_*.pth.')
+        raise ConfigError(f'checkpoint {path} does not exist. Give a local file that training '
+                          'wrote, for example work_dirs/.../best_*.pth.')
     try:
         with weights_only(path):
             content = torch.load(path, map_location='cpu')
@@ -39,21 +39,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | Path,
                  part: str = '') -> None:
-    """Load a checkpoint into a model, of which nothing may stay as it was drawn.
+    """Load a checkpoint into a model; no parameter may keep its random initial value.
 
     Args:
         model: takes the weights.
         checkpoint: of :func:`read_checkpoint`.
         path: of the checkpoint, for the message.
-        part: name of the submodule whose parameters must be there; all by default.
+        part: name of the submodule whose parameters must be complete; by default the model.
 
     Raises:
-        CheckpointError: a parameter is missing or has another shape.
+        CheckpointError: a parameter is missing or has a different shape.
     """
     state = checkpoint.get('state_dict', checkpoint)
     shapes = {name.removeprefix('module.'): getattr(value, 'shape', None)
               for name, value in state.items()}
-    # state_dict, because a wrapper may name its parameters otherwise than its modules
+    # state_dict, because a wrapper may save its parameters under other names
     wanted = {name: value.shape for name, value in model.state_dict(keep_vars=True).items()
               if isinstance(value, nn.Parameter) and name.startswith(part)}
     whose = part.rstrip('.') or 'model'

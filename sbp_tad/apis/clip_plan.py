@@ -1,4 +1,4 @@
-"""Which clips of a video are encoded for its features, and how many frames are read at once."""
+"""Plan of the clips that are encoded into the features of a video, and of the reads."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class ClipPlan:
 
     Args:
         size: window size of the dataset; no read is longer, which bounds the memory.
-        clip_frames: L.
+        clip_frames: sampled frames per clip, L.
         clip_stride: sampled frames between two clips.
-        pooled: write the mean over time of a clip, else all its steps.
+        pooled: write the mean over time of each clip, else all its steps.
     """
 
     size: WindowSize
@@ -29,17 +29,17 @@ class ClipPlan:
 
     @property
     def clips_per_read(self) -> int:
-        """Clips of one window of the dataset."""
+        """Return the number of clips in one window of the dataset."""
         return max(1, (self.size.num_frames - self.clip_frames) // self.clip_stride + 1)
 
     @property
     def read_size(self) -> WindowSize:
-        """What is read at once: just the frames of those clips."""
+        """Return the size of one read: the frames of those clips."""
         frames = (self.clips_per_read - 1) * self.clip_stride + self.clip_frames
         return WindowSize(frames, self.size.stride_frames, self.size.target_fps)
 
     def grid(self, fps: float, steps_per_clip: int = 1) -> FeatureGrid:
-        """The moments of the steps that a video of that fps gets."""
+        """Return the times of the feature steps of a video with this frame rate."""
         stride_frames = self.size.stride_at(fps)
         if self.pooled:
             return FeatureGrid(fps, self.clip_stride * stride_frames,
@@ -48,7 +48,7 @@ class ClipPlan:
         return FeatureGrid(fps, step_frames, step_frames)
 
     def reads(self, video_id: str, fps: float, video_frames: float) -> list[Window]:
-        """Windows whose clips cover a video to its end."""
+        """Return windows whose clips cover a video to its end."""
         grid = self.grid(fps)
         num_clips = grid.num_steps(video_frames)
         starts = np.arange(0, num_clips, self.clips_per_read) * grid.stride_frames
@@ -56,7 +56,7 @@ class ClipPlan:
 
 
 def make_plan(backbone: nn.Module, size: WindowSize, clip_stride: int | None) -> ClipPlan:
-    """Windows side by side with all their steps, or sliding clips, see the options."""
+    """Plan adjacent windows with all their steps, or sliding clips if there is a stride."""
     if clip_stride is None:
         return ClipPlan(size, size.num_frames, size.num_frames, pooled=False)
     clip_frames = getattr(backbone, 'clip_len', None) or size.num_frames

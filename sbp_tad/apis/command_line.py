@@ -1,4 +1,4 @@
-"""What all command-line tools share: a user's error is a sentence and exit status 2."""
+"""Entry point of all command-line tools: a user's error is one sentence and exit status 2."""
 from __future__ import annotations
 
 import json
@@ -13,13 +13,13 @@ from rich.console import Console
 
 from sbp_tad.errors import UserError
 
-# What gloo, NCCL and torch's store say where the process at the other end has gone.
+# Messages of gloo, NCCL and torch's store when the peer process has ended.
 LOST_PROCESS = ('closed by peer', 'reset by peer', 'Broken pipe', 'ncclRemoteError',
                 'Connection was likely closed')
 
 
 def sentence(error: UserError) -> str:
-    """The message alone: a data worker sends its errors with the traceback in the text."""
+    """Return the message without the traceback that a data worker adds to it."""
     text = str(error)
     if text.startswith('Caught ') and 'Original Traceback' in text:
         text = text.rpartition(f'{type(error).__name__}: ')[2].strip()
@@ -27,7 +27,7 @@ def sentence(error: UserError) -> str:
 
 
 def has_lost_process(error: RuntimeError) -> bool:
-    """Whether processes that work together are fewer now: this one is not to blame."""
+    """Return whether the error says that another process of this run has ended."""
     torch = sys.modules.get('torch')
     is_together = torch is not None and torch.distributed.is_available() \
         and torch.distributed.is_initialized()
@@ -35,11 +35,12 @@ def has_lost_process(error: RuntimeError) -> bool:
 
 
 def report(text: str, delay_seconds: int = 0) -> None:
-    """Say an error on stderr, and to torchrun, whose summary stands last of all.
+    """Print an error to stderr, and give it to torchrun, whose summary comes last.
 
     Args:
         text: the sentence.
-        delay_seconds: torchrun takes the earliest error for the root of the others.
+        delay_seconds: added to the time of the error, because torchrun calls the
+            earliest error the root cause.
     """
     console = Console(stderr=True, soft_wrap=True)
     console.print(f'Error: {text}', style='red', markup=False, highlight=False)
@@ -54,8 +55,8 @@ def run_main(main: Callable[[list[str] | None], int | None], argv: list[str] | N
     """Run ``main(argv)`` and leave the process with the status it returns.
 
     A ``UserError`` is printed to stderr without a traceback and gives status
-    2, as ``argparse`` does for wrong arguments; Ctrl-C gives 130. Where
-    another process of the run has ended, a sentence says so, and status 1. Any
+    2, as ``argparse`` does for wrong arguments. Ctrl-C gives 130. If another
+    process of the run has ended, a sentence says so, and the status is 1. Any
     other exception is a fault of the program and keeps its traceback.
     """
     try:
@@ -68,7 +69,7 @@ def run_main(main: Callable[[list[str] | None], int | None], argv: list[str] | N
     except RuntimeError as error:
         if not has_lost_process(error):
             raise
-        report('this process ends because another one has, whose message says why '
+        report('this process ends because another process ended; see the message of that one '
                f'({str(error).partition(". ")[0]}).', delay_seconds=1)
         status = 1
     sys.exit(status or 0)

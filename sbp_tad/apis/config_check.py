@@ -1,4 +1,4 @@
-"""Check the data sets of a config, and measure the memory of its model."""
+"""Check of the data sets of a config, and of the memory of its model."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ BLANK_FRAME = (240, 320, 3)
 
 @dataclass(frozen=True)
 class ModelProbe:
-    """A detector of a config with what measuring it takes."""
+    """Detector of a config, with the sizes that a memory measurement needs."""
 
     detector: TemporalDetector
     frame_size: tuple[int, int]
@@ -42,10 +42,10 @@ class ModelProbe:
 
 
 def declare_config(cfg: Config, check_media: bool = True) -> list[Declaration]:
-    """The data sets of a config's loaders, each once, those to train on first.
+    """Return the data sets of a config's loaders, each once, training sets first.
 
     Raises:
-        ConfigError: no loader, or a data set without an annotation of segments.
+        ConfigError: there is no loader, or a data set has no annotated segments.
     """
     declarations: list[Declaration] = []
     for role in ('train', 'val', 'test'):
@@ -62,7 +62,7 @@ def declare_config(cfg: Config, check_media: bool = True) -> list[Declaration]:
 
 
 def _leaves(dataset: dict | None) -> Iterator[dict]:
-    """Data sets below wrappers such as RepeatDataset and ConcatDataset."""
+    """Yield the data sets inside wrappers, for example RepeatDataset and ConcatDataset."""
     if dataset is None:
         return
     inner = dataset.get('datasets') or [dataset.get('dataset')]
@@ -77,7 +77,7 @@ def _declare(config: dict, training: bool, check_media: bool) -> Declaration:
         dataset = DATASETS.build({**config, 'pipeline': [], 'lazy_init': True})
     if not isinstance(dataset, TemporalDetectionDataset):
         raise ConfigError(f'{type(dataset).__name__} holds no annotated segments; only data sets '
-                          'over TemporalDetectionDataset can be checked.')
+                          'derived from TemporalDetectionDataset can be checked.')
     folder, = dataset.data_prefix.values()
     expected = Expectations(
         tuple(dataset.metainfo.get('classes') or ()) or None, tuple(dataset.subsets) or None,
@@ -98,13 +98,13 @@ def probe_model(cfg: Config) -> ModelProbe:
     """Build a config's detector, without its weights, and measure the shape of its features.
 
     Raises:
-        ConfigError: no detector, or a pipeline without frames.
-        PlanningError: a backbone that cannot be measured clip by clip.
+        ConfigError: the model is not a detector, or the pipeline decodes no frames.
+        PlanningError: the backbone cannot be measured clip by clip.
     """
     with config_faults():
         detector = MODELS.build(cfg.model)
     if not isinstance(detector, TemporalDetector):
-        raise ConfigError(f'memory is measured for a TemporalDetector, the model is a '
+        raise ConfigError(f'memory is measured for a TemporalDetector, but the model is a '
                           f'{type(detector).__name__}.')
     batch_size, dataset = first_loader(cfg)
     size = frame_size(dataset.get('pipeline') or ())
@@ -116,20 +116,19 @@ def probe_model(cfg: Config) -> ModelProbe:
 
 
 def first_loader(cfg: Config) -> tuple[int, dict]:
-    """Batch size and data set of the training loader, or of the first that there is."""
+    """Return batch size and data set of the training loader, else of the first other loader."""
     loaders = (cfg.get(f'{role}_dataloader') for role in ('train', 'val', 'test'))
     loader = next((loader for loader in loaders if loader), None)
     if loader is None:
-        raise ConfigError('the config has no train_dataloader, whose frames memory is measured '
-                          'for.')
+        raise ConfigError('the config has no train_dataloader; the memory depends on its frames.')
     return loader.get('batch_size', 1), next(_leaves(loader['dataset']))
 
 
 def frame_size(pipeline: Sequence[dict]) -> tuple[int, int]:
-    """(height, width) that a pipeline gives: its spatial transforms run on a blank frame.
+    """Return the (height, width) that a pipeline makes of a blank frame.
 
     Raises:
-        ConfigError: it decodes no frames.
+        ConfigError: the pipeline decodes no frames.
     """
     names = [transform['type'].rpartition('.')[2] for transform in pipeline]
     decode = next((i for i, name in enumerate(names) if name.endswith('Decode')), None)
@@ -144,7 +143,7 @@ def frame_size(pipeline: Sequence[dict]) -> tuple[int, int]:
 
 
 def add_memory(report: DatasetReport, probe: ModelProbe) -> None:
-    """Fill in ``memory`` for the advised windows, or the remark why it cannot be."""
+    """Fill in ``memory`` for the advised windows, or a remark with the reason why not."""
     if report.advice is None:
         return
     num_frames, detector = report.advice.num_frames, probe.detector
@@ -158,7 +157,7 @@ def add_memory(report: DatasetReport, probe: ModelProbe) -> None:
 
 def add_current_share(report: DatasetReport, cfg: Config, videos: Sequence[VideoAnnotation]
                       ) -> None:
-    """Fill in the share of segments that the config's own windows and levels serve."""
+    """Fill in the share of segments that the windows and levels of the config serve."""
     head = cfg.model.get('head') or {}
     _, dataset = first_loader(cfg)
     stride, fps = dataset.get('stride_frames'), dataset.get('target_fps')
@@ -177,14 +176,14 @@ def check_with_model(declarations: Sequence[Declaration], cfg: Config | None,
 
     Args:
         declarations: data sets to check.
-        cfg: config whose own windows are compared with the advice; None for
-            an annotation alone.
-        model: config of the measured model; None takes ``cfg``, and a remark
-            where its memory cannot be measured.
+        cfg: config whose windows are compared with the advice; None for an
+            annotation alone.
+        model: config of the measured model; None takes ``cfg``, and adds a
+            remark if its memory cannot be measured.
         coverage: share of the segments to serve.
 
     Raises:
-        ConfigError: ``model`` defines no detector over frames.
+        ConfigError: ``model`` defines no detector on frames.
     """
     report, videos = check_datasets(declarations)
     probe = probe_model(model) if model is not None else None

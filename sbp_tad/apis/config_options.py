@@ -1,4 +1,4 @@
-"""Option ``--cfg-options`` of command lines, without an import of mmengine until it is used."""
+"""Option ``--cfg-options`` of command lines; mmengine is imported only when it is used."""
 from __future__ import annotations
 
 import argparse
@@ -22,7 +22,7 @@ class ConfigOptions(argparse.Action):
 
 def add_config_options(parser: argparse.ArgumentParser,
                        help: str = 'key=value pairs that override the config') -> None:
-    """Add ``--cfg-options``, whose value is a dictionary; empty where none is given."""
+    """Add ``--cfg-options``, whose value is a dictionary, empty by default."""
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, default={},
                         metavar='KEY=VALUE', help=help)
 

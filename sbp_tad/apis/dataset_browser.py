@@ -1,4 +1,4 @@
-"""Pictures of the windows that the model gets: windows of a data set after all transforms."""
+"""Pictures of the windows of a data set after all transforms, as the model gets them."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -23,13 +23,13 @@ class BrowseOptions:
 
     Args:
         split: ``train``, ``val`` or ``test``.
-        count: windows, spread evenly over the data set.
-        frames: frames shown of each.
+        count: number of windows, spread evenly over the data set.
+        frames: number of frames shown per window.
         out: folder of the pictures.
-        seed: of random windows and crops.
+        seed: seed of random windows and crops.
 
     Raises:
-        ConfigError: a count below 1.
+        ConfigError: ``count`` or ``frames`` is below 1.
     """
 
     split: str
@@ -45,10 +45,10 @@ class BrowseOptions:
 
 
 def browse_dataset(cfg: Config, options: BrowseOptions, say: Callable[[str], None]) -> None:
-    """Draw windows of a data set; say the reason for each that cannot be read.
+    """Draw windows of a data set; say the reason for each unreadable window.
 
     Raises:
-        ConfigError: the config has no such data set, or its items are no windows of videos.
+        ConfigError: the config has no such data set, or its items are not windows of videos.
     """
     dataset = build_dataset(cfg, options.split)
     np.random.seed(options.seed)
@@ -73,7 +73,7 @@ def build_dataset(cfg: Config, split: str) -> BaseDataset:
     """Build the data set of a split, with its pipeline.
 
     Raises:
-        ConfigError: the config has none, or it cannot be built.
+        ConfigError: the config has no such data set, or it cannot be built.
     """
     loader = cfg.get(f'{split}_dataloader')
     if loader is None:

@@ -1,4 +1,4 @@
-"""Check annotations and video files, and advise settings; without PyTorch."""
+"""Checks of annotations and video files, and advice on settings; needs no PyTorch."""
 from __future__ import annotations
 
 from collections import Counter
@@ -38,11 +38,11 @@ class Declaration:
     """One data set to check.
 
     Args:
-        ann_file: annotation.
-        expected: what it is held to.
-        files: the file of each video; None leaves files alone.
+        ann_file: path of the annotation.
+        expected: expectations that the annotation is checked against.
+        files: returns the file of each video; None skips the check of files.
         inspect: reads a header, see :func:`check_files`.
-        overlap: of its test windows.
+        overlap: overlap of the test windows, in [0, 1).
     """
 
     ann_file: Path
@@ -54,10 +54,10 @@ class Declaration:
 
 @dataclass
 class DatasetReport:
-    """All that was found, and what follows for windows, pyramid and memory.
+    """Findings of a check, with advice on windows, pyramid and memory.
 
-    ``counts``: subset -> videos and segments that count. ``remarks``: why a
-    part is missing.
+    ``counts``: subset -> number of checked videos and segments. ``remarks``:
+    reasons why a part of the report is missing.
     """
 
     counts: dict[str, tuple[int, int]]
@@ -72,7 +72,7 @@ class DatasetReport:
 def declare_json(path: str | Path, videos: str | Path | None = None,
                  classes: Sequence[str] | None = None, subsets: Sequence[str] | None = None,
                  ignored_labels: Sequence[str] = ('Ambiguous',)) -> list[Declaration]:
-    """The data set of an annotation file alone; all that is not given is taken from it."""
+    """Declare the data set of an annotation file; options that are None are taken from it."""
     expected = Expectations(tuple(classes) if classes else None,
                             tuple(subsets) if subsets else None, tuple(ignored_labels))
     return [Declaration(Path(path), expected,
@@ -81,10 +81,10 @@ def declare_json(path: str | Path, videos: str | Path | None = None,
 
 def check_datasets(declarations: Sequence[Declaration]
                    ) -> tuple[DatasetReport, list[VideoAnnotation]]:
-    """Findings of all data sets, and the videos to draw advice from, timing filled in.
+    """Return the report on all data sets, and the videos with their timing for the advice.
 
     Raises:
-        AnnotationError: an annotation file that cannot be read at all.
+        AnnotationError: an annotation file cannot be read.
     """
     findings: list[Finding] = []
     learned: dict[str, VideoAnnotation] = {}
@@ -115,7 +115,7 @@ def check_datasets(declarations: Sequence[Declaration]
 
 
 def _check_together(videos: Videos, declarations: Sequence[Declaration]) -> list[Finding]:
-    """Faults that show only between the data sets of one annotation."""
+    """Return the findings that concern several data sets of one annotation."""
     subsets = {training: [subset for declaration in declarations
                           if declaration.expected.training is training
                           for subset in declaration.expected.subsets or ()]
@@ -128,14 +128,14 @@ def _check_together(videos: Videos, declarations: Sequence[Declaration]) -> list
 
 def _fill_timing(videos: Videos, files: Mapping[str, Path], inspect: Inspect
                  ) -> dict[str, VideoAnnotation]:
-    """The videos with fps and duration where the annotation lacks and a file tells them."""
+    """Return the videos, with missing fps and duration read from their files."""
     timed = dict(videos)
     for video_id, video in videos.items():
         try:
             header = None if video.fps and video.duration_seconds else \
                 inspect(files[video_id], video)
         except VideoReadError:
-            continue  # stands among the findings
+            continue  # already among the findings
         timed[video_id] = video if header is None else with_timing(video, header)
     return timed
 
@@ -153,23 +153,23 @@ def add_advice(report: DatasetReport, videos: Sequence[VideoAnnotation],
     """Fill in ``facts`` and ``advice``, or the remark that no segment has a length.
 
     Raises:
-        DatasetError: coverage outside (0, 1].
+        DatasetError: ``coverage`` lies outside (0, 1].
     """
     if not len(segment_lengths(videos)):
-        report.remarks.append('advice needs segments with a length, and there is none to learn.')
+        report.remarks.append('no advice: no segment of the training videos has a length above 0.')
         return
     report.facts = summarize(videos, coverage)
     report.advice = advise(videos, shape, coverage, overlap)
 
 
 def check_annotation(declarations: Sequence[Declaration], coverage: float) -> DatasetReport:
-    """Check data sets and advise settings for a backbone of one step per frame.
+    """Check data sets and advise settings for a backbone with one step per frame.
 
     Raises:
-        AnnotationError: an annotation file that cannot be read at all.
-        DatasetError: coverage outside (0, 1].
+        AnnotationError: an annotation file cannot be read.
+        DatasetError: ``coverage`` lies outside (0, 1].
     """
     report, videos = check_datasets(declarations)
-    report.remarks.append('memory depends on the model: give its config with --model.')
+    report.remarks.append('memory depends on the model: give a config with --model.')
     add_advice(report, videos, BackboneShape(), coverage, declarations[-1].overlap or 0.5)
     return report

@@ -1,4 +1,4 @@
-"""The report of a data set's check: tables for the terminal, an object for JSON."""
+"""Report on a data set: tables for the terminal, an object for JSON."""
 from __future__ import annotations
 
 import sys
@@ -24,9 +24,9 @@ def print_report(report: DatasetReport, file: TextIO | None = None, examples: in
     """Print counts, findings by kind, advice and memory.
 
     Args:
-        report: what was found.
-        file: stdout if not given.
-        examples: findings of a kind that are listed one by one.
+        report: findings and advice.
+        file: stream to print to; by default stdout.
+        examples: number of findings to list per kind.
     """
     console = Console(file=file or sys.stdout)
     if not console.is_terminal:  # a file or a pipe has no width: keep every row on one line
@@ -45,17 +45,17 @@ def print_report(report: DatasetReport, file: TextIO | None = None, examples: in
 
 
 def verdict(report: DatasetReport) -> str:
-    """One line: how many findings of each severity."""
+    """Return one line with the number of findings per severity."""
     counts = [sum(finding.severity == severity for finding in report.findings)
               for severity in SEVERITIES]
     if not any(counts):
-        return 'Clean: nothing was found.'
+        return 'Clean: no findings.'
     return ', '.join(f'{count} {severity}{"s" * (count != 1)}'
                      for count, severity in zip(counts, SEVERITIES)) + '.'
 
 
 def snippet(report: DatasetReport) -> str:
-    """The advice as lines of a config."""
+    """Return the advice as lines of a config."""
     advice = report.advice
     rate = f'target_fps={advice.target_fps:.6g}' if advice.mixed_fps \
         else f'stride_frames={advice.stride_frames}'
@@ -66,7 +66,7 @@ def snippet(report: DatasetReport) -> str:
 
 
 def report_to_json(report: DatasetReport, clean: bool) -> dict[str, Any]:
-    """Everything in the report, sizes in bytes."""
+    """Return the whole report for JSON, sizes in bytes."""
     advice = None if report.advice is None else dict(
         asdict(report.advice), window_seconds=report.advice.window_seconds,
         reasons={name: reason for name, _, reason in explain(report.advice, report.facts)})
@@ -92,7 +92,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _counts(report: DatasetReport) -> Table:
-    table = _table('What was checked', 'subset', 'videos', 'segments')
+    table = _table('Checked data', 'subset', 'videos', 'segments')
     for subset, (videos, segments) in report.counts.items():
         table.add_row(Text(subset), str(videos), str(segments))
     return table
@@ -119,7 +119,7 @@ def _advice(report: DatasetReport) -> Table:
         table.add_row(name, Text(value), Text(reason))
     if report.current_share is not None:
         table.add_row('the config now', f'{100 * report.current_share:.2f} %',
-                      'of the segments are served by the settings that stand in the config.')
+                      'of the segments are served by the settings of the config.')
     return table
 
 
@@ -127,14 +127,14 @@ def _memory(report: DatasetReport) -> Table:
     memory, advice = report.memory, report.advice
     height, width = memory.frame_size
     table = _table(f'Expected memory, float32, batch {memory.batch_size} of {advice.num_frames} x '
-                   f'{height} x {width}', 'what', 'MiB', 'how it is known')
-    how = 'measured: backbone at one and two clips, continued as a line; neck and head whole'
+                   f'{height} x {width}', 'part', 'MiB', 'source')
+    how = 'measured: backbone at one and two clips, extrapolated; neck and head in full'
     for ratio, size in memory.saved.items():
         here = ', as in the config' if ratio == memory.keep_ratio else ''
         table.add_row(f'saved for backward, keep ratio {ratio:g}{here}', f'{size / MEBIBYTE:.1f}',
                       how)
         how = 'the same'
-    table.add_row('of it neck and head', f'{memory.neck_head / MEBIBYTE:.1f}', 'measured')
+    table.add_row('of this, neck and head', f'{memory.neck_head / MEBIBYTE:.1f}', 'measured')
     table.add_row('weights, gradients, AdamW', f'{memory.weights / MEBIBYTE:.1f}',
-                  'formula: 16 bytes a trained, 4 a frozen parameter')
+                  'formula: 16 bytes per trained parameter, 4 per frozen parameter')
     return table

@@ -1,6 +1,6 @@
 """Demo on the toy set: train with SBP, test, draw, and summarize.
 
-With a config of online detection the test video is streamed, frame by frame.
+A config of online detection streams the test video frame by frame.
 """
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from sbp_tad.visualization.timeline import ScoredSegments, draw_timeline
 
 ACCURACIES = dict(average_mAP='average mAP', frame_mAP='mAP over frames',
                   frame_calibrated_mAP='calibrated mAP over frames')
-# By whether the detector is online.
+# Is the detector online -> files that the demo writes.
 WRITTEN = {
     False: (('timeline.png', 'one test video'),
-            ('detections.json', 'all detections, ActivityNet form')),
+            ('detections.json', 'all detections, ActivityNet format')),
     True: (('scores.png', 'one test video, streamed'),
            ('frame_scores.npz', 'scores of all frames, for tools/evaluate.py --online'))}
 
@@ -47,10 +47,10 @@ class DemoSettings:
     Args:
         config: path of a config of the toy set.
         work_dir: folder of all results.
-        data: folder of the toy set, made if it does not exist.
+        data: folder of the toy set; it is made if it does not exist.
         videos: number of ``train_videos`` and ``test_videos``; by default those of the toy set.
-        epochs: in place of those of the config.
-        cfg_options: changes of the config.
+        epochs: number of epochs; by default that of the config.
+        cfg_options: overrides of the config.
     """
 
     config: str
@@ -64,7 +64,7 @@ class DemoSettings:
 def run_demo(settings: DemoSettings, console: Console) -> None:
     """Run all steps of the demo and print the paths of the results."""
     start = time.perf_counter()
-    # One thread: the same sums in the same order, hence the same figures on every machine.
+    # One thread sums in a fixed order, so every machine computes the same figures.
     # The data workers use the other cores.
     torch.set_num_threads(1)
     cfg = make_config(settings)
@@ -198,7 +198,7 @@ def stream_test_video(cfg: Config) -> dict[str, Any]:
     tested = read_frame_scores(work_dir / 'frame_scores.npz')
     of_video = tested.video_names.index(video.video_id)
     parts = np.split(tested.scores[:, :-1], np.cumsum(tested.video_lengths)[:-1])
-    # The test computes the number of frames from the rounded duration of the annotation.
+    # The test derives its number of frames from the rounded duration of the annotation.
     both = min(len(scores), len(parts[of_video]))
     draw_scores(work_dir / 'scores.png', f'{video.video_id}: annotation and scores',
                 np.array([step.time_seconds for step in steps]), scores[:, 1:], video, CLASS_NAMES,
@@ -232,5 +232,5 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         table.add_row('largest difference between stream and test',
                       f"{summary['difference_from_test']:.0e}")
     table.add_row('seconds per iteration (median)', f"{summary['seconds_per_iteration']:.3f}")
-    table.add_row('seconds in all', f"{summary['seconds_total']:.0f}")
+    table.add_row('seconds in total', f"{summary['seconds_total']:.0f}")
     console.print(table)

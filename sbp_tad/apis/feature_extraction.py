@@ -1,4 +1,4 @@
-"""Features of whole videos from a detector's backbone, written to files."""
+"""Extraction of features of whole videos with a detector's backbone."""
 from __future__ import annotations
 
 import hashlib
@@ -41,21 +41,21 @@ FORMATS = tuple(suffix[1:] for suffix in WRITERS)
 
 @dataclass(frozen=True)
 class ExtractionOptions:
-    """What is written, and where.
+    """Options of the extraction: files, format and clips.
 
     Args:
         out_dir: folder of the files, ``<video>.<file_format>`` and its JSON.
         file_format: one of ``FORMATS``.
-        clip_stride: None writes what the detector's neck sees: windows side
-            by side, every step of the backbone. A number slides clips (of the
-            backbone's ``clip_len``) by so many sampled frames and writes the
+        clip_stride: None writes the input of the detector's neck: adjacent
+            windows, every step of the backbone. A number slides clips (of the
+            backbone's ``clip_len``) by this many sampled frames and writes the
             mean over time of each.
         clips_at_once: sliding clips in one pass of the backbone.
         subsets: of the annotation; None takes those of the test set.
 
     Raises:
-        InferenceError: an unknown format, a number below 1.
-        VersionError: HDF5 without h5py.
+        InferenceError: the format is unknown, or a number is below 1.
+        VersionError: the format is HDF5 and h5py is not installed.
     """
 
     out_dir: Path
@@ -76,20 +76,20 @@ class ExtractionOptions:
                 raise InferenceError(f'{name} must be at least 1, got {value}.')
 
     def path(self, video_id: str) -> Path:
-        """The feature file of a video."""
+        """Return the path of the feature file of a video."""
         return path_within(self.out_dir, f'{video_id}.{self.file_format}')
 
 
 @dataclass
 class ExtractionReport:
-    """Videos that were written, that were there already, and that failed, with the reason."""
+    """Videos written by this run, videos already present, and failures with their reason."""
 
     written: list[str] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
     def merged(self) -> ExtractionReport:
-        """The report of all processes."""
+        """Return the joint report of all processes."""
         reports = all_gather_object(self)
         return ExtractionReport(
             [video for report in reports for video in report.written],
@@ -98,34 +98,34 @@ class ExtractionReport:
 
 
 class Reads(Dataset):
-    """What a plan reads of some videos, in order: item -> packed window, or a failure."""
+    """Reads of a plan over videos, in order: item -> packed window, or a failure."""
 
     def __init__(self, dataset: TemporalDetectionDataset, items: Sequence[tuple[int, Window]]
                  ) -> None:
         self.dataset, self.items = dataset, items
 
     def __len__(self) -> int:
-        """Number of reads of all videos."""
+        """Return the number of reads of all videos."""
         return len(self.items)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        """One read."""
+        """Return one read."""
         index, window = self.items[number]
         return self.dataset.read(dict(self.dataset.get_data_info(index), window=window))
 
 
 def extract_features(cfg: Config, checkpoint: str, options: ExtractionOptions,
                      launcher: str = 'none') -> ExtractionReport:
-    """Write the features of every video of a config's test set that are not there yet.
+    """Write the features of every video of a config's test set that are still missing.
 
-    Videos are shared out among the processes of a launcher. One that cannot
-    be read is reported and the others are finished.
+    The processes of a launcher share the videos. An unreadable video is
+    reported; the others are processed.
 
     Raises:
-        InferenceError: a model without backbone, or files in the folder that
-            come from something else.
-        CheckpointError: a checkpoint without its weights.
-        ConfigError: a config that cannot be built.
+        InferenceError: the model has no backbone, or the folder holds files of
+            another config, checkpoint or setting.
+        CheckpointError: the checkpoint lacks weights of the backbone.
+        ConfigError: the config cannot be built.
     """
     start_processes(cfg, launcher)
     init_default_scope(cfg.get('default_scope', 'sbp_tad'))
@@ -155,7 +155,7 @@ def extract_features(cfg: Config, checkpoint: str, options: ExtractionOptions,
 def encode_videos(model: TemporalDetector, dataset: TemporalDetectionDataset, plan: ClipPlan,
                   videos: Mapping[str, int], options: ExtractionOptions, num_workers: int
                   ) -> Iterator[tuple[str, str | tuple[FeatureGrid, Tensor]]]:
-    """Of each video its grid and features (T, C), or why it cannot be read.
+    """Yield the grid and features (T, C) of each video, or the reason why it is unreadable.
 
     Args:
         videos: video id -> index of one of its items in the dataset.
@@ -188,10 +188,10 @@ def encode_videos(model: TemporalDetector, dataset: TemporalDetectionDataset, pl
 @torch.no_grad()
 def encode_clips(model: TemporalDetector, packed: Mapping[str, Any], plan: ClipPlan,
                  clips_at_once: int) -> Tensor:
-    """Features (n, C, t) of the n clips of a read, on the CPU; t is 1 where they are pooled.
+    """Return features (n, C, t) of the n clips of a read, on the CPU; t is 1 if pooled.
 
     Raises:
-        InferenceError: the backbone returns anything but (n, C, t).
+        InferenceError: the backbone does not return a tensor (n, C, t).
     """
     data = dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
     frames = model.data_preprocessor(data)['inputs'][0]  # (C, T, H, W)
@@ -208,10 +208,10 @@ def encode_clips(model: TemporalDetector, packed: Mapping[str, Any], plan: ClipP
 
 
 def build_dataset(cfg: Config, subsets: Sequence[str] | None) -> TemporalDetectionDataset:
-    """The config's test set, of other subsets if given.
+    """Build the test set of the config, with other subsets if given.
 
     Raises:
-        InferenceError: it is no set of videos here, or one of features.
+        InferenceError: it is not a ``TemporalDetectionDataset``, or it reads features.
     """
     settings = dict(cfg.test_dataloader.dataset)
     if subsets:
@@ -225,12 +225,12 @@ def build_dataset(cfg: Config, subsets: Sequence[str] | None) -> TemporalDetecti
 
 
 def build_model(cfg: Config, checkpoint: str) -> TemporalDetector:
-    """The config's detector with the weights of a checkpoint, evaluating.
+    """Return the detector of the config with the weights of a checkpoint, in evaluation mode.
 
     Raises:
-        InferenceError: no detector with a backbone.
-        CheckpointError: weights missing.
-        ConfigError: no such file.
+        InferenceError: the model is not a detector with a backbone.
+        CheckpointError: weights are missing.
+        ConfigError: the checkpoint does not exist.
     """
     weights = read_checkpoint(checkpoint)
     model = MODELS.build(cfg.model)
@@ -243,7 +243,7 @@ def build_model(cfg: Config, checkpoint: str) -> TemporalDetector:
 
 def describe(cfg: Config, checkpoint: str, options: ExtractionOptions, plan: ClipPlan
              ) -> dict[str, str]:
-    """What features must have in common to lie in one folder: the sidecar's first part."""
+    """Return the facts that all features of one folder share; the sidecar starts with them."""
     model, dataset = cfg.model, cfg.test_dataloader.dataset
     settings = [model.get('backbone'), model.get('data_preprocessor'), dataset.get('pipeline'),
                 asdict(plan)]
@@ -255,7 +255,7 @@ def describe(cfg: Config, checkpoint: str, options: ExtractionOptions, plan: Cli
 
 
 def first_items(dataset: TemporalDetectionDataset) -> dict[str, int]:
-    """Video id -> index of its first item."""
+    """Return the index of the first item of each video id."""
     videos: dict[str, int] = {}
     for index in range(len(dataset)):
         videos.setdefault(dataset.get_data_info(index)['video_id'], index)
@@ -263,26 +263,26 @@ def first_items(dataset: TemporalDetectionDataset) -> dict[str, int]:
 
 
 def is_present(path: Path, identity: Mapping[str, str]) -> bool:
-    """Whether a video's features are complete and of this config and checkpoint.
+    """Return whether the features of a video are complete, of this config and checkpoint.
 
     Raises:
-        InferenceError: they are of something else.
+        InferenceError: they come from another config, checkpoint or setting.
     """
     stored = read_sidecar(path)
     if stored is None and path.exists():
-        raise InferenceError(f'{path} exists without its JSON, so it is not known how it was '
-                             'made. Remove it, or choose another --out.')
+        raise InferenceError(f'{path} exists without its JSON, which says how it was made. '
+                             'Remove it, or choose another --out.')
     differing = [name for name in identity if (stored or identity).get(name) != identity[name]]
     if differing:
         raise InferenceError(
-            f'{path}: features of another {" and ".join(differing)} lie there '
+            f'{path} holds features with another {" and ".join(differing)} '
             f'(config {stored.get("config")}). Remove them, or choose another --out.')
     return stored is not None and path.is_file()
 
 
 def store(path: Path, found: tuple[FeatureGrid, Tensor], identity: Mapping[str, str],
           video_id: str) -> None:
-    """Write the sidecar and then the features: a file is complete when both are there."""
+    """Write the sidecar, then the features: a file is complete when both exist."""
     grid, features = found
     write_sidecar(path, dict(identity, video_id=video_id, num_steps=features.shape[0],
                              num_channels=features.shape[1], **asdict(grid)))

@@ -1,4 +1,4 @@
-"""From a config file and command-line options to a Runner that is ready to go."""
+"""Make a Runner from a config file and command-line options."""
 from __future__ import annotations
 
 import argparse
@@ -22,13 +22,13 @@ from sbp_tad.registry import RUNNERS
 AMP_WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper', 'CpuAmpOptimWrapper',
                 'sbp_tad.CpuAmpOptimWrapper')
 WAIT_SECONDS = 7 * 24 * 3600
-# What a metric writes by default, and as which kinds of files.
+# Metric -> its default file and the suffixes that it writes.
 DUMPS = {'TADMetric': ('detections.json', ('.json', '.json.gz')),
          'OnlineMetric': ('frame_scores.npz', ('.npz', ))}
 
 
 def read_config(arguments: argparse.Namespace) -> Config:
-    """The config of a command line, with its overrides and its work dir."""
+    """Read the config of a command line, with its overrides and its work dir."""
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
     cfg = load_config(arguments.config, arguments.cfg_options)
     set_work_dir(cfg, arguments.config, arguments.work_dir)
@@ -39,15 +39,15 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     """Read a config of this project or of mmaction and merge ``cfg_options`` into it.
 
     Raises:
-        ConfigError: no such file, not a config, or no ``model`` in it.
+        ConfigError: the file does not exist, is not a config, or defines no ``model``.
     """
     try:
         cfg = Config.fromfile(path)
     except UserError:
         raise
     except FileNotFoundError as error:
-        raise ConfigError(f'config {path}: {error}. Give the path of an existing config, such '
-                          'as configs/toy/..., and check its _base_.') from error
+        raise ConfigError(f'config {path}: {error}. Give the path of an existing config, for '
+                          'example configs/toy/..., and check its _base_.') from error
     except (OSError, SyntaxError, KeyError, TypeError, ValueError, NameError) as error:
         raise ConfigError(f'config {path} cannot be read: {error}') from error
     if cfg_options:
@@ -58,13 +58,13 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
 
 
 def find_config(config_or_name: str | Path) -> str:
-    """The path of a config: the path itself, or of the recipe of that name.
+    """Return the path of a config from its path or from the name of a recipe.
 
-    A recipe's name is the stem of its file, looked for in the source tree and
-    in the installed package.
+    The name of a recipe is the stem of its file. It is looked up in the source
+    tree and in the installed package.
 
     Raises:
-        ConfigError: no recipe, or several, are called so.
+        ConfigError: no recipe, or more than one, has this name.
     """
     name = str(config_or_name)
     if name.endswith('.py') or Path(name).is_file():
@@ -76,17 +76,17 @@ def find_config(config_or_name: str | Path) -> str:
             recipes.setdefault(path.stem, set()).add(path.resolve())
     found = sorted(recipes.get(name, ()))
     if len(found) > 1:
-        raise ConfigError(f'several configs are called {name!r}: {", ".join(map(str, found))}. '
+        raise ConfigError(f'several configs are named {name!r}: {", ".join(map(str, found))}. '
                           'Give the path of one.')
     if not found:
         similar = get_close_matches(name, recipes, n=3, cutoff=0.3) or sorted(recipes)[:3]
-        raise ConfigError(f'no config is called {name!r}. Give the path of a config, or the name '
-                          f'of a recipe, such as {", ".join(similar)}.')
+        raise ConfigError(f'no config is named {name!r}. Give the path of a config, or the name '
+                          f'of a recipe, for example {", ".join(similar)}.')
     return str(found[0])
 
 
 def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
-    """Command line first, then the config, then ``work_dirs/<name of the config>``."""
+    """Set the work dir: command line, else config, else ``work_dirs/<name of the config>``."""
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(
         Path('work_dirs') / Path(config_path).stem)
 
@@ -95,7 +95,7 @@ def use_amp(cfg: Config) -> None:
     """Train in mixed precision: float16 with loss scaling on CUDA, bfloat16 on a CPU.
 
     Raises:
-        ConfigError: the config has an optimizer wrapper of another kind.
+        ConfigError: the optimizer wrapper of the config is not ``OptimWrapper``.
     """
     current = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if current not in AMP_WRAPPERS:
@@ -110,14 +110,14 @@ def use_amp(cfg: Config) -> None:
 
 
 def use_cpu_amp_without_cuda(cfg: Config) -> None:
-    """Mixed precision that a config asks for, and mmengine refuses on a CPU, runs there as well."""
+    """Replace ``AmpOptimWrapper``, which mmengine refuses on a CPU, by one that works there."""
     wrapper = cfg.get('optim_wrapper') or {}
     if wrapper.get('type') == 'AmpOptimWrapper' and not torch.cuda.is_available():
         use_amp(cfg)
 
 
 def skip_validation(cfg: Config) -> None:
-    """Train without validating; the best checkpoint cannot be known then."""
+    """Train without validation, hence without a best checkpoint."""
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     checkpoint = cfg.get('default_hooks', {}).get('checkpoint')
     if checkpoint:
@@ -125,9 +125,9 @@ def skip_validation(cfg: Config) -> None:
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:
-    """``'auto'`` goes on from the newest checkpoint of the work dir, a path from that one.
+    """Resume from the newest checkpoint of the work dir (``'auto'``) or from the given file.
 
-    A run that was killed before its first checkpoint begins again, from the
+    A run that was killed before its first checkpoint starts again, from the
     weights that its config loads.
     """
     if resume is None:
@@ -140,10 +140,10 @@ def set_resume(cfg: Config, resume: str | None) -> None:
 
 
 def set_epochs(cfg: Config, epochs: int) -> None:
-    """Train for another number of epochs, the learning rate's schedule stretched to it.
+    """Set the number of epochs and stretch the learning rate schedule to it.
 
     Raises:
-        ConfigError: not a positive number, or a config that counts iterations.
+        ConfigError: the number is below 1, or the config counts iterations.
     """
     if epochs < 1 or 'max_epochs' not in cfg.train_cfg:
         raise ConfigError(f'the number of epochs must be at least 1, got {epochs}, and the config '
@@ -161,36 +161,36 @@ def set_checkpoint(cfg: Config, checkpoint: str) -> None:
     """Load these weights before testing.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: the file does not exist.
     """
     if '://' not in checkpoint and not Path(checkpoint).is_file():
-        raise ConfigError(f'there is no checkpoint {checkpoint}; give a file that training wrote, '
-                          'such as work_dirs/.../best_*.pth.')
+        raise ConfigError(f'checkpoint {checkpoint} does not exist. Give a file that training '
+                          'wrote, for example work_dirs/.../best_*.pth.')
     cfg.load_from = checkpoint
     cfg.resume = False
 
 
 def set_randomness(cfg: Config, seed: int | None, diff_rank_seed: bool = False,
                    deterministic: bool = False) -> None:
-    """Let the command line's choices of randomness stand above the config's.
+    """Override the randomness settings of the config by those of the command line.
 
-    A config without ``randomness``, or without a seed in it, draws a new seed
-    in each run, as in mmengine.
+    A config without ``randomness``, or without a seed, draws a new seed in
+    each run, as in mmengine.
     """
     chosen = dict(diff_rank_seed=diff_rank_seed, deterministic=deterministic)
     cfg.randomness = {'seed': None, **(cfg.get('randomness') or {}),
                       **{name: value for name, value in chosen.items() if value}}
     if seed is not None:
         cfg.randomness.seed = seed
-    if cfg.randomness.get('deterministic'):  # asked for by cuBLAS, before CUDA begins
+    if cfg.randomness.get('deterministic'):  # cuBLAS needs it before CUDA starts
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 
 
 def scale_learning_rate(cfg: Config) -> None:
-    """Scale the learning rate by the real batch size over ``base_batch_size``.
+    """Scale the learning rate by the real batch size divided by ``base_batch_size``.
 
     Raises:
-        ConfigError: the config does not say what batch its learning rate is for.
+        ConfigError: the config has no ``auto_scale_lr.base_batch_size``.
     """
     if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
         raise ConfigError('--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in '
@@ -199,14 +199,14 @@ def scale_learning_rate(cfg: Config) -> None:
 
 
 def set_dump(cfg: Config, path: str | None) -> None:
-    """Write what testing finds, in the form of the config's metric, or data samples (``.pkl``).
+    """Write the test results in the format of the config's metric, or data samples (``.pkl``).
 
     Without a path, detections go to ``detections.json`` in the work dir and
-    scores of online detection to ``frame_scores.npz``, so that they are there
-    also when some videos could not be read.
+    scores of online detection to ``frame_scores.npz``, so that they exist
+    even if some videos could not be read.
 
     Raises:
-        ConfigError: another kind of file.
+        ConfigError: the suffix of the file is not accepted.
     """
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) \
         else [cfg.test_evaluator]
@@ -226,10 +226,10 @@ def set_dump(cfg: Config, path: str | None) -> None:
 
 
 def set_raw_dump(cfg: Config, path: str | None) -> None:
-    """Write what the model says of each window, before suppression (``.npz``), when testing.
+    """Write the predictions of each test window before suppression (``.npz``).
 
     Raises:
-        ConfigError: another kind of file, or no metric that writes it.
+        ConfigError: the file is not ``.npz``, or no metric writes it.
     """
     if path is None:
         return
@@ -245,11 +245,11 @@ def set_raw_dump(cfg: Config, path: str | None) -> None:
 
 
 def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
-    """The Runner of a config, on whatever devices there are.
+    """Build the Runner of a config, on the available devices.
 
     Raises:
-        ConfigError: a component that does not exist or does not take its options.
-        LauncherError: a launcher that does not work on this machine.
+        ConfigError: a component does not exist or does not accept its options.
+        LauncherError: the launcher does not work on this machine.
     """
     cfg.launcher = launcher
     check_strategy(cfg)
@@ -262,29 +262,28 @@ def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
 
 
 def check_strategy(cfg: Config) -> None:
-    """Refuse a strategy of mmengine's FlexibleRunner that cannot work, before anything is read.
+    """Refuse a strategy of mmengine's FlexibleRunner that cannot work, before data are read.
 
     Raises:
-        ConfigError: FSDP of mmengine, or DeepSpeed where it is not installed.
+        ConfigError: FSDP of mmengine, or DeepSpeed without the package ``deepspeed``.
     """
     strategy = str((cfg.get('strategy') or {}).get('type')).rpartition('.')[2]
     if strategy == 'FSDPStrategy':
         raise ConfigError(
-            'FSDPStrategy does not work with these models: it asks for parameters that are called '
-            'in checkpoints as in the model, and SBPBackbone calls them as mmaction does; and for '
-            'none without dimensions, as ActionFormer has. Leave runner_type and strategy out and '
-            'train with DDP (torchrun and --launcher pytorch); SBP keeps its memory small.')
+            'FSDPStrategy does not work with these models. It needs parameters with the same name '
+            'in the model and in checkpoints, but SBPBackbone writes the names of mmaction; and it '
+            'refuses scalar parameters, which ActionFormer has. Remove runner_type and strategy, '
+            'and train with DDP (torchrun and --launcher pytorch); SBP keeps its memory small.')
     if strategy == 'DeepSpeedStrategy' and find_spec('deepspeed') is None:
         raise ConfigError('DeepSpeedStrategy needs the package deepspeed, which is not installed. '
-                          'Install it, or leave runner_type and strategy out.')
+                          'Install it, or remove runner_type and strategy.')
 
 
 def start_processes(cfg: Config, launcher: str) -> None:
     """Join the other processes of a launcher, on gloo without CUDA.
 
-    They share nothing but their reports in the end, for which the first to
-    finish waits as long as the config's ``dist_cfg.timeout`` says, a week by
-    default.
+    The processes exchange only their reports at the end. The first to finish
+    waits for the others: ``dist_cfg.timeout`` of the config, by default one week.
     """
     cfg.launcher = launcher
     options = {'timeout': WAIT_SECONDS, **cfg.get('env_cfg', {}).get('dist_cfg', {})}
@@ -297,10 +296,10 @@ def start_processes(cfg: Config, launcher: str) -> None:
 
 @contextmanager
 def config_faults() -> Iterator[None]:
-    """Say a fault of the config that mmengine finds while building in one sentence.
+    """Turn a fault of the config that mmengine finds while building into one sentence.
 
     Raises:
-        ConfigError: an unknown type, or options that a type does not take.
+        ConfigError: a type is unknown, or does not accept its options.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Options that the tools which run a model share, without an import of torch or mmengine."""
+"""Options shared by the tools that run a model; imports neither torch nor mmengine."""
 from __future__ import annotations
 
 import argparse
@@ -14,7 +14,7 @@ FEATURE_FORMATS = ('npy', 'npz', 'pt', 'h5')
 def run_parser(description: str) -> argparse.ArgumentParser:
     """Return a parser of the options that training and testing share, named as in mmaction."""
     parser = config_parser(description)
-    parser.add_argument('--work-dir', help='where everything that is written goes')
+    parser.add_argument('--work-dir', help='folder of all written files')
     return parser
 
 
@@ -28,10 +28,10 @@ def config_parser(description: str) -> argparse.ArgumentParser:
 
 def add_launch_options(parser: argparse.ArgumentParser) -> None:
     """Add overrides of the config, trust in the checkpoint, and the launcher."""
-    add_config_options(parser, 'key=value pairs that override the config, such as '
+    add_config_options(parser, 'key=value pairs that override the config, for example '
                                'model.backbone.keep_ratio=0.5')
     parser.add_argument('--trust-checkpoint', action=TrustCheckpoints)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how several processes are started')
+                        help='launcher that starts several processes')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help=argparse.SUPPRESS)

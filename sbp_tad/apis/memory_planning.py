@@ -1,4 +1,4 @@
-"""Plan of a config's training memory: read the model, the loader and the optimizer."""
+"""Plan of the training memory of a config, from its model, loader and optimizer."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,15 +22,17 @@ PROBE_SHAPE = (8, 8)
 
 
 def plan_memory(cfg: Config, budget: int, amp: bool | None = None) -> MemoryPlan:
-    """Predict the training memory of a config and propose what fits, without weights in memory.
+    """Predict the training memory of a config and propose settings that fit.
+
+    The weights are never allocated.
 
     Args:
-        cfg: with model, train_dataloader and optim_wrapper.
-        budget: bytes.
-        amp: plan for mixed precision; None: as the config says.
+        cfg: config with model, train_dataloader and optim_wrapper.
+        budget: memory of one device, in bytes.
+        amp: plan for mixed precision; None takes the setting of the config.
 
     Raises:
-        ConfigError: no video model, or a pipeline without frames.
+        ConfigError: the model reads no video, or the pipeline decodes no frames.
         PlanningError: not even the smallest setting fits.
     """
     video_model, current = video_model_of(cfg, amp)
@@ -42,11 +44,11 @@ def video_model_of(cfg: Config, amp: bool | None = None) -> tuple[VideoModel, Se
     """Build the model of a config as shapes, and read its setting.
 
     Raises:
-        ConfigError: no video model, or a pipeline without frames.
+        ConfigError: the model reads no video, or the pipeline decodes no frames.
     """
     if not cfg.model.get('backbone'):
-        raise ConfigError('the model has no backbone (it trains on features), so there is no '
-                          'memory of video to plan; give a config that trains from frames.')
+        raise ConfigError('the model has no backbone: it trains on features and needs no memory '
+                          'plan. Give a config that trains on frames.')
     batch_size, dataset = first_loader(cfg)
     pipeline = dataset.get('pipeline') or ()
     size = frame_size(pipeline)
@@ -79,8 +81,8 @@ def item_shape(pipeline: Sequence[dict], size: tuple[int, int]
     steps = {_name(step): step for step in pipeline}
     sample = next((step for name, step in steps.items() if name.endswith('SampleFrames')), None)
     if sample is None:
-        raise ConfigError('the frames of a clip follow from SampleFrames(clip_len=..., '
-                          f'num_clips=...), but the pipeline is {list(steps)}.')
+        raise ConfigError('SampleFrames(clip_len=..., num_clips=...) sets the frames of a clip, '
+                          f'but the pipeline is {list(steps)}.')
     length, clips = sample['clip_len'], sample.get('num_clips', 1)
     if steps['FormatShape']['input_format'] == 'NCTHW':
         return (3, length, *size), clips, length * clips
@@ -88,7 +90,7 @@ def item_shape(pipeline: Sequence[dict], size: tuple[int, int]
 
 
 def weight_copies(cfg: Config) -> WeightCopies:
-    """Count the optimizer's states per weight, by a step of its own, and the averages of EMA."""
+    """Count optimizer states per weight, measured on one step, and weight averages (EMA)."""
     weight = nn.Parameter(torch.zeros(PROBE_SHAPE))
     weight.grad = torch.ones(PROBE_SHAPE)
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or dict(type='AdamW')

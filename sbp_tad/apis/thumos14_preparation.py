@@ -1,4 +1,4 @@
-"""Bring THUMOS'14 into its folder: make the annotation, convert videos, check the files."""
+"""Preparation of THUMOS'14: make the annotation, convert videos, check the files."""
 from __future__ import annotations
 
 import json
@@ -23,10 +23,10 @@ def make_annotation(target: Path, official: Path, info_files: Sequence[Path]) ->
     """Write the annotation from the published files, see :func:`convert_official_annotation`.
 
     Raises:
-        AnnotationError: ``target`` is there already, or cannot be written.
+        AnnotationError: ``target`` exists already, or cannot be written.
     """
     if target.exists():
-        raise AnnotationError(f'{target} is there already; move it away to make it anew.')
+        raise AnnotationError(f'{target} exists already. Move it away to make it again.')
     content = convert_official_annotation(official, info_files)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -37,15 +37,16 @@ def make_annotation(target: Path, official: Path, info_files: Sequence[Path]) ->
 
 def check_videos(videos: Mapping[str, VideoAnnotation], folder: Path, fps: float | None = None
                  ) -> DatasetReport:
-    """Hold the files of a folder against the annotation: missing, unreadable, off or extra.
+    """Compare the files of a folder with the annotation: missing, unreadable, different, extra.
 
     Args:
         videos: the annotation.
-        folder: of the video files.
-        fps: that all files were converted to; None for those of the annotation.
+        folder: folder of the video files.
+        fps: frame rate that all files were converted to; None keeps that of the
+            annotation.
 
     Raises:
-        DatasetError: there is no such folder.
+        DatasetError: the folder does not exist.
     """
     expected = Expectations(ignored_labels=(IGNORED_LABEL,), out_of_range='clip')
     if fps is not None:
@@ -63,23 +64,22 @@ def check_videos(videos: Mapping[str, VideoAnnotation], folder: Path, fps: float
 def convert_videos(convert: Callable[[Path, Path, Conversion], bool],
                    videos: Mapping[str, VideoAnnotation], folder: Path, target: Path, suffix: str,
                    conversion: Conversion, jobs: int) -> list[Finding]:
-    """Convert the file of every video that has one; what is done already stays.
+    """Convert the file of every video that has one; finished files are kept.
 
     Args:
         convert: :func:`reencode` or :func:`extract_frames`.
         videos: the annotation.
-        folder: of the video files.
-        target: folder that gets one file, or folder of frames, a video.
-        suffix: of the names there.
-        conversion: of all of them.
-        jobs: processes of ffmpeg at a time.
+        folder: folder of the video files.
+        target: folder for the results: one file, or one folder of frames, per video.
+        suffix: suffix of their names.
+        conversion: settings of the conversion.
+        jobs: number of ffmpeg processes at the same time.
 
     Returns:
-        What could not be converted.
+        A finding for each video that could not be converted.
 
     Raises:
-        DatasetError: ffmpeg is absent.
-        DatasetError: there is no such folder.
+        DatasetError: ffmpeg is not installed, or the folder does not exist.
     """
     files = {name: path for name, path in find_files(folder, videos).items() if path.is_file()}
     failures = convert_all(convert, {path: path_within(target, f'{name}{suffix}')

@@ -31,7 +31,7 @@ def test_a_tensor_and_an_absent_file(tmp_path):
     torch.save(torch.zeros(1), tmp_path / 'x.pth')
     with pytest.raises(CheckpointError, match='expected a checkpoint with a state_dict, got Tens'):
         read_checkpoint(tmp_path / 'x.pth')
-    with pytest.raises(ConfigError, match='there is no checkpoint .*absent.pth; give a local'):
+    with pytest.raises(ConfigError, match='checkpoint .*absent.pth does not exist. Give a local'):
         read_checkpoint(tmp_path / 'absent.pth')
 
 

@@ -64,7 +64,7 @@ def test_a_process_that_has_lost_another_says_so(monkeypatch, capsys):
         run_main(raising(RuntimeError(CLOSED)))
     assert caught.value.code == 1
     assert capsys.readouterr().err == (
-        'Error: this process ends because another one has, whose message says why '
+        'Error: this process ends because another process ended; see the message of that one '
         '([gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:1).\n')
     with pytest.raises(RuntimeError, match='shapes differ'):
         run_main(raising(RuntimeError('shapes differ')))

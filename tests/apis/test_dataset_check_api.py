@@ -64,7 +64,7 @@ def rewrite(folder, database):
 def test_a_clean_config(kitchen):
     cfg, _, _ = kitchen
     report, videos = check_datasets(declare_config(cfg))
-    assert report.findings == [] and verdict(report) == 'Clean: nothing was found.'
+    assert report.findings == [] and verdict(report) == 'Clean: no findings.'
     assert report.counts == {'training': (3, 41), 'test': (1, 20)}
     assert [video.video_id for video in videos] == ['a', 'b', 'c'], 'advice is of training alone'
 
@@ -161,7 +161,7 @@ def test_no_segments_end_in_a_remark(kitchen):
     rewrite(folder, {'a': entry(duration=10, fps=10)})
     report, videos = check_datasets(declare_json(folder / 'annotations.json'))
     add_advice(report, videos, BackboneShape(), 0.99, 0.5)
-    assert report.advice is None and 'needs segments with a length' in report.remarks[0]
+    assert report.advice is None and 'no segment of the training videos has a length' in report.remarks[0]
 
 
 def test_wrapped_datasets_are_found(kitchen):
@@ -201,7 +201,7 @@ def test_configs_that_cannot_be_checked(kitchen, change, message):
 def test_models_that_cannot_be_measured(kitchen):
     cfg, _, _ = kitchen
     backbone = Config(dict(model=cfg.model.backbone, train_dataloader=cfg.train_dataloader))
-    with pytest.raises(ConfigError, match='for a TemporalDetector, the model is a SBPBackbone'):
+    with pytest.raises(ConfigError, match='for a TemporalDetector, but the model is a SBP'):
         probe_model(backbone)
     with pytest.raises(ConfigError, match='no train_dataloader'):
         probe_model(Config(dict(model=cfg.model)))

@@ -139,7 +139,7 @@ def test_features_of_something_else_are_never_mixed(config, checkpoint, toy):
                          (dict(options=ExtractionOptions(out, clip_stride=2)), 'settings_sha256'),
                          (dict(options=ExtractionOptions(out, 'pt')), 'format')):
         arguments = dict(checkpoint=checkpoint, options=ExtractionOptions(out))
-        with pytest.raises(InferenceError, match=rf'features of another {kind} lie there .config '
+        with pytest.raises(InferenceError, match=rf'features with another {kind} .config '
                            'actionformer_r3d10_sbp-r4_toy'):
             extract_features(config, **{**arguments, **change})
     (out / 'b.json').unlink()
@@ -175,7 +175,7 @@ def test_a_detector_trains_and_tests_on_what_was_written(config, checkpoint, toy
 
 def test_what_cannot_be_extracted(config, checkpoint, toy):
     options = ExtractionOptions(toy / 'out')
-    with pytest.raises(launch.ConfigError, match='there is no checkpoint absent.pth'):
+    with pytest.raises(launch.ConfigError, match='checkpoint absent.pth does not exist'):
         extract_features(config, 'absent.pth', options)
     state = torch.load(checkpoint)['state_dict']
     torch.save({name: value for name, value in state.items() if 'conv1' not in name},

@@ -130,7 +130,7 @@ def test_learning_rate_scaling_needs_its_base():
 
 
 def test_checkpoint_must_exist():
-    with pytest.raises(launch.ConfigError, match='there is no checkpoint absent.pth'):
+    with pytest.raises(launch.ConfigError, match='checkpoint absent.pth does not exist'):
         launch.set_checkpoint(config(), 'absent.pth')
 
 
@@ -211,7 +211,7 @@ def test_other_faults_are_not_taken_for_the_config():
 
 
 @pytest.mark.parametrize('strategy, message', [
-    ('FSDPStrategy', 'SBPBackbone calls them as mmaction.*train with DDP'),
+    ('FSDPStrategy', 'SBPBackbone writes the names of mmaction.*train with DDP'),
     ('mmengine.DeepSpeedStrategy', 'needs the package deepspeed, which is not installed')])
 def test_strategies_that_do_not_work(strategy, message, monkeypatch):
     monkeypatch.setattr(launch, 'find_spec', lambda name: None)
@@ -235,9 +235,9 @@ def test_a_recipe_is_found_by_its_name():
 
 
 def test_a_name_that_no_recipe_has():
-    with pytest.raises(launch.ConfigError, match="no config is called 'actionformer_toy'. Give the "
-                                                 'path of a config, or the name of a recipe, such '
-                                                 'as .*toy'):
+    with pytest.raises(launch.ConfigError, match="no config is named 'actionformer_toy'. Give the "
+                                                 'path of a config, or the name of a recipe, for '
+                                                 'example .*toy'):
         launch.find_config('actionformer_toy')
 
 
@@ -251,7 +251,7 @@ def test_an_installed_package_has_its_recipes_within(tmp_path, monkeypatch):
     assert launch.find_config('mine') == str(package / '.mim/configs/toy/mine.py')
     (package / '.mim/configs/other').mkdir()
     (package / '.mim/configs/other/mine.py').touch()
-    with pytest.raises(launch.ConfigError, match="several configs are called 'mine': .*path of"):
+    with pytest.raises(launch.ConfigError, match="several configs are named 'mine': .*path of"):
         launch.find_config('mine')
 
 

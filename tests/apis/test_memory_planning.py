@@ -217,7 +217,7 @@ def test_item_of_a_recognizer():
 
 
 @pytest.mark.parametrize('change, message', [
-    ({'model.backbone': None}, 'the model has no backbone .it trains on features'),
+    ({'model.backbone': None}, 'the model has no backbone: it trains on features'),
     ({'train_dataloader.dataset.pipeline': [dict(type='PackTADInputs')]},
      'the frame size follows from the transforms'),
     ({'model.backbone.backbone.type': 'NoNetwork'}, 'names an unknown component')])
@@ -227,5 +227,5 @@ def test_what_cannot_be_planned_is_said(change, message):
 
 
 def test_a_recognizer_without_frames_is_said():
-    with pytest.raises(ConfigError, match='frames of a clip follow from SampleFrames'):
+    with pytest.raises(ConfigError, match='SampleFrames.* sets the frames of a clip'):
         item_shape([dict(type='FormatShape', input_format='NCTHW')], (4, 4))

@@ -72,7 +72,7 @@ def test_the_annotation_is_made_once(tmp_path):
     target = tmp_path / 'annotations' / 'thumos14.json'
     make_annotation(target, tmp_path, [])
     assert list(read_annotations(target, 'validation')) == ['val_1']
-    with pytest.raises(AnnotationError, match='is there already; move it away'):
+    with pytest.raises(AnnotationError, match='exists already. Move it away'):
         make_annotation(target, tmp_path, [])
     (tmp_path / 'file').write_text('')
     with pytest.raises(AnnotationError, match='cannot be written .(Not a directory|File exists)'):

@@ -51,4 +51,4 @@ def test_a_missing_checkpoint_is_a_sentence(tmp_path, run):
     build_toy_dataset(tmp_path / 'toy', ToySettings(train_videos=1, test_videos=1, size=64))
     status, printed = run('--data', tmp_path / 'toy', '--videos', 1, '--draws', 10,
                           '--checkpoint', 'none.pth')
-    assert status == 2 and 'there is no checkpoint none.pth' in printed
+    assert status == 2 and 'checkpoint none.pth does not exist' in printed

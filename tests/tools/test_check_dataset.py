@@ -30,7 +30,7 @@ def annotation(write_annotation):
 def test_clean_json_with_advice(run, annotation, tmp_path):
     status, printed, errors = run(annotation(), '--json', tmp_path / 'out.json')
     assert (status, errors) == (0, '')
-    for text in ('Clean: nothing was found.', 'Advice for training', 'num_levels', '100.00 %',
+    for text in ('Clean: no findings.', 'Advice for training', 'num_levels', '100.00 %',
                  'windows = dict(num_frames=', 'give its config with --model'):
         assert text in printed
     content = json.loads((tmp_path / 'out.json').read_text())

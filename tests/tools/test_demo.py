@@ -36,7 +36,7 @@ def check_common(folder, summary, printed):
     assert set(PROMISED) <= set(summary) and summary['seconds_per_iteration'] > 0
     kept, full = (summary[f'saved_for_backward_bytes{name}'] for name in ('', '_full'))
     assert kept == pytest.approx(full / 4, rel=0.05)
-    for text in ('MiB', 'summary.json', 'seconds in all'):
+    for text in ('MiB', 'summary.json', 'seconds in total'):
         assert text in printed
     settings = ToySettings(train_videos=2, test_videos=1)
     assert not build_toy_dataset(folder / 'toy', settings)  # reused

@@ -51,7 +51,7 @@ def test_it_says_what_it_did_and_goes_on(toy, tmp_path, run):
     source = json.loads((tmp_path / 'provenance.json').read_text())['extract_features']
     assert len(source['report']['written']) == 3 and source['checkpoint']['sha256']
     status, printed, _ = run(*command(toy, tmp_path))
-    assert status == 0 and '0 videos written to' in printed and '3 were there' in printed
+    assert status == 0 and '0 videos written to' in printed and '3 were present' in printed
 
 
 def test_bad_videos_end_in_status_2(toy, tmp_path, run):

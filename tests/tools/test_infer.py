@@ -116,9 +116,9 @@ def test_bad_videos_end_in_status_2_after_the_others(toy, tmp_path, run):
 def test_wrong_arguments_are_a_sentence(toy, tmp_path, run):
     status, _, errors = run(tmp_path, '--config', 'no_recipe', '--checkpoint',
                             toy / 'trained.pth')
-    assert status == 2 and "no config is called 'no_recipe'" in errors
+    assert status == 2 and "no config is named 'no_recipe'" in errors
     status, _, errors = run(*command(toy, tmp_path))
-    assert status == 2 and 'there is no video in this folder' in errors
+    assert status == 2 and 'no video in this folder' in errors
 
 
 @pytest.mark.slow

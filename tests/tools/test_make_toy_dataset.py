@@ -22,7 +22,7 @@ def test_command_writes_the_set_and_then_reuses_it(tmp_path, run):
     content = json.loads((tmp_path / 'annotations.json').read_text())
     assert content['settings']['seed'] == 3 and list(content['database']) == ['toy_training_0000']
     status, printed, _ = run(*arguments)
-    assert status == 0 and 'are already there' in printed
+    assert status == 0 and 'are present already' in printed
 
 
 def test_command_writes_trimmed_clips_of_a_look(tmp_path, run):

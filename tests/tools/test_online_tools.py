@@ -52,4 +52,4 @@ def test_lines_say_when_another_action_begins(small_video, run):
 
 def test_a_number_is_a_camera(run):
     status, _, errors = run(99)
-    assert status == 2 and 'there is no camera 99' in errors
+    assert status == 2 and 'camera 99 does not exist' in errors

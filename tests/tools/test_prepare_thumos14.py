@@ -37,7 +37,7 @@ def test_from_published_files_to_a_clean_report(run, data_root, tmp_path):
     assert json.loads(out.read_text())['subsets'] == {
         subset: dict(videos=1, segments=1) for subset in ('test', 'validation')}
     status, _, errors = run('--data-root', data_root, '--official', data_root / 'published')
-    assert status == 2 and 'is there already' in errors
+    assert status == 2 and 'exists already' in errors
 
 
 def test_mismatches_are_printed_written_and_status_1(run, data_root, tmp_path):

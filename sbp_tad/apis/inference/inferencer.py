@@ -1,4 +1,4 @@
-"""Inference with a temporal detector: a video in, segments out."""
+"""Inference with a temporal detector: segments of videos."""
 from __future__ import annotations
 
 import hashlib
@@ -33,7 +33,7 @@ from sbp_tad.visualization.timeline import ScoredSegments, draw_timeline
 
 NUM_THUMBNAILS = 12
 LEAST_DRAWN_SCORE = 0.2
-# paths and annotations do not change how a window is read
+# Paths and annotations do not change how a window is read.
 _PLACES = ('ann_file', 'data_root', 'data_prefix', 'subsets', 'metainfo')
 
 
@@ -77,11 +77,11 @@ class TADInferencer(BaseInferencer):
         show_progress: draw a progress bar with the remaining time.
 
     Raises:
-        ConfigError: no such config or checkpoint, or a config that cannot be built.
-        CheckpointError: a checkpoint of another model.
-        InferenceError: a model that is no temporal detector, missing or too
-            few class names, or a device that cannot be used.
-        EvaluationError: an unknown ``post_processing`` option of the metric.
+        ConfigError: the config or checkpoint does not exist, or the config cannot be built.
+        CheckpointError: the checkpoint belongs to another model.
+        InferenceError: the model is not a temporal detector, class names are
+            missing, or the device cannot be used.
+        EvaluationError: the metric has an unknown ``post_processing`` option.
 
     Example:
         >>> inferencer = TADInferencer('actionformer_r3d10_sbp-r4_toy', 'best.pth')
@@ -129,7 +129,7 @@ class TADInferencer(BaseInferencer):
             The detections of each video, in the order of the inputs.
 
         Raises:
-            InferenceError: an input, a number or a folder that cannot be used.
+            InferenceError: an input, a number or a folder cannot be used.
         """
         batch_size = self.cfg.test_dataloader.get('batch_size', 1) if batch_size is None \
             else batch_size
@@ -253,7 +253,7 @@ def check_options(videos: Sequence[InputVideo], batch_size: int, fps: float | No
     """Check the options of a call.
 
     Raises:
-        InferenceError: a number out of range, or arrays without ``fps``.
+        InferenceError: a number is out of range, or arrays come without ``fps``.
     """
     if batch_size < 1:
         raise InferenceError(f'batch_size must be at least 1, got {batch_size}.')
@@ -262,7 +262,8 @@ def check_options(videos: Sequence[InputVideo], batch_size: int, fps: float | No
     if fps is not None and not fps > 0:
         raise InferenceError(f'fps must be above 0, got {fps}.')
     if fps is None and any(video.frames is not None for video in videos):
-        raise InferenceError('an array of frames has no frame rate: give fps=..., per second.')
+        raise InferenceError('an array of frames has no frame rate; give fps=..., in frames '
+                             'per second.')
 
 
 def describe(cfg: Config, rules: PostProcessing, class_names: Sequence[str],

@@ -1,4 +1,4 @@
-"""What may be given to an inferencer, as a list of videos with names."""
+"""Inputs of an inferencer, as a list of named videos."""
 from __future__ import annotations
 
 import os
@@ -16,7 +16,7 @@ from sbp_tad.datasets.readers.feature_files import READERS
 VIDEO_SUFFIXES = frozenset(
     '.3gp .asf .avi .divx .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm '
     '.wmv .y4m'.split())
-# What files of a folder a detector takes: by the key of its dataset's data_prefix.
+# Key of the dataset's data_prefix -> suffixes of the files that the detector reads.
 SUFFIXES = dict(video=VIDEO_SUFFIXES, features=frozenset(READERS))
 IMAGE_SUFFIXES = frozenset(('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'))
 
@@ -29,7 +29,7 @@ class InputVideo:
 
     Args:
         video_id: its name in the results.
-        filename: where it lies; None for frames in memory.
+        filename: its path; None for frames in memory.
         frames: (T, H, W, 3) uint8 RGB, any array type that slices; else None.
     """
 
@@ -39,7 +39,7 @@ class InputVideo:
 
     @property
     def fingerprint(self) -> dict[str, int] | None:
-        """Size and time of change, by which a file is known to be the same; None if unknown."""
+        """Return size and time of change, which identify a file; None if unknown."""
         if self.filename is None or not os.path.exists(self.filename):
             return None
         stat = os.stat(self.filename)
@@ -47,34 +47,34 @@ class InputVideo:
 
     @property
     def weight(self) -> int:
-        """How much work it is, compared with others of a list; at least 1."""
+        """Return the relative amount of work, at least 1."""
         if self.frames is not None:
             return max(1, len(self.frames))
         return max(1, (self.fingerprint or dict(num_bytes=1))['num_bytes'])
 
 
 def list_videos(inputs: OneInput | Sequence[OneInput], kind: str) -> list[InputVideo]:
-    """The videos of a path, an array, or a list of them, each under a name of its own.
+    """List the videos of a path, an array, or a list of them, each with a unique name.
 
-    A folder stands for all videos below it, in the order of their names, and
-    they are named by their path in it, less the suffix; other files by their
-    name less the suffix; arrays ``array_0`` and so on. Files of one name keep
-    their suffix. Whether a file can be read turns out later.
+    A folder means all videos below it, sorted by name. Their name is the path
+    below the folder without the suffix. The name of any other file is its file
+    name without the suffix. Arrays are named ``array_0`` and so on. Files with
+    the same name keep their suffix. Files are not opened here.
 
     Args:
-        inputs: what the user gave.
-        kind: of what the detector reads: ``'video'``, ``'frames'`` or
-            ``'features'``, see ``data_prefix`` of the dataset.
+        inputs: the inputs of the user.
+        kind: ``'video'``, ``'frames'`` or ``'features'``, the key of
+            ``data_prefix`` of the dataset.
 
     Raises:
-        InferenceError: a folder without videos, an array that is no video,
-            another type, or two inputs of one name.
+        InferenceError: a folder holds no video, an array is not a video, a type
+            is not accepted, or two inputs have the same name.
     """
     many = inputs if isinstance(inputs, (list, tuple)) else [inputs]
     videos = [video for number, given in enumerate(many)
               for video in _videos_of(given, number, kind)]
     if not videos:
-        raise InferenceError('there is no input; give a video, a folder, an array or a list.')
+        raise InferenceError('no input; give a video, a folder, an array or a list.')
     return _told_apart(videos)
 
 
@@ -91,7 +91,7 @@ def _videos_of(given: Any, number: int, kind: str) -> Iterable[InputVideo]:
     if not found:
         wanted = 'folders of images' if kind == 'frames' else \
             f'files ending in {", ".join(sorted(SUFFIXES[kind]))}'
-        raise InferenceError(f'{path}: there is no video in this folder; this detector reads '
+        raise InferenceError(f'{path}: no video in this folder; this detector reads '
                              f'{wanted}. Give another folder, or the files by name.')
     return [InputVideo(file.relative_to(path).with_suffix('').as_posix()
                        if file.is_file() else file.relative_to(path).as_posix(), str(file))
@@ -117,22 +117,22 @@ def _holds_images(folder: Path) -> bool:
 
 def _checked(frames: np.ndarray, kind: str) -> np.ndarray:
     if kind == 'features':
-        raise InferenceError('this detector reads feature files and not frames; give the path of '
+        raise InferenceError('this detector reads feature files, not frames; give the path of '
                              f'a file ({", ".join(sorted(READERS))}).')
     if frames.ndim != 4 or frames.shape[3] != 3 or not len(frames) or frames.dtype != np.uint8:
-        raise InferenceError('an array must be the frames of a video, (T, H, W, 3) uint8 RGB with '
-                             f'T above 0, got {frames.dtype} of shape {frames.shape}.')
+        raise InferenceError('an array must hold the frames of a video, (T, H, W, 3) uint8 RGB '
+                             f'with T above 0, got {frames.dtype} of shape {frames.shape}.')
     return frames
 
 
 def _told_apart(videos: list[InputVideo]) -> list[InputVideo]:
-    """Videos of one name keep the suffix of their file; then no name may stand twice."""
+    """Add the suffix of the file to equal names; then all names must differ."""
     counts = Counter(video.video_id for video in videos)
     videos = [replace(video, video_id=video.video_id + Path(video.filename).suffix)
               if counts[video.video_id] > 1 and video.filename else video for video in videos]
     counts = Counter(video.video_id for video in videos)
     name, count = counts.most_common(1)[0]
     if count > 1:
-        raise InferenceError(f'{count} inputs are called {name!r}, so that their results could '
-                             'not be told apart. Rename them, or give them in separate calls.')
+        raise InferenceError(f'{count} inputs have the same name {name!r}. Rename them, or give '
+                             'them in separate calls.')
     return videos

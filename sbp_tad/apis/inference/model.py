@@ -1,4 +1,4 @@
-"""A trained detector and the test set it is used with, from config and checkpoint."""
+"""Trained detector and its test set, from config and checkpoint."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -16,25 +16,26 @@ from sbp_tad.registry import DATASETS, MODELS
 
 def load_detector(cfg: Config, checkpoint: str | Path | None, device: str,
                   kind: type[nn.Module]) -> tuple[nn.Module, dict[str, Any]]:
-    """The config's detector with the weights of a checkpoint, evaluating.
+    """Return the detector of the config with the weights of a checkpoint, in evaluation mode.
 
     Args:
-        cfg: with the ``model``.
-        checkpoint: file with the trained weights; None leaves them as they are drawn.
-        device: of :func:`choose_device`.
-        kind: what the detector must be.
+        cfg: config with ``model``.
+        checkpoint: file with the trained weights; None keeps the random initial weights.
+        device: device from :func:`choose_device`.
+        kind: accepted class of the detector.
 
     Returns:
-        The detector, and what the checkpoint says of the dataset it was trained on.
+        The detector, and the metadata of its training set from the checkpoint.
 
     Raises:
-        ConfigError, CheckpointError: no such checkpoint, or one of another model.
-        InferenceError: a detector of another kind.
+        ConfigError: the checkpoint does not exist.
+        CheckpointError: the checkpoint belongs to another model.
+        InferenceError: the detector is of another class.
     """
     content = {} if checkpoint is None else read_checkpoint(checkpoint)
     model = MODELS.build(cfg.model)
     if not isinstance(model, kind):
-        raise InferenceError(f'inference needs {_a(kind)} over windows of videos, the config has '
+        raise InferenceError(f'inference needs {_a(kind)} on windows of videos, the config has '
                              f'{type(model).__name__}.')
     if checkpoint is not None:
         load_weights(model, content, checkpoint)
@@ -44,16 +45,18 @@ def load_detector(cfg: Config, checkpoint: str | Path | None, device: str,
 
 def build_test_set(cfg: Config, model: nn.Module, checkpoint_meta: dict[str, Any],
                    kind: type[TemporalDetectionDataset]) -> TemporalDetectionDataset:
-    """The config's test set, of which no annotation is read.
+    """Build the test set of the config without reading its annotation.
 
     Args:
-        cfg: with the ``test_dataloader``.
+        cfg: config with ``test_dataloader``.
         model: the detector; its head knows the number of classes.
-        checkpoint_meta: of :func:`load_detector`; its class names go before the config's.
-        kind: what the test set must be.
+        checkpoint_meta: metadata from :func:`load_detector`; its class names take
+            precedence over those of the config.
+        kind: accepted class of the test set.
 
     Raises:
-        InferenceError: another kind of test set, class names that are absent or too few.
+        InferenceError: the test set is of another class, or the number of class
+            names is not that of the head.
     """
     settings = dict(cfg.test_dataloader.dataset, test_mode=True, lazy_init=True)
     if classes := checkpoint_meta.get('classes') or ():
@@ -76,11 +79,11 @@ def _a(kind: type) -> str:
 
 
 def choose_device(device: str) -> str:
-    """The device of that name; ``'auto'`` is CUDA where there is one.
+    """Return the name of the device; ``'auto'`` is CUDA if available, else the CPU.
 
     Raises:
-        InferenceError: it is not there, or lacks float64, in which times are
-            computed (Apple's ``mps``).
+        InferenceError: the device does not exist, or lacks float64, which the
+            computation of times needs (Apple's ``mps``).
     """
     if device == 'auto':
         return 'cuda' if torch.cuda.is_available() else 'cpu'

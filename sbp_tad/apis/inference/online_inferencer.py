@@ -1,4 +1,4 @@
-"""A stream of frames in, scores out: which action is on, told while it is on."""
+"""Online inference: scores of every frame of a stream while it arrives."""
 from __future__ import annotations
 
 import time
@@ -25,13 +25,13 @@ from sbp_tad.models.heads.online_head import StreamState
 
 @dataclass(frozen=True, eq=False)
 class OnlineStep:
-    """What is on at one moment of a stream.
+    """Scores of one step of a stream.
 
     Args:
-        frame_index: number of the step, from 0; ``target_fps`` of them a second.
-        time_seconds: the moment of the stream that it stands for.
+        frame_index: number of the step, from 0; there are ``target_fps`` steps per second.
+        time_seconds: time of the step in the stream.
         scores: (1 + classes,) float32, a distribution; background first.
-        latency_seconds: from the frame's decoding to its scores.
+        latency_seconds: time from the decoded frame to its scores.
     """
 
     frame_index: int
@@ -41,28 +41,28 @@ class OnlineStep:
 
 
 class OnlineInferencer:
-    """Tells frame by frame what is on, with a trained online detector.
+    """Score a stream frame by frame with a trained online detector.
 
     Frame rate, transforms and working windows are those of the config's test
-    set, so that a file's scores equal those of ``tools/test.py`` to rounding.
-    What is kept of a stream does not grow with it: the features of the memory
-    and what the head has read of its window.
+    set. So the scores of a file equal those of ``tools/test.py`` up to rounding.
+    The state does not grow with the stream: it holds the features of the memory
+    and the frames of the current window.
 
     Args:
         config: path of a config, the config itself, or the name of a recipe
             (stem of a config file of this project).
-        checkpoint: file with the trained weights; its class names go before
-            those of the config. None leaves the weights as they are drawn, to
-            measure time.
-        device: ``'auto'`` (CUDA where there is one, else the CPU), ``'cpu'``,
+        checkpoint: file with the trained weights; its class names take
+            precedence over those of the config. None keeps the random initial
+            weights, to measure time.
+        device: ``'auto'`` (CUDA if available, else the CPU), ``'cpu'``,
             ``'cuda'`` or ``'cuda:N'``.
 
     Raises:
-        ConfigError: no such config or checkpoint, or one that cannot be built.
-        CheckpointError: a checkpoint of another model.
-        InferenceError: no online detector on frames, class names that are
-            absent or too few, windows that are not the head's, or a device
-            that cannot be used.
+        ConfigError: the config or checkpoint does not exist, or the config cannot be built.
+        CheckpointError: the checkpoint belongs to another model.
+        InferenceError: the model is not an online detector on frames, class
+            names are missing, the windows of the test set differ from those of
+            the head, or the device cannot be used.
 
     Example:
         >>> inferencer = OnlineInferencer('online_gru_cnn4_sbp-r4_toy', 'best.pth')
@@ -84,13 +84,13 @@ class OnlineInferencer:
 
     def __call__(self, source: str | Path | int | Iterable[np.ndarray], fps: float | None = None
                  ) -> Iterator[OnlineStep]:
-        """Score a stream, step by step as its frames come.
+        """Score a stream step by step while its frames arrive.
 
         Args:
             source: a video file, the index of a camera, or an iterable of
                 frames (H, W, 3) uint8 RGB.
-            fps: frames a second of an iterable (needed there), and of a
-                camera that does not tell.
+            fps: frames per second of an iterable (required), and of a camera
+                that does not report it.
 
         Raises:
             InferenceError, VideoReadError: see :func:`open_stream`.
@@ -98,7 +98,7 @@ class OnlineInferencer:
         return self.score(open_stream(source, fps))
 
     def score(self, stream: FrameStream) -> Iterator[OnlineStep]:
-        """The steps of an open stream."""
+        """Yield the steps of an open stream."""
         size, state = self.dataset.window_size, self.model.init_state()
         step_seconds = size.stride_at(stream.fps) / stream.fps
         for index, frame in enumerate(sample_stream(stream.frames, stream.fps, size)):
@@ -108,18 +108,18 @@ class OnlineInferencer:
                              time.perf_counter() - start)
 
     def step(self, state: StreamState, frame: np.ndarray) -> tuple[np.ndarray, StreamState]:
-        """Scores (1 + classes,) of the next frame (H, W, 3) uint8 RGB, and the state with it.
+        """Return the scores (1 + classes,) of the next frame, and the new state.
 
         Args:
             state: ``model.init_state()`` before the first frame; it is not changed.
-            frame: the next at the frame rate of the config.
+            frame: the next frame (H, W, 3) uint8 RGB, at the frame rate of the config.
         """
         scores, state = self.model.step(state, self.prepare(frame))
         return scores.float().cpu().numpy(), state
 
     @torch.no_grad()
     def prepare(self, frame: np.ndarray) -> Tensor:
-        """Pixels (H, W, 3) as the model takes them: transformed and normalized (C, h, w)."""
+        """Transform and normalize pixels (H, W, 3) into the input (C, h, w) of the model."""
         size = frame.shape[:2]
         results = self.transforms(dict(imgs=[frame.copy()], img_shape=size, original_shape=size,
                                        num_clips=1, clip_len=1, modality='RGB'))
@@ -128,16 +128,16 @@ class OnlineInferencer:
         return batch['inputs'][0, :, 0]
 
     def label(self, step: OnlineStep) -> str | None:
-        """The class that scores highest; None for background."""
+        """Return the class with the highest score; None for background."""
         best = int(step.scores.argmax())
         return self.class_names[best - 1] if best else None
 
 
 def frame_transforms(dataset: OnlineDetectionDataset) -> Compose:
-    """The test pipeline between decoder and packing, which a frame passes on its own.
+    """Return the transforms of the test pipeline between decoder and packing.
 
     Raises:
-        InferenceError: no decoder in it, or another end than ``PackOnlineInputs``.
+        InferenceError: the pipeline has no decoder, or does not end with ``PackOnlineInputs``.
     """
     transforms = dataset.pipeline.transforms
     decoders = [place for place, transform in enumerate(transforms)
@@ -150,15 +150,15 @@ def frame_transforms(dataset: OnlineDetectionDataset) -> Compose:
 
 
 def check_windows(model: OnlineActionDetector, dataset: OnlineDetectionDataset) -> None:
-    """Refuse a head whose windows in a stream are not those that it is tested on.
+    """Refuse a head whose windows in a stream differ from those of its test set.
 
     Raises:
-        InferenceError: with both.
+        InferenceError: they differ; the message names both.
     """
     names = ('num_frames', 'memory_frames', 'memory_stride')
     streamed = tuple(getattr(model.head, name) for name in names)
     tested = (dataset.window_size.num_frames, *dataset.history)
     if streamed != tested:
         raise InferenceError(f'{", ".join(names)} of the head are {streamed}, those of the test '
-                             f'set {tested}: a stream would not be scored as it is tested. Set '
-                             'them alike.')
+                             f'set {tested}: the scores of a stream would differ from the test. '
+                             'Give both the same values.')

@@ -1,4 +1,4 @@
-"""The bar of an inference run: how far it is, and the time that is left."""
+"""Progress bar of an inference run, with the remaining time."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from rich.progress import (
 
 
 class VideoProgress:
-    """Context of a bar over videos whose numbers of windows are not yet known.
+    """Progress bar over videos whose numbers of windows are not known in advance.
 
     Args:
-        weights: work of each video, compared with the others.
-        is_shown: draw it at all.
+        weights: relative amount of work of each video.
+        is_shown: draw the bar.
     """
 
     def __init__(self, weights: Mapping[str, float], is_shown: bool) -> None:
@@ -32,19 +32,19 @@ class VideoProgress:
             disable=not (is_shown and weights))
 
     def __enter__(self) -> VideoProgress:
-        """Begin to draw."""
+        """Start to draw."""
         self.bar.start()
         self.task = self.bar.add_task('', total=sum(self.weights.values()), count=self._count())
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the last state on the screen."""
-        if self.num_done == len(self.weights):  # shares of windows may sum up to a bit less
+        """Stop, and keep the last state on the screen."""
+        if self.num_done == len(self.weights):  # their shares may sum to less, by rounding
             self.bar.update(self.task, completed=sum(self.weights.values()))
         self.bar.stop()
 
     def advance(self, video_id: str, num_windows: int, is_last: bool) -> None:
-        """One of the windows of a video is done, maybe the last one."""
+        """Count one more window of a video as done."""
         self.num_done += is_last
         self.bar.update(self.task, description=video_id, count=self._count(),
                         advance=self.weights[video_id] / num_windows)

@@ -1,4 +1,4 @@
-"""Detections of videos as typed objects, as files, and as a folder that a run goes on from."""
+"""Detections of videos: typed objects, files, and a folder from which a run continues."""
 from __future__ import annotations
 
 import csv
@@ -19,7 +19,7 @@ from sbp_tad.paths import path_within
 
 @dataclass(frozen=True)
 class Detection:
-    """One action: when, which, and how sure, in [0, 1]."""
+    """One action: start and end in seconds, label, and score in [0, 1]."""
 
     start_seconds: float
     end_seconds: float
@@ -29,15 +29,15 @@ class Detection:
 
 @dataclass(frozen=True)
 class VideoDetections:
-    """What was found in one video.
+    """Detections of one video.
 
     Args:
         video_id: name of the video.
-        filename: where it lies; None for frames in memory.
-        duration_seconds: its length; None where it could not be opened.
+        filename: path of the video; None for frames in memory.
+        duration_seconds: its length; None if it could not be opened.
         detections: best score first.
-        error: None, or the sentence that says what of the video could not be
-            read; ``detections`` are then those of the rest.
+        error: None, or the sentence that says which part is unreadable;
+            ``detections`` are then those of the other parts.
     """
 
     video_id: str
@@ -47,40 +47,40 @@ class VideoDetections:
     error: str | None = None
 
     def above(self, score_threshold: float) -> VideoDetections:
-        """The same without the detections that score less."""
+        """Return a copy without the detections below the threshold."""
         return replace(self, detections=tuple(found for found in self.detections
                                               if found.score >= score_threshold))
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, as JSON knows them."""
+        """Return the fields as JSON types."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> VideoDetections:
-        """The inverse of :meth:`to_json`."""
+        """Return the object that :meth:`to_json` was called on."""
         return cls(**{**content, 'detections': tuple(
             Detection(**found) for found in content['detections'])})
 
     def to_submission(self) -> list[dict[str, Any]]:
-        """The video's entry in an ActivityNet submission."""
+        """Return the entry of the video in an ActivityNet submission."""
         return [dict(segment=[found.start_seconds, found.end_seconds], label=found.label,
                      score=found.score) for found in self.detections]
 
     def segments_seconds(self) -> np.ndarray:
-        """Starts and ends: (N, 2) float64."""
+        """Return starts and ends (N, 2) float64, in seconds."""
         return np.array([(found.start_seconds, found.end_seconds) for found in self.detections],
                         dtype=np.float64).reshape(-1, 2)
 
 
 class ResultFolder:
-    """A folder with one JSON a video, from which a run that was ended goes on.
+    """Folder with one JSON per video, from which an interrupted run continues.
 
-    A video counts as done when its JSON names the same file (size and time of
+    A video is finished when its JSON names the same file (size and time of
     change) and the same detector (checkpoint, config, options).
 
     Args:
-        folder: ``videos/<video_id>.json`` are below it; None keeps nothing.
-        identity: what tells this detector from others.
+        folder: holds ``videos/<video_id>.json``; None stores nothing.
+        identity: facts that identify the detector.
     """
 
     def __init__(self, folder: str | Path | None, identity: Mapping[str, Any]) -> None:
@@ -88,26 +88,26 @@ class ResultFolder:
         self.identity = dict(identity)
 
     def path(self, video: InputVideo) -> Path:
-        """Where the JSON of a video lies."""
+        """Return the path of the JSON of a video."""
         return path_within(self.folder / 'videos', f'{video.video_id}.json')
 
     def read(self, video: InputVideo) -> VideoDetections | None:
-        """What an earlier run found; None where that is not this video and detector."""
+        """Return the result of an earlier run; None if video or detector differ."""
         if self.folder is None:
             return None
         try:
             stored = json.loads(self.path(video).read_text(encoding='utf-8'))
             known = stored['made_from']
             result = VideoDetections.from_json(stored['result'])
-        except (OSError, ValueError, KeyError, TypeError):  # absent, or not ours
+        except (OSError, ValueError, KeyError, TypeError):  # absent, or another format
             return None
         return result if known is not None and known == self._origin(video) else None
 
     def write(self, video: InputVideo, result: VideoDetections) -> None:
-        """Keep a result, whole or not at all; videos with an error are left for the next run.
+        """Write a result atomically; videos with an error are left for the next run.
 
         Raises:
-            InferenceError: the folder cannot be written to.
+            InferenceError: the folder is not writable.
         """
         if self.folder is None or result.error is not None:
             return
@@ -121,13 +121,13 @@ class ResultFolder:
 
 
 def write_json(path: Path, results: Sequence[VideoDetections]) -> None:
-    """All fields of all videos, a list."""
+    """Write a list with all fields of all videos."""
     path.write_text(json.dumps([result.to_json() for result in results], indent=1) + '\n',
                     encoding='utf-8')
 
 
 def write_csv(path: Path, results: Sequence[VideoDetections]) -> None:
-    """One row a detection, full precision."""
+    """Write one row per detection, in full precision."""
     with path.open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(('video_id', *(field.name for field in fields(Detection))))
@@ -136,13 +136,13 @@ def write_csv(path: Path, results: Sequence[VideoDetections]) -> None:
 
 
 def write_submission(path: Path, results: Sequence[VideoDetections]) -> None:
-    """The form that ``tools/test.py`` writes and ``tools/evaluate.py`` reads."""
+    """Write the format that ``tools/test.py`` writes and ``tools/evaluate.py`` reads."""
     ordered = sorted(results, key=lambda result: result.video_id)
     write_detections(path, Detections.from_results(
         {result.video_id: result.to_submission() for result in ordered}))
 
 
-# Format -> name of the file and what writes it.
+# Format -> name of the file and its writer.
 FORMATS: dict[str, tuple[str, Callable[[Path, Sequence[VideoDetections]], None]]] = dict(
     activitynet=('detections.json', write_submission), csv=('detections.csv', write_csv),
     json=('videos.json', write_json))
@@ -150,18 +150,18 @@ FORMATS: dict[str, tuple[str, Callable[[Path, Sequence[VideoDetections]], None]]
 
 def write_results(folder: str | Path, results: Sequence[VideoDetections],
                   formats: Sequence[str] = ('activitynet',)) -> list[Path]:
-    """Write the detections of all videos into one file a format.
+    """Write the detections of all videos into one file per format.
 
     Args:
-        folder: made if absent.
-        results: of the videos.
-        formats: some of ``FORMATS``.
+        folder: target; it is made if it does not exist.
+        results: results of the videos.
+        formats: names among ``FORMATS``.
 
     Returns:
-        The files.
+        The paths of the files.
 
     Raises:
-        InferenceError: an unknown format, or a folder that cannot be written to.
+        InferenceError: a format is unknown, or the folder is not writable.
     """
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown:

@@ -1,4 +1,4 @@
-"""Where a stream's frames come from, and which of them stand for its steps."""
+"""Sources of a stream, and the selection of the frames of its steps."""
 from __future__ import annotations
 
 import time
@@ -21,20 +21,20 @@ NumberedFrames = Iterator[tuple[int, Any]]
 
 
 def same(frame: np.ndarray) -> np.ndarray:
-    """The frame, which is pixels already."""
+    """Return the frame, which already consists of pixels."""
     return frame
 
 
 @dataclass(frozen=True)
 class FrameStream:
-    """Frames as they come.
+    """Numbered frames of a stream, in order of arrival.
 
     Args:
-        fps: frames a second that the numbers count in.
-        frames: (number, frame) by increasing number, from 0; a number may be
-            left out where a frame was dropped.
-        pixels: turns a frame into (H, W, 3) uint8 RGB; only those that stand
-            for a step need it.
+        fps: frame rate that the numbers refer to, per second.
+        frames: pairs (number, frame) by increasing number, from 0; the number
+            of a dropped frame is left out.
+        pixels: converts a frame to (H, W, 3) uint8 RGB; called only for the
+            frames of steps.
     """
 
     fps: float
@@ -44,17 +44,18 @@ class FrameStream:
 
 def open_stream(source: str | Path | int | Iterable[np.ndarray], fps: float | None = None
                 ) -> FrameStream:
-    """Open a source; its frames are read when they are asked for, none is kept.
+    """Open a source; frames are read on demand and not kept.
 
     Args:
         source: a video file, the index of a camera, or frames (H, W, 3) uint8 RGB.
-        fps: frames a second of an iterable (needed there) and of a camera
-            that does not tell; a file knows its own.
+        fps: frames per second of an iterable (required) and of a camera that
+            does not report it; a file states its own.
 
     Raises:
-        InferenceError: no such camera, fps that is missing or not above 0,
-            something that is no source; while reading, an item that is no frame.
-        VideoReadError: a file that cannot be read, or ends too early.
+        InferenceError: the camera does not exist, ``fps`` is missing or not
+            above 0, or the type of the source is not accepted; while reading,
+            an item is not a frame.
+        VideoReadError: the file cannot be read, or ends too early.
     """
     if fps is not None and not fps > 0:
         raise InferenceError(f'fps must be above 0, got {fps}.')
@@ -68,15 +69,15 @@ def open_stream(source: str | Path | int | Iterable[np.ndarray], fps: float | No
                              f'iterable of frames, got {type(source).__name__}.')
     if fps is None:
         raise InferenceError(
-            'an iterable of frames does not know its frames a second; give fps=...')
+            'an iterable of frames has no frame rate; give fps=..., in frames per second.')
     return FrameStream(fps, enumerate(map(check_frame, source)))
 
 
 def check_frame(frame: Any) -> np.ndarray:
-    """The frame, if it is one.
+    """Return the frame if it is valid.
 
     Raises:
-        InferenceError: it is no (H, W, 3) array of uint8.
+        InferenceError: it is not an array (H, W, 3) of uint8.
     """
     shape, dtype = getattr(frame, 'shape', None), getattr(frame, 'dtype', None)
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or shape[2] != 3 \
@@ -89,17 +90,17 @@ def check_frame(frame: Any) -> np.ndarray:
 def _open_camera(index: int, fps: float | None) -> FrameStream:
     camera = cv2.VideoCapture(index)
     if not camera.isOpened():
-        raise InferenceError(f'there is no camera {index}, or it is in use; give the index of '
-                             'another one, or a file.')
+        raise InferenceError(f'camera {index} does not exist or is in use; give the index of '
+                             'another camera, or a file.')
     fps = fps or camera.get(cv2.CAP_PROP_FPS)
     if not fps > 0:
         camera.release()
-        raise InferenceError(f'camera {index} does not tell its frames a second; give fps=...')
+        raise InferenceError(f'camera {index} does not report its frame rate; give fps=...')
     return FrameStream(fps, _camera_frames(camera, fps))
 
 
 def _camera_frames(camera: cv2.VideoCapture, fps: float) -> NumberedFrames:
-    """Frames numbered by the clock: a camera drops those that nobody takes in time."""
+    """Yield frames numbered by the clock, because a camera drops frames that are read late."""
     start, number = time.monotonic(), -1
     try:
         while True:
@@ -113,16 +114,16 @@ def _camera_frames(camera: cv2.VideoCapture, fps: float) -> NumberedFrames:
 
 
 def sample_stream(frames: NumberedFrames, fps: float, size: WindowSize) -> Iterator[Any]:
-    """The frame of each step: those that windows one after the other sample from a file.
+    """Yield the frame of each step, the same frames that adjacent windows sample from a file.
 
-    Step ``t`` shows the middle of its stride, frame ``floor((t + 0.5) *
-    stride)``; the next one stands for a frame that was dropped. The last step
-    may lie half outside and shows the last frame.
+    Step ``t`` takes the middle of its stride, frame ``floor((t + 0.5) *
+    stride)``; if that frame was dropped, the next one. The last step may reach
+    past the end and takes the last frame.
 
     Args:
-        frames: of :class:`FrameStream`.
-        fps: of their numbers.
-        size: of the windows.
+        frames: numbered frames of :class:`FrameStream`.
+        fps: frame rate of their numbers.
+        size: size of the windows.
     """
     stride, number, step, frame = size.stride_at(fps), -1, 0, None
     for number, frame in frames:
@@ -135,6 +136,6 @@ def sample_stream(frames: NumberedFrames, fps: float, size: WindowSize) -> Itera
 
 
 def _middle(step: int, stride: float, num_frames: int) -> float:
-    """Middle of a step, counted from its window as in a file: rounding must not part the two."""
+    """Return the middle of a step, computed from its window so that it rounds as in a file."""
     window, place = divmod(step, num_frames)
     return num_frames * stride * window + (place + 0.5) * stride

@@ -1,4 +1,4 @@
-"""Windows of any video, read by the pipeline of a config, in batches, one after the other."""
+"""Windows of any video, read in batches by the test pipeline of a config."""
 from __future__ import annotations
 
 import os
@@ -25,26 +25,26 @@ class ArrayFrames(VideoFiles):
     """Videos whose frames are in memory, read by mmaction's ``ArrayDecode``.
 
     Args:
-        arrays: frames (T, H, W, 3) of each video id.
-        fps: of all of them.
+        arrays: frames (T, H, W, 3) by video id.
+        fps: frame rate of all arrays.
     """
 
     arrays: Mapping[str, np.ndarray]
     fps: float
 
     def inspect(self, filename: str, video: VideoAnnotation) -> dict[str, Any]:
-        """Header, and the frames."""
+        """Return the header and the frames."""
         frames = self.arrays[video.video_id]
         return dict(video_header=VideoHeader(len(frames), self.fps), array=frames)
 
 
 class WindowReads(Dataset):
-    """The windows of videos that no annotation names; a file is opened when its turn comes.
+    """Windows of videos without annotation; files are opened one after the other.
 
     Args:
-        dataset: a test set, whose pipeline, window size and overlap are taken.
-        videos: what to read.
-        fps: of arrays, and of frames and features of which nothing else says it.
+        dataset: test set whose pipeline, window size and overlap are used.
+        videos: videos to read.
+        fps: frame rate of arrays, and of frames and features that do not state theirs.
     """
 
     def __init__(self, dataset: TemporalDetectionDataset, videos: Sequence[InputVideo],
@@ -58,8 +58,8 @@ class WindowReads(Dataset):
         self.duration_seconds: dict[str, float | None] = {}
 
     def items(self, video: InputVideo) -> list[Item]:
-        """The windows of a video; one item with ``error`` if it cannot be opened."""
-        # A video file knows its frames a second; folders of frames and features may not.
+        """Return the windows of a video; one item with ``error`` if it cannot be opened."""
+        # A video file states its frame rate; folders of frames and features may not.
         fps = None if 'video' in self.files.data_prefix else self.fps
         unknown = VideoAnnotation(video.video_id, '', None, fps, None, np.empty((0, 2)), ())
         name = video.filename or video.video_id
@@ -69,7 +69,7 @@ class WindowReads(Dataset):
         return items
 
     def batches(self, batch_size: int) -> Iterator[list[Item]]:
-        """The windows of all videos in order, ``batch_size`` at a time."""
+        """Yield the windows of all videos in order, ``batch_size`` at a time."""
         batch: list[Item] = []
         for video in self.videos.values():
             items = self.items(video)
@@ -84,17 +84,20 @@ class WindowReads(Dataset):
             yield batch
 
     def __getitem__(self, item: Item) -> dict[str, Any]:
-        """The packed window of an item, or the failure to read it."""
+        """Return the packed window of an item, or the failure to read it."""
         return self._dataset(item['video_id']).read(dict(item))
 
     def load(self, batch_size: int, num_workers: int, collate: Callable) -> Iterator[Any]:
-        """Batches as the model takes them, of which a few at most are there at a time."""
+        """Yield batches for the model; only a few are in memory at the same time."""
         return iter(DataLoader(self, batch_sampler=self.batches(batch_size),
                                num_workers=num_workers, collate_fn=collate))
 
     def thumbnails(self, video: InputVideo, count: int, height: int = 160) -> list[np.ndarray]:
-        """Frames (h, w, 3) from the middles of ``count`` equal parts of a video, not much higher
-        than ``height``; none of features or of what cannot be read."""
+        """Return frames (h, w, 3) from the middles of ``count`` equal parts of a video.
+
+        Their height is near ``height``. The list is empty for features and for
+        unreadable videos.
+        """
         item = self.items(video)[0]
         annotation, dataset = item['annotation'], copy(self._dataset(video.video_id))
         transforms = dataset.pipeline.transforms
@@ -104,8 +107,9 @@ class WindowReads(Dataset):
             return []
         part = annotation.duration_seconds * annotation.fps / count
         dataset.pipeline = Compose(transforms[:ends[0] + 1])
+        # One by one, because decoders read all frames between two.
         windows = [Window(video.video_id, number * part, 1, part, annotation.fps, 1)
-                   for number in range(count)]  # one by one: decoders read what lies between
+                   for number in range(count)]
         images = [image for window in windows
                   for image in dataset.read(dict(item, window=window)).get('imgs', ())]
         return [image[::max(1, len(image) // height), ::max(1, len(image) // height)]
@@ -117,7 +121,7 @@ class WindowReads(Dataset):
 
 def on_arrays(dataset: TemporalDetectionDataset, arrays: Mapping[str, np.ndarray], fps: float
               ) -> TemporalDetectionDataset:
-    """The same data set reading frames from memory: what opens and decodes files is replaced."""
+    """Return a copy of the data set that reads frames from memory instead of files."""
     decode, = build_pipeline([dict(type='ArrayDecode')])
     transforms = [decode if _name(transform).endswith('Decode') else transform
                   for transform in dataset.pipeline.transforms

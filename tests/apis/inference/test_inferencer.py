@@ -310,7 +310,7 @@ def test_a_detector_on_features_takes_feature_files(toy, tmp_path):
     result, = inferencer(tmp_path, vis_dir=tmp_path)
     assert (result.video_id, result.duration_seconds) == ('x', 24.0) and result.detections
     assert (tmp_path / 'x.png').is_file()
-    with pytest.raises(InferenceError, match='reads feature files and not frames'):
+    with pytest.raises(InferenceError, match='reads feature files, not frames'):
         inferencer(np.zeros((8, 4, 4, 3), np.uint8), fps=10)
     video, = inferencer(toy / 'videos' / 'a.mp4')
     assert 'features are read from .npy' in video.error
@@ -344,16 +344,16 @@ def test_devices_that_cannot_be(config, checkpoint, device, message, monkeypatch
 
 
 def test_detectors_that_cannot_be(config, checkpoint, toy, tmp_path):
-    with pytest.raises(launch.ConfigError, match='there is no checkpoint absent.pth'):
+    with pytest.raises(launch.ConfigError, match='checkpoint absent.pth does not exist'):
         TADInferencer(config, 'absent.pth')
-    with pytest.raises(launch.ConfigError, match="no config is called 'actionformer_toys'"):
+    with pytest.raises(launch.ConfigError, match="no config is named 'actionformer_toys'"):
         TADInferencer('actionformer_toys', checkpoint)
     with pytest.raises(CheckpointError, match=r'weights of the model'):
         TADInferencer('daotad_r3d10_sbp-r4_toy', checkpoint)
     for change, message in (
             (dict(model=dict(_delete_=True, type='AnchorFreeHead', num_classes=2, in_channels=8,
                              strides=(1, ), regression_ranges=((0, 9), ))),
-             'needs a TemporalDetector over windows of videos, the config has AnchorFreeHead'),
+             'needs a TemporalDetector on windows of videos, the config has AnchorFreeHead'),
             (dict(test_dataloader=dict(dataset=dict(_delete_=True, type='VideoDataset',
                                                     ann_file='x', pipeline=[]))),
              'must be a TemporalDetectionDataset, got VideoDataset')):

@@ -1,4 +1,4 @@
-"""What a user gives becomes videos with names of their own, or a sentence."""
+"""Inputs of the inferencer become videos with unique names, or a sentence."""
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ def test_a_list_mixes_files_folders_and_arrays(tmp_path):
 def test_files_of_one_name_keep_their_suffix(tmp_path):
     touch(tmp_path, 'a.mp4', 'a.avi', 'b.avi', 'deep/a.mp4')
     assert names(tmp_path) == ['a.avi', 'a.mp4', 'b', 'deep/a']
-    with pytest.raises(InferenceError, match="2 inputs are called 'b.avi'.*Rename them"):
+    with pytest.raises(InferenceError, match="2 inputs have the same name 'b.avi'.*Rename them"):
         list_videos([tmp_path / 'b.avi', tmp_path / 'b.avi'], 'video')
 
 
@@ -69,12 +69,12 @@ def test_a_file_is_known_by_its_size_and_its_time(tmp_path):
 
 
 @pytest.mark.parametrize('inputs, kind, message', [
-    ([], 'video', 'there is no input'),
+    ([], 'video', 'no input; give'),
     (7, 'video', 'must be a path, a folder or an array .*got int'),
-    (frames()[0], 'video', r'must be the frames of a video.*got uint8 of shape \(4, 5, 3\)'),
+    (frames()[0], 'video', r'must hold the frames of a video.*got uint8 of shape \(4, 5, 3\)'),
     (frames(0), 'video', 'T above 0'),
     (frames(dtype=np.float32), 'video', 'got float32'),
-    (frames(), 'features', 'reads feature files and not frames')])
+    (frames(), 'features', 'reads feature files, not frames')])
 def test_what_is_no_video(inputs, kind, message):
     with pytest.raises(InferenceError, match=message):
         list_videos(inputs, kind)

@@ -37,7 +37,7 @@ def test_names_of_the_checkpoint_go_first(cfg):
 
 
 def test_another_kind_of_detector_or_set_is_refused(cfg):
-    with pytest.raises(InferenceError, match='needs a TemporalDetector over windows of videos, '
+    with pytest.raises(InferenceError, match='needs a TemporalDetector on windows of videos, '
                                              'the config has OnlineActionDetector'):
         load_detector(cfg, None, 'cpu', TemporalDetector)
     model, _ = load_detector(cfg, None, 'cpu', OnlineActionDetector)

@@ -101,18 +101,18 @@ def test_a_camera_is_released_when_nobody_listens_any_more(camera):
 
 
 def test_what_is_no_source_is_refused(camera, tmp_path, monkeypatch):
-    with pytest.raises(InferenceError, match='there is no camera 3'):
+    with pytest.raises(InferenceError, match='camera 3 does not exist'):
         open_stream(3)
     with pytest.raises(InferenceError, match='must be a video file, the index of a camera or'):
         open_stream(True)
-    with pytest.raises(InferenceError, match='does not know its frames a second; give fps'):
+    with pytest.raises(InferenceError, match='has no frame rate; give fps'):
         open_stream(iter(()))
     with pytest.raises(InferenceError, match='fps must be above 0, got -1'):
         open_stream(0, fps=-1)
     with pytest.raises(VideoReadError, match='no such video file'):
         open_stream(tmp_path / 'absent.mp4')
     monkeypatch.setattr(Camera, 'get', lambda self, name: 0.0)
-    with pytest.raises(InferenceError, match='camera 0 does not tell its frames a second'):
+    with pytest.raises(InferenceError, match='camera 0 does not report its frame rate'):
         open_stream(0)
     assert camera.released == 1 and open_stream(0, fps=5).fps == 5
 
