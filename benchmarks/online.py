@@ -15,9 +15,9 @@ from rich.table import Table
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.output import write_json
-from sbp_tad.apis import launch
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.apis.inference.online_inferencer import OnlineInferencer
+from sbp_tad.apis.named_files import find_config
 from sbp_tad.engine.training_state import peak_memory_bytes
 from sbp_tad.models.heads.online_head import StreamState
 
@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.threads < 1:
         raise BenchmarkError(f'--threads must be at least 1, got {arguments.threads}.')
     torch.set_num_threads(arguments.threads)
-    config = launch.find_config(arguments.config)
+    config = find_config(arguments.config)
     inferencer = OnlineInferencer(config, arguments.checkpoint, arguments.device)
     result = measure_stream(inferencer, arguments.steps, arguments.warm_up, tuple(arguments.size))
     print_measurement(Path(config).stem, result)

@@ -5,6 +5,7 @@ from mmengine.config import Config
 from pages import ROOT, block_with, page, python_blocks
 
 from sbp_tad.apis import launch
+from sbp_tad.apis.named_files import find_config
 from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SavedMemory
 
@@ -69,7 +70,7 @@ def test_a_video_in_segments_out(tmp_path, write_video, monkeypatch, capsys):
     block = block_with(README, 'TADInferencer')
     assert block == block_with('docs/tutorials/first_detector.md', 'TADInferencer')
     name = 'actionformer_r3d10_sbp-r4_toy'
-    model = MODELS.build(launch.load_config(launch.find_config(name)).model)
+    model = MODELS.build(launch.load_config(find_config(name)).model)
     for folder in ('work_dirs/demo', 'videos'):
         (tmp_path / folder).mkdir(parents=True)
     torch.save(dict(state_dict=model.state_dict()),

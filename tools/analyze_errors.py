@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.evaluation.error_analysis import ErrorAnalysis, ErrorAnalysisOptions, analyze_errors
 from sbp_tad.evaluation.errors import EvaluationError
@@ -60,6 +60,7 @@ def summary(analysis: ErrorAnalysis) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Analyse, write, say what was found."""
     arguments = build_parser().parse_args(argv)
+    announce(f'Analysing {arguments.predictions}')
     analysis = analyze_files(arguments)
     # Imported after the options and files are read: --help answers at once.
     from sbp_tad.visualization.error_plots import write_error_plots

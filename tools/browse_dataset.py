@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.config_options import add_config_options
 
 
@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Build the data set and draw some of its windows."""
     arguments = build_parser().parse_args(argv)
-    print(f'Drawing windows of {arguments.config}', flush=True)
+    announce(f'Loading PyTorch to draw windows of {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch
     from sbp_tad.apis.dataset_browser import BrowseOptions, browse_dataset

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.config_options import add_config_options
 from sbp_tad.datasets.checks.findings import is_clean
 from sbp_tad.datasets.errors import DatasetError
@@ -60,8 +59,9 @@ def make_report(arguments: argparse.Namespace) -> DatasetReport:
         declarations = declare_json(arguments.source, arguments.videos, arguments.classes,
                                     arguments.subsets, arguments.ignore_label)
         if arguments.model is None:  # an annotation alone needs no PyTorch
+            announce(f'Checking {arguments.source}')
             return check_annotation(declarations, arguments.coverage)
-    print(f'Loading PyTorch to check {arguments.source}', file=sys.stderr, flush=True)
+    announce(f'Loading PyTorch to check {arguments.source}')
     from sbp_tad.apis.config_check import check_with_model, declare_config
     from sbp_tad.apis.launch import load_config
     if not declarations:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.config_options import add_config_options, parse_pairs
 from sbp_tad.comparison.specs import SPECS, parse_strategies
 
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     if not arguments.strategies and not arguments.report_only:
         parser.error('--strategies is required unless --report-only is given')
     strategies = parse_strategies(arguments.strategies, read_options(arguments.strategy_options))
-    print(f'Loading PyTorch to compare strategies with {arguments.config}', flush=True)
+    announce(f'Loading PyTorch to compare strategies with {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from rich.console import Console
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.config_options import add_config_options
 
 CONFIG = Path(__file__).parents[1] / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py'
@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run every step of the pipeline and print the paths of the results."""
     arguments = build_parser().parse_args(argv)
-    print('Loading PyTorch and mmaction2 for the demo', flush=True)
+    announce('Loading PyTorch and mmaction2 for the demo')
     # Imported after the options are read: --help answers at once.
     from rich.console import Console
 

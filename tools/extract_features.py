@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.launch_options import FEATURE_FORMATS, config_parser
+from sbp_tad.apis.named_files import check_checkpoint, check_config
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.provenance import add_provenance, file_fingerprint
 
@@ -53,8 +53,9 @@ def finish(report: ExtractionReport, out_dir: Path) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Read the config and extract missing features."""
     arguments = build_parser().parse_args(argv)
-    print(f'Loading PyTorch to extract features with {arguments.config}', file=sys.stderr,
-          flush=True)
+    check_config(arguments.config)
+    check_checkpoint(arguments.checkpoint)
+    announce(f'Loading PyTorch to extract features with {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from mmengine.dist import is_main_process
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.launch_options import RESULT_FORMATS, add_launch_options
+from sbp_tad.apis.named_files import check_checkpoint, check_config, find_config
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.provenance import add_provenance, file_fingerprint, list_fingerprint
 
@@ -97,14 +98,17 @@ def finish(results: list[VideoDetections], arguments: argparse.Namespace) -> int
 def main(argv: list[str] | None = None) -> int:
     """Load the detector and run it on every input."""
     arguments = build_parser().parse_args(argv)
-    print(f'Loading PyTorch to run {arguments.config}', file=sys.stderr, flush=True)
+    config = find_config(arguments.config)
+    check_config(config)
+    check_checkpoint(arguments.checkpoint)
+    announce(f'Loading PyTorch to run {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from mmengine.dist import is_main_process
 
     from sbp_tad.apis import launch
     from sbp_tad.apis.inference.inferencer import TADInferencer
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
-    cfg = launch.load_config(launch.find_config(arguments.config), arguments.cfg_options)
+    cfg = launch.load_config(config, arguments.cfg_options)
     launch.start_processes(cfg, arguments.launcher)
     inferencer = TADInferencer(cfg, arguments.checkpoint, arguments.device)
     results = inferencer(arguments.input, arguments.batch_size, fps=arguments.fps,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.launch_options import add_launch_options
+from sbp_tad.apis.named_files import check_checkpoint, check_config, find_config
 
 if TYPE_CHECKING:
     from sbp_tad.apis.inference.online_inferencer import OnlineStep
@@ -39,11 +39,14 @@ def step_json(step: OnlineStep, class_names: tuple[str, ...]) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Print a line when the action changes, or one per frame."""
     arguments = build_parser().parse_args(argv)
-    print(f'Loading PyTorch to run {arguments.config}', file=sys.stderr, flush=True)
+    config = find_config(arguments.config)
+    check_config(config)
+    check_checkpoint(arguments.checkpoint)
+    announce(f'Loading PyTorch to run {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch
     from sbp_tad.apis.inference.online_inferencer import OnlineInferencer
-    cfg = launch.load_config(launch.find_config(arguments.config), arguments.cfg_options)
+    cfg = launch.load_config(config, arguments.cfg_options)
     inferencer = OnlineInferencer(cfg, arguments.checkpoint, arguments.device)
     source = int(arguments.source) if arguments.source.isdecimal() else arguments.source
     before: str | None = None

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.datasets.toy_videos.settings import LOOK_NAMES, ToySettings
 
 
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = ToySettings(**options)
     # Imported after the options are read: --help answers at once.
     from sbp_tad.datasets.toy_videos.build import build_toy_dataset
-    print(f'Drawing the toy dataset in {folder}', file=sys.stderr, flush=True)
+    announce(f'Drawing the toy dataset in {folder}')
     start = time.perf_counter()
     written = build_toy_dataset(folder, settings, workers)
     videos = f'{settings.train_videos} training and {settings.test_videos} test videos'

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.config_options import add_config_options
+from sbp_tad.apis.named_files import check_config
 from sbp_tad.errors import ConfigError
 from sbp_tad.planning.budget import parse_budget
 
@@ -35,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     """Print the plan, write it where asked; 0 if the config fits, else 1."""
     arguments = build_parser().parse_args(argv)
     budget = parse_budget(arguments.budget)
-    print(f'Loading PyTorch to plan the memory of {arguments.config}', file=sys.stderr, flush=True)
+    check_config(arguments.config)
+    announce(f'Loading PyTorch to plan the memory of {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis.launch import load_config
     from sbp_tad.apis.memory_planning import plan_memory

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Read the logs and draw them."""
     arguments = build_parser().parse_args(argv)
-    print(f'Plotting {", ".join(map(str, arguments.sources))}', flush=True)
+    announce(f'Plotting {", ".join(map(str, arguments.sources))}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.visualization.training_log import read_training_log
     from sbp_tad.visualization.training_plot import draw_training

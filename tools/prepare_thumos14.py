@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.datasets.checks.findings import is_clean
 from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.ffmpeg import Conversion, extract_frames, reencode
@@ -95,7 +94,7 @@ def write_json(report: DatasetReport, path: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Print the report, and write it if asked; return 0 if files and annotation agree."""
     arguments = build_parser().parse_args(argv)
-    print(f'Loading PyTorch to check {arguments.data_root}', file=sys.stderr, flush=True)
+    announce(f'Checking {arguments.data_root}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis.dataset_report import print_report
     report = prepare(arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Read the files, write the page, and print its path."""
     arguments = build_parser().parse_args(argv)
-    print(f'Reading {arguments.predictions}', flush=True)
+    announce(f'Reading {arguments.predictions}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.evaluation.detections import read_detections
     from sbp_tad.evaluation.options import EvaluationOptions, parse_tiou_thresholds

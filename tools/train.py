@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.launch_options import run_parser
+from sbp_tad.apis.named_files import check_checkpoint, check_config
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,7 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Read the config, apply the options, train."""
     arguments = build_parser().parse_args(argv)
-    print(f'Loading PyTorch to train {arguments.config}', file=sys.stderr, flush=True)
+    check_config(arguments.config)
+    if arguments.resume not in (None, 'auto'):
+        check_checkpoint(arguments.resume)
+    announce(f'Loading PyTorch to train {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch
     cfg = launch.read_config(arguments)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.options import parse_tiou_thresholds
 from sbp_tad.evaluation.raw_predictions import read_raw_predictions
@@ -61,6 +61,7 @@ def tune(arguments: argparse.Namespace) -> list[TunedSetting]:
 def main(argv: list[str] | None = None) -> None:
     """Sweep, print, and write where asked."""
     arguments = build_parser().parse_args(argv)
+    announce(f'Sweeping over {arguments.dump}')
     found = tune(arguments)
     print_settings(found, list(dict.fromkeys(['method', *parse_grid(arguments.grid)])))
     if arguments.json:

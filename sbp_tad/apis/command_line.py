@@ -34,6 +34,11 @@ def has_lost_process(error: RuntimeError) -> bool:
     return is_together and any(words in str(error) for words in LOST_PROCESS)
 
 
+def announce(text: str) -> None:
+    """Say on stderr what a tool begins to do; stdout holds only its results."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def report(text: str, delay_seconds: int = 0) -> None:
     """Print an error to stderr, and give it to torchrun, whose summary comes last.
 

@@ -5,7 +5,6 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from mmengine.dist import init_dist, is_distributed
 from mmengine.runner import Runner
 
 from sbp_tad import compat, process_groups
+from sbp_tad.apis.named_files import check_checkpoint
 from sbp_tad.errors import ConfigError, UserError
 from sbp_tad.registry import RUNNERS
 
@@ -55,34 +55,6 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     if not isinstance(cfg.get('model'), dict):
         raise ConfigError(f'config {path} defines no model; expected model = dict(type=...).')
     return cfg
-
-
-def find_config(config_or_name: str | Path) -> str:
-    """Return the path of a config from its path or from the name of a recipe.
-
-    The name of a recipe is the stem of its file. It is looked up in the source
-    tree and in the installed package.
-
-    Raises:
-        ConfigError: no recipe, or more than one, has this name.
-    """
-    name = str(config_or_name)
-    if name.endswith('.py') or Path(name).is_file():
-        return name
-    package = Path(__file__).parents[1]
-    recipes: dict[str, set[Path]] = {}
-    for folder in (package.parent / 'configs', package / '.mim/configs'):
-        for path in folder.glob('[!_]*/*.py'):
-            recipes.setdefault(path.stem, set()).add(path.resolve())
-    found = sorted(recipes.get(name, ()))
-    if len(found) > 1:
-        raise ConfigError(f'several configs are named {name!r}: {", ".join(map(str, found))}. '
-                          'Give the path of one.')
-    if not found:
-        similar = get_close_matches(name, recipes, n=3, cutoff=0.3) or sorted(recipes)[:3]
-        raise ConfigError(f'no config is named {name!r}. Give the path of a config, or the name '
-                          f'of a recipe, for example {", ".join(similar)}.')
-    return str(found[0])
 
 
 def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
@@ -163,9 +135,7 @@ def set_checkpoint(cfg: Config, checkpoint: str) -> None:
     Raises:
         ConfigError: the file does not exist.
     """
-    if '://' not in checkpoint and not Path(checkpoint).is_file():
-        raise ConfigError(f'checkpoint {checkpoint} does not exist. Give a file that training '
-                          'wrote, for example work_dirs/.../best_*.pth.')
+    check_checkpoint(checkpoint)
     cfg.load_from = checkpoint
     cfg.resume = False
 

@@ -1,8 +1,10 @@
 """A user's error is one sentence and status 2; a fault keeps its traceback."""
+from pathlib import Path
+
 import pytest
 import torch
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.errors import UserError
 
 
@@ -90,3 +92,13 @@ def test_torchrun_takes_the_message_for_the_root_of_the_others(tmp_path, monkeyp
     summary = ChildFailedError('train.py', dict(sorted(failures.items())))
     assert summary.get_first_failure()[0] == 1
     assert 'traceback : a.mp4: cut off.' in str(summary).partition('Root Cause')[2]
+
+
+def test_a_start_is_announced_on_stderr(capsys):
+    announce('Loading PyTorch')
+    assert capsys.readouterr() == ('', 'Loading PyTorch\n')
+
+
+def test_tools_print_their_start_nowhere_else():
+    for path in (Path(__file__).parents[2] / 'tools').glob('*.py'):
+        assert 'file=sys.stderr' not in path.read_text(), path

@@ -1,5 +1,4 @@
 """Options of the tools on a config, and each fault of a config in a sentence."""
-from pathlib import Path
 
 import pytest
 import torch
@@ -226,35 +225,7 @@ def test_strategies_that_may_work(monkeypatch):
         launch.check_strategy(config(strategy=strategy))
 
 
-# ---------------------------------------------------------------- recipes, processes
-def test_a_recipe_is_found_by_its_name():
-    path = launch.find_config('actionformer_r3d10_sbp-r4_toy')
-    assert path.endswith('configs/toy/actionformer_r3d10_sbp-r4_toy.py') and Path(path).is_file()
-    assert launch.find_config('somewhere/mine.py') == 'somewhere/mine.py'
-    assert launch.find_config(path) == path
-
-
-def test_a_name_that_no_recipe_has():
-    with pytest.raises(launch.ConfigError, match="no config is named 'actionformer_toy'. Give the "
-                                                 'path of a config, or the name of a recipe, for '
-                                                 'example .*toy'):
-        launch.find_config('actionformer_toy')
-
-
-def test_an_installed_package_has_its_recipes_within(tmp_path, monkeypatch):
-    """As in site-packages, where no source tree lies beside the package."""
-    package = tmp_path / 'site' / 'sbp_tad'
-    for folder in ('.mim/configs/toy', '.mim/configs/_base_'):
-        (package / folder).mkdir(parents=True)
-        (package / folder / 'mine.py').touch()
-    monkeypatch.setattr(launch, '__file__', str(package / 'apis' / 'launch.py'))
-    assert launch.find_config('mine') == str(package / '.mim/configs/toy/mine.py')
-    (package / '.mim/configs/other').mkdir()
-    (package / '.mim/configs/other/mine.py').touch()
-    with pytest.raises(launch.ConfigError, match="several configs are named 'mine': .*path of"):
-        launch.find_config('mine')
-
-
+# ---------------------------------------------------------------- processes
 def test_processes_wait_for_the_last_one(monkeypatch):
     """A share of videos may take hours longer than another."""
     begun = []

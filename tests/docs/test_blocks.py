@@ -6,6 +6,7 @@ import torch
 from pages import ROOT, block_with, page
 
 from sbp_tad.apis import launch
+from sbp_tad.apis.named_files import find_config
 from sbp_tad.datasets import FeatureFiles
 from sbp_tad.models.backbones.strategies import STRATEGIES
 from sbp_tad.registry import DATASETS, METRICS, MODELS
@@ -80,7 +81,7 @@ def test_a_keep_ratio_that_the_backbone_chooses(config_file):
 
 def test_a_stream_is_told(tmp_path, write_video, monkeypatch, capsys):
     """The block as it is, with weights as they are drawn."""
-    model = MODELS.build(launch.load_config(launch.find_config('online_gru_cnn4_sbp-r4_toy')).model)
+    model = MODELS.build(launch.load_config(find_config('online_gru_cnn4_sbp-r4_toy')).model)
     for folder in ('work_dirs/demo_online', 'videos'):
         (tmp_path / folder).mkdir(parents=True)
     torch.save(dict(state_dict=model.state_dict()),

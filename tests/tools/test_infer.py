@@ -10,6 +10,7 @@ import torch
 from processes import torchrun
 
 from sbp_tad.apis import launch
+from sbp_tad.apis.named_files import find_config
 from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.registry import MODELS
 
@@ -26,7 +27,7 @@ def toy(tmp_path_factory, write_video):
     for name in 'abc':
         write_video(folder / 'videos' / f'{name}.mp4', 50)
     torch.manual_seed(0)
-    model = MODELS.build(launch.load_config(launch.find_config(RECIPE)).model)
+    model = MODELS.build(launch.load_config(find_config(RECIPE)).model)
     torch.save(dict(state_dict=model.state_dict()), folder / 'trained.pth')
     return folder
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sbp_tad.apis import launch
+from sbp_tad.apis.named_files import find_config
 from sbp_tad.registry import MODELS
 
 CONFIG = 'online_gru_cnn4_sbp-r4_toy'
@@ -16,7 +17,7 @@ CONFIG = 'online_gru_cnn4_sbp-r4_toy'
 def checkpoint(tmp_path_factory):
     """Weights as they are drawn, with scores that differ."""
     torch.manual_seed(0)
-    model = MODELS.build(launch.load_config(launch.find_config(CONFIG)).model)
+    model = MODELS.build(launch.load_config(find_config(CONFIG)).model)
     torch.nn.init.normal_(model.head.classifier.weight, std=3)
     path = tmp_path_factory.mktemp('weights') / 'weights.pth'
     torch.save(dict(state_dict=model.state_dict()), path)

@@ -20,7 +20,8 @@ from sbp_tad.apis.inference.model import build_test_set, choose_device, load_det
 from sbp_tad.apis.inference.progress import VideoProgress
 from sbp_tad.apis.inference.results import Detection, ResultFolder, VideoDetections
 from sbp_tad.apis.inference.windows import WindowReads
-from sbp_tad.apis.launch import config_faults, find_config, load_config
+from sbp_tad.apis.launch import config_faults, load_config
+from sbp_tad.apis.named_files import find_config
 from sbp_tad.datasets import TemporalDetectionDataset
 from sbp_tad.evaluation.metrics import TADMetric, override_rules, window_columns
 from sbp_tad.models import TemporalDetector

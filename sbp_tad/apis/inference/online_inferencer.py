@@ -16,7 +16,8 @@ from torch import Tensor
 from sbp_tad.apis.errors import InferenceError
 from sbp_tad.apis.inference.model import build_test_set, choose_device, load_detector
 from sbp_tad.apis.inference.stream_sources import FrameStream, open_stream, sample_stream
-from sbp_tad.apis.launch import config_faults, find_config, load_config
+from sbp_tad.apis.launch import config_faults, load_config
+from sbp_tad.apis.named_files import find_config
 from sbp_tad.datasets import OnlineDetectionDataset, PackOnlineInputs
 from sbp_tad.datasets.transforms import window_frames
 from sbp_tad.models import OnlineActionDetector

@@ -19,6 +19,7 @@ from sbp_tad.apis.inference.inferencer import TADInferencer
 from sbp_tad.apis.inference.inputs import list_videos
 from sbp_tad.apis.inference.results import write_submission
 from sbp_tad.apis.inference.windows import WindowReads
+from sbp_tad.apis.named_files import find_config
 from sbp_tad.datasets.readers.feature_files import write_features, write_sidecar
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.metrics import TADMetric
@@ -34,7 +35,7 @@ CLASSES = ('turn_clockwise', 'turn_counterclockwise', 'approach', 'recede', 'swe
 
 def small_config(name: str, data_root: Path):
     """A toy config with windows of 24 frames at stride 2, three at a time."""
-    cfg = launch.load_config(launch.find_config(name))
+    cfg = launch.load_config(find_config(name))
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False, batch_size=3)
     cfg.test_dataloader.dataset.update(data_root=str(data_root), num_frames=24)
     return cfg

@@ -1,0 +1,73 @@
+"""Configs and checkpoints that a command line names, found or refused without heavy imports."""
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sbp_tad.apis import named_files
+from sbp_tad.apis.named_files import check_checkpoint, check_config, find_config
+from sbp_tad.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+CONFIG = str(ROOT / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py')
+
+
+def test_a_recipe_is_found_by_its_name():
+    path = find_config('actionformer_r3d10_sbp-r4_toy')
+    assert path.endswith('configs/toy/actionformer_r3d10_sbp-r4_toy.py') and Path(path).is_file()
+    assert find_config('somewhere/mine.py') == 'somewhere/mine.py'
+    assert find_config(path) == path
+
+
+def test_a_name_that_no_recipe_has():
+    with pytest.raises(ConfigError, match="no config is named 'actionformer_toy'. Give the path of "
+                                          'a config, or the name of a recipe, for example .*toy'):
+        find_config('actionformer_toy')
+
+
+def test_an_installed_package_has_its_recipes_within(tmp_path, monkeypatch):
+    """As in site-packages, where no source tree lies beside the package."""
+    package = tmp_path / 'site' / 'sbp_tad'
+    for folder in ('.mim/configs/toy', '.mim/configs/_base_'):
+        (package / folder).mkdir(parents=True)
+        (package / folder / 'mine.py').touch()
+    monkeypatch.setattr(named_files, 'PACKAGE', package)
+    assert find_config('mine') == str(package / '.mim/configs/toy/mine.py')
+    (package / '.mim/configs/other').mkdir()
+    (package / '.mim/configs/other/mine.py').touch()
+    with pytest.raises(ConfigError, match="several configs are named 'mine': .*path of"):
+        find_config('mine')
+
+
+def test_a_config_must_exist():
+    check_config(CONFIG)
+    with pytest.raises(ConfigError, match='config absent.py does not exist. Give the path'):
+        check_config('absent.py')
+
+
+def test_a_checkpoint_must_exist_or_be_a_url(tmp_path):
+    check_checkpoint('https://example.org/best.pth')
+    (tmp_path / 'epoch_2.pth').touch()
+    check_checkpoint(str(tmp_path / 'epoch_2.pth'))
+    with pytest.raises(ConfigError, match='best.pth does not exist. .* That folder holds epoch_2'):
+        check_checkpoint(str(tmp_path / 'best.pth'))
+
+
+@pytest.mark.parametrize('command', [
+    ('train.py', 'absent.py'), ('train.py', CONFIG, '--resume', 'absent.pth'),
+    ('test.py', 'absent.py', 'absent.pth'), ('test.py', CONFIG, 'absent.pth'),
+    ('infer.py', 'x.mp4', '--config', CONFIG, '--checkpoint', 'absent.pth'),
+    ('infer_online.py', 'x.mp4', '--config', CONFIG, '--checkpoint', 'absent.pth'),
+    ('extract_features.py', CONFIG, 'absent.pth', '--out', 'x'),
+    ('plan_memory.py', 'absent.py', '--budget', '8GiB')], ids=lambda command: command[0])
+def test_tools_refuse_absent_files_before_they_import_pytorch(command):
+    code = ('import runpy, sys\n'
+            'try:\n    runpy.run_path(sys.argv[0], run_name="__main__")\n'
+            'except SystemExit as end:\n    print(end.code, "torch" in sys.modules)')
+    argv = [str(ROOT / 'tools' / command[0]), *command[1:]]
+    done = subprocess.run([sys.executable, '-c', f'import sys\nsys.argv = {argv}\n{code}'],
+                          capture_output=True, text=True, check=True)
+    assert done.stdout == '2 False\n'
+    assert done.stderr.startswith('Error: ') and ' does not exist. Give ' in done.stderr
+    assert len(done.stderr.splitlines()) == 1
