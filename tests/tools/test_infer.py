@@ -48,7 +48,7 @@ def test_it_shows_the_actions_of_a_video(toy, tmp_path, monkeypatch, run):
     status, printed, errors = run(*command(toy, toy / 'videos' / 'a.mp4', '--vis', 'vis'))
     assert status == 0
     rows = [line.split('│')[1:-1] for line in printed.splitlines() if line.startswith('│')]
-    assert len(rows) == 11 and rows[0][0].strip() == 'a' and 'that score less' in rows[-1][3]
+    assert len(rows) == 11 and rows[0][0].strip() == 'a' and 'with lower scores' in rows[-1][3]
     starts = [float(row[1]) for row in rows[:-1]]
     assert starts == sorted(starts) and starts[-1] < 5
     assert '1/1 videos' in errors

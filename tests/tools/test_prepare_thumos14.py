@@ -66,7 +66,7 @@ def test_without_ffmpeg_or_annotation_it_says_so(run, data_root, tmp_path, monke
                                 option, tmp_path / 'converted')
         assert status == 2 and 'ffmpeg is not on the PATH' in errors
         first, *rest = errors.splitlines()
-        assert first.startswith('Loading PyTorch') and len(rest) == 1
+        assert first.startswith('Checking ') and len(rest) == 1
     status, _, errors = run('--data-root', data_root, '--json', tmp_path / 'none' / 'out.json')
     assert status == 2 and 'Cannot write the report to' in errors
 
