@@ -58,7 +58,8 @@ def test_trains_measures_and_reports_and_repeats_nothing(tool, tmp_path):
                '--val-interval', '3', '--repeats', '1', '--target-map', '0.55',
                '--strategy-options', 'slow', 'optim_wrapper.optimizer.lr=1e-5')
     status, printed, errors = tool(*command)
-    assert status == 0 and errors == f'Loading PyTorch to compare strategies with {CONFIG}\n'
+    assert status == 0 and errors.startswith('Loading PyTorch to compare strategies with ')
+    assert len(errors.splitlines()) == 1
     for text in ('[1/4] full, seed 0: training', '[4/4] slow, seed 1: mAP 60.00 %', 'Measuring',
                  '55.00 ± 7.07', 'samples to 55 %', 'comparison.png'):
         assert text in printed
