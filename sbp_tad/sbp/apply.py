@@ -4,16 +4,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from sbp_tad.sbp.config import SBPConfig, SBPError
 from sbp_tad.sbp.handlers import RULES, form_of
-from sbp_tad.sbp.modules import BlockState, ModelState, TokenSBPContainer
+from sbp_tad.sbp.modules import BlockState, ModelState, TokenSBP, TokenSBPContainer
 from sbp_tad.sbp.token_config import TokenSBPConfig
 
 Filter = Callable[[str, nn.Module], bool]
+Block = tuple[nn.Module, type[TokenSBP]]  # a block and its SBP form
 
 
 @dataclass(frozen=True)
@@ -68,18 +70,20 @@ def apply_sbp(model: nn.Module, config: TokenSBPConfig | SBPConfig,
     check_shortcuts(blocks, config)
     state = ModelState(config, seed)
     for number, (module, form) in enumerate([*blocks.values(), *containers]):
-        module.token_sbp = BlockState(state, number)
         module.__class__ = form
+        cast(TokenSBP, module).token_sbp = BlockState(state, number)
     for container, _ in containers:
-        container.prepare_blocks()
+        cast(TokenSBPContainer, container).prepare_blocks()
     model.register_forward_pre_hook(state)
     return SBPReport(tuple(blocks), tuple(left), state)
 
 
 def find_blocks(model: nn.Module, filter_fn: Filter | None) -> tuple[
-        dict[str, tuple[nn.Module, type]], list[tuple[nn.Module, type]], list[str]]:
+        dict[str, Block], list[tuple[nn.Module, type[TokenSBPContainer]]], list[str]]:
     """Find blocks and containers with their forms, and the names of unchanged blocks."""
-    blocks, containers, left = {}, [], []
+    blocks: dict[str, Block] = {}
+    containers: list[tuple[nn.Module, type[TokenSBPContainer]]] = []
+    left: list[str] = []
     for name, module in model.named_modules():
         form = form_of(module)
         if form is not None and issubclass(form, TokenSBPContainer):
@@ -135,7 +139,7 @@ def check_applicable(model: nn.Module, config: TokenSBPConfig) -> None:
                            'before you apply it again.')
 
 
-def check_shortcuts(blocks: dict[str, tuple[nn.Module, type]], config: TokenSBPConfig) -> None:
+def check_shortcuts(blocks: dict[str, Block], config: TokenSBPConfig) -> None:
     """Refuse to cut a shortcut that lies outside the block."""
     outside = [name for name, (_, form) in blocks.items() if not form.has_shortcut]
     if config.shortcut == 'dropped' and outside:
@@ -161,13 +165,15 @@ def remove_sbp(model: nn.Module) -> None:
     Raises:
         SBPError: SBP is not applied.
     """
-    found = [module for module in model.modules() if hasattr(module, 'token_sbp')]
+    found = [module for module in model.modules()
+             if isinstance(module, (TokenSBP, TokenSBPContainer))]
     if not found:
         raise SBPError('SBP is not applied to this model, so there is nothing to remove; call '
                        'apply_sbp first.')
-    for module in found:
-        module.__class__ = type(module).plain_type
-        del module.token_sbp
+    for block in found:
+        plain_type = block.plain_type
+        del block.token_sbp
+        cast(nn.Module, block).__class__ = plain_type
     for module in model.modules():
         for key, hook in list(module._forward_pre_hooks.items()):
             if isinstance(hook, ModelState):

@@ -151,7 +151,7 @@ def join_heads(heads: Tensor, options: AttentionOptions) -> Tensor:
 
 def relative_bias(table: Tensor | None, index: Tensor | None) -> Tensor | None:
     """Look up the bias of the scores (h, L, L) in a table (R, h)."""
-    if table is None:
+    if table is None or index is None:
         return None
     return table[index.reshape(-1)].view(*index.shape, -1).permute(2, 0, 1).contiguous()
 
@@ -250,12 +250,13 @@ def attend_backward(gradient: Tensor, queries: Tensor, keys: Tensor, values: Ten
     to_queries = rows_of_queries.transpose(1, 2)  # (W, h, m, d)
     to_keys, to_values = rows_of_keys.permute(2, 0, 3, 1, 4)  # (W, h, L, d) each
     to_bias = None if bias is None else torch.zeros_like(bias.transpose(0, 1).contiguous())
+    dropout = options.dropouts[0]
     for chunk in window_chunks(num_windows, num_kept, num_heads, keys):
         query, key, grad = queries[chunk], keys[chunk], gradient[chunk]
         probability = kept_scores(query, key, bias, options, chunk).softmax(-1)  # (w, h, m, L)
         weights, to_weights = probability, grad @ values[chunk].transpose(-2, -1)
-        if dropped is not None:
-            noise = (~dropped[chunk]).to(weights.dtype) / (1 - options.dropouts[0].p)
+        if dropped is not None and dropout is not None:
+            noise = (~dropped[chunk]).to(weights.dtype) / (1 - dropout.p)
             weights, to_weights = weights * noise, to_weights * noise
         to_values[chunk] = weights.to(grad.dtype).transpose(-2, -1) @ grad
         to_scores = torch._softmax_backward_data(to_weights.to(probability.dtype), probability,
@@ -297,6 +298,7 @@ def project_backward(to_queries: Tensor, to_keys: Tensor, x: Tensor, norm: Param
     """
     normed, mean, deviation = normalize(x, *norm, options.eps)
     wanted = (any(needs[:3]), needs[3], needs[4])
+    to_normed: Tensor | None = None
     if options.kv == 'kept':
         keys = to_keys.index_select(0, options.kept_rows)
         keys = keys if options.valid is None else keys * options.valid
@@ -308,12 +310,12 @@ def project_backward(to_queries: Tensor, to_keys: Tensor, x: Tensor, norm: Param
         of_keys = linear_backward(to_keys, inputs, weight[channels:], wanted)
         of_queries = linear_backward(to_queries, take(normed, options.kept), weight[:channels],
                                      wanted)
-        to_weight, to_bias = (None if a is None else torch.cat([a, b])
+        to_weight, to_bias = (None if a is None or b is None else torch.cat([a, b])
                               for a, b in zip(of_queries[1:], of_keys[1:]))
-        if wanted[0]:
+        if of_keys[0] is not None and of_queries[0] is not None:
             to_normed = to_tokens(of_keys[0], options.places)
             to_normed = to_normed.index_add_(0, options.kept, of_queries[0]).view(shape)
-    if not wanted[0]:
+    if to_normed is None:
         return None, None, None, to_weight, to_bias
     to_x, *to_norm = normalize_backward(to_normed, x, mean, deviation, *norm, needs[:3])
     if options.kv == 'kept':

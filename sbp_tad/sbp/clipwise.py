@@ -7,6 +7,7 @@ in total.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -154,18 +155,17 @@ def encode_stochastically(encoder: Encoder, module: nn.Module, clips: Tensor, nu
     if config.mode == 'direct' and config.keep_ratio == 1:
         return encode_clips(encoder, clips, torch.ones(len(clips), dtype=torch.bool))
     check_batch_norm(module)
-    chunks = dict(clips_with_grad=config.clips_with_grad,
-                  clips_without_grad=config.clips_without_grad)
+    defer = partial(encode_deferred, encoder, module, clips,
+                    clips_with_grad=config.clips_with_grad,
+                    clips_without_grad=config.clips_without_grad)
     if config.sampler == GRADIENT_SAMPLER:
-        return encode_deferred(encoder, module, clips, choose_by_gradient(num_clips, config, keys),
-                               **chunks)
+        return defer(choose_by_gradient(num_clips, config, keys))
     kept = draw_kept_clips(num_clips, config.keep_ratio, config.sampler, keys).flatten()  # (B*K,)
     num_kept = keep_count(config.keep_ratio, num_clips)
     scale = num_clips / num_kept if config.rescale else 1.0
     if config.mode == 'deferred':
         weights = torch.full(kept.shape, scale, dtype=torch.float64)
-        return encode_deferred(encoder, module, clips, lambda _: (kept, weights), kept,
-                               **chunks)
+        return defer(lambda _: (kept, weights), kept)
     return encode_clips(encoder, clips, kept, clips_at_once=config.clips_without_grad,
                         gradient_scale=scale)
 

@@ -33,7 +33,7 @@ ChooseClips = Callable[[Sequence[Tensor | None]], 'tuple[Tensor, Tensor]']
 
 def get_random_state(device: torch.device) -> tuple[Tensor, ...]:
     """Return the state of the CPU's random generator and of the device's, if it is another."""
-    states = (torch.get_rng_state(), )
+    states: tuple[Tensor, ...] = (torch.get_rng_state(), )
     if device.type != 'cpu':
         states += (getattr(torch, device.type).get_rng_state(device), )
     return states
@@ -175,7 +175,7 @@ class DeferredEncoding:
                 with self.context():
                     features = list_tensors(self.encoder(part))
                 self._backward(features, from_head, one.index, weights)
-                if clips_need_gradient and part.grad is not None:
+                if of_clips is not None and part.grad is not None:
                     of_clips[one.index.to(clips.device)] = part.grad
         return of_clips, [twins[id(p)].grad for p in parameters]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from torch.autograd.function import once_differentiable
 
 from sbp_tad.sbp.autocast import cast_like_autocast
 from sbp_tad.sbp.config import SBPError
+
+Convolution = nn.modules.conv._ConvNd
+BatchNorm = nn.modules.batchnorm._BatchNorm
 
 CONV_TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORM_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -112,8 +115,10 @@ class _FoldedConvolution(torch.autograd.Function):
         _, of_folded, total = torch.ops.aten.convolution_backward(
             from_above, x, weight.to(x.dtype), [len(weight)], *ctx.geometry,
             [False, needs_weight or needs_gamma, needs_bias or needs_gamma or needs_beta])
-        of_folded = None if of_folded is None else of_folded.to(weight.dtype)  # W
-        total = None if total is None else total.to(weight.dtype)  # D
+        if of_folded is not None:
+            of_folded = of_folded.to(weight.dtype)  # W
+        if total is not None:
+            total = total.to(weight.dtype)  # D
         if needs_gamma:
             offset = -mean if bias is None else bias - mean
             products = row_products(of_folded, weight)
@@ -134,7 +139,7 @@ def _gradient_of_input(from_above: Tensor, x: Tensor, weight: Tensor, scale: Ten
         from_above, x, weight.to(x.dtype), [len(weight)], *geometry, [True, False, False])[0]
 
 
-def geometry_of(conv: nn.Module) -> Geometry:
+def geometry_of(conv: Convolution) -> Geometry:
     """Return the arguments of ``torch.convolution`` after input, weight and bias."""
     return (conv.stride, conv.padding, conv.dilation, False, (0, ) * len(conv.stride), conv.groups)
 
@@ -180,16 +185,18 @@ class FoldedPair:
     def __init__(self, parent: nn.Module, pair: Pair) -> None:
         self.parent = parent
         self.conv_name, self.norm_name = pair
-        self.conv, self.norm = parent.get_submodule(pair.conv), parent._modules[pair.norm]
+        self.conv = cast(Convolution, parent.get_submodule(pair.conv))
+        self.norm = cast(BatchNorm, parent.get_submodule(pair.norm))
         self.output: Tensor | None = None  # normalized, for ``normalize``
 
     def install(self) -> None:
         """Replace both forward methods."""
-        self.conv.forward, self.norm.forward = self.convolve, self.normalize
+        self.conv.__dict__['forward'] = self.convolve
+        self.norm.__dict__['forward'] = self.normalize
 
     def remove(self) -> None:
         """Restore the forward methods of both layers."""
-        del self.conv.forward, self.norm.forward
+        del self.conv.__dict__['forward'], self.norm.__dict__['forward']
 
     def convolve(self, x: Tensor) -> Tensor:
         """Forward of the convolution: its output, already normalized if the pair is folded now."""
@@ -251,12 +258,13 @@ def find_pairs(module: nn.Module, rules: Sequence[PairRule] = DEFAULT_RULES,
         rules: each yields pairs of consecutive layers of one module.
         conv_types: exact types that compute a plain convolution.
     """
-    found, taken = [], set()
+    found: list[tuple[nn.Module, Pair]] = []
+    taken: set[int] = set()
     for parent in module.modules():
         for pair in (pair for rule in rules for pair in rule(parent)):
-            layers = [parent.get_submodule(name) for name in pair]
-            if can_fold(*layers, conv_types) and not taken & {id(layer) for layer in layers}:
-                taken |= {id(layer) for layer in layers}
+            conv, norm = (parent.get_submodule(name) for name in pair)
+            if can_fold(conv, norm, conv_types) and not taken & {id(conv), id(norm)}:
+                taken |= {id(conv), id(norm)}
                 found.append((parent, pair))
     return found
 

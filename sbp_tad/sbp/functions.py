@@ -231,14 +231,14 @@ class _TokenMLP(torch.autograd.Function):
         active, act_backward = activation_backward(activation, hidden, noise1)
         to_active, to_weight2, to_bias2 = linear_backward(
             grad, active, weight2, (any(needs[:5]), needs[5], needs[6]))
-        to_norm = to_weight1 = to_bias1 = (None, None, None)
-        if not any(needs[:5]):
+        if to_active is None:
             return (None, ) * 5 + (to_weight2, to_bias2, to_gamma, None)
-        to_x, to_norm = None, (None, None)
+        to_x: Tensor | None = None
+        to_norm: list[Tensor | None] = [None, None]
         normed, mean, deviation = normalize(x, norm_weight, norm_bias, eps)
         to_normed, to_weight1, to_bias1 = linear_backward(
             act_backward(to_active), normed, weight1, (any(needs[:3]), needs[3], needs[4]))
-        if any(needs[:3]):
+        if to_normed is not None:
             to_x, *to_norm = normalize_backward(to_normed, x, mean, deviation, norm_weight,
                                                 norm_bias, needs[:3])
             to_x = spread(to_x, kept, ctx.shape)
@@ -309,14 +309,15 @@ class _TokenAttention(torch.autograd.Function):
         inner = (*needs[:5], needs[7])
         to_attended, to_out_weight, to_out_bias = linear_backward(
             grad, attended, out_weight, (any(inner), needs[5], needs[6]))
-        if not any(inner):
+        if to_attended is None:
             return (None, ) * 5 + (to_out_weight, to_out_bias, None, to_gamma, None)
 
         to_heads = to_attended.view(len(keys), -1, keys.shape[1], keys.shape[3]).transpose(1, 2)
         to_queries, to_keys, to_bias = attend_backward(
             to_heads, queries, keys, values, dropped, relative_bias(table, options.bias_index),
             options)
-        to_table = bias_backward(to_bias, table, options.bias_index) if needs[7] else None
+        to_table = bias_backward(to_bias, table, options.bias_index) \
+            if to_bias is not None and needs[7] else None
         to_input = project_backward(to_queries, to_keys, x, (norm_weight, norm_bias), weight,
                                     needs[:5], options, ctx.shape)
         return (*to_input, to_out_weight, to_out_bias, to_table, to_gamma, None)

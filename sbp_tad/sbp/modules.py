@@ -41,7 +41,7 @@ def outside_graph(function: Callable) -> Callable:
         compiling = 'torch._dynamo' in sys.modules
         return (torch.compiler.disable(function) if compiling else function)(*args, **kwargs)
 
-    run._torchdynamo_disable = True
+    run.__dict__['_torchdynamo_disable'] = True
     return run
 
 
@@ -135,7 +135,7 @@ class BlockState:
     merges: int = 0
 
 
-class TokenSBP:
+class TokenSBP(nn.Module):
     """Mixin of a block that draws the kept tokens.
 
     Attributes:
@@ -179,7 +179,7 @@ class TokenSBP:
         return self.draw_mask(len(x), grid, branch)
 
 
-class TokenSBPContainer:
+class TokenSBPContainer(nn.Module):
     """Mixin of a module that tells its blocks the grid of their tokens.
 
     Attributes:
@@ -216,12 +216,12 @@ class Windows:
         return cls(slots, slots.to(device), places.to(device))
 
 
-def parameters_of(layer: nn.Module | None) -> Parameters:
+def parameters_of(layer: nn.LayerNorm | nn.Linear | None) -> Parameters:
     """Return weight and bias of a layer, None for an absent one."""
     return (None, None) if layer is None else (layer.weight, layer.bias)
 
 
-def active_dropout(layer: nn.Module) -> TensorMap | None:
+def active_dropout(layer: nn.Module) -> nn.Dropout | None:
     """Return a dropout layer that is active, otherwise None."""
     return layer if isinstance(layer, nn.Dropout) and layer.training and layer.p > 0 else None
 
@@ -232,14 +232,15 @@ def run_mlp(x: Tensor, mask: TokenMask, norm: nn.LayerNorm | None, first: nn.Lin
     """Compute ``gamma * drop(second(drop(activation(first(norm(x))))))`` of x (..., C)."""
     options = MLPOptions(
         kept=mask.rows(x.device), gradient_scale=mask.scale, eps=None if norm is None else norm.eps,
-        activation=activation, dropouts=tuple(active_dropout(layer) for layer in dropouts))
+        activation=activation,
+        dropouts=(active_dropout(dropouts[0]), active_dropout(dropouts[1])))
     return mlp_branch(x, parameters_of(norm), parameters_of(first), parameters_of(second), gamma,
                       options)
 
 
 def run_linear(x: Tensor, mask: TokenMask, layer: nn.Linear) -> Tensor:
     """Apply the last layer of a branch to x (..., C); backpropagate the kept tokens."""
-    return linear_branch(x, *parameters_of(layer), mask.rows(x.device), mask.scale)
+    return linear_branch(x, layer.weight, layer.bias, mask.rows(x.device), mask.scale)
 
 
 @outside_graph
@@ -282,7 +283,7 @@ def run_attention(x: Tensor, mask: TokenMask, norm: nn.LayerNorm | None, packed:
         places=None if windows is None else windows.places, length=slots.shape[1],
         num_heads=num_heads, scale=scale, form=form, kv=kv, gradient_scale=mask.scale,
         eps=None if norm is None else norm.eps, sequence_first=sequence_first, mask=score_mask,
-        fused_mask=fused_mask,
-        bias_index=index, dropouts=tuple(active_dropout(layer) for layer in dropouts))
+        fused_mask=fused_mask, bias_index=index,
+        dropouts=(active_dropout(dropouts[0]), active_dropout(dropouts[1])))
     return attention_branch(x, parameters_of(norm), packed, parameters_of(projection), table,
                             gamma, options)

@@ -26,7 +26,12 @@ def map_tensors(function: Callable[..., Tensor], *trees: Any) -> Any:
 def list_tensors(tree: Features) -> list[Tensor]:
     """List all tensors in the order of :func:`map_tensors`."""
     tensors: list[Tensor] = []
-    map_tensors(lambda tensor: tensors.append(tensor) or tensor, tree)
+
+    def collect(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
+        return tensor
+
+    map_tensors(collect, tree)
     return tensors
 
 

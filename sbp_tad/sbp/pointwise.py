@@ -33,7 +33,7 @@ def prefer_onednn(module: nn.Module) -> int:
     return len(found)
 
 
-def _dilate_on_cpu(conv: nn.Module, inputs: tuple[Any, ...]) -> None:
+def _dilate_on_cpu(conv: nn.modules.conv._ConvNd, inputs: tuple[Any, ...]) -> None:
     dilation = (2 if inputs[0].device.type == 'cpu' else 1, ) * len(conv.kernel_size)
     if conv.dilation != dilation:
         conv.dilation = dilation

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -82,6 +83,10 @@ def drop(x: Tensor, dropout: TensorMap | None) -> tuple[Tensor, Tensor | None]:
     return x * noise, noise
 
 
+@overload
+def take(x: Tensor, rows: Tensor) -> Tensor: ...
+@overload
+def take(x: None, rows: Tensor) -> None: ...
 def take(x: Tensor | None, rows: Tensor) -> Tensor | None:
     """Select rows of the flattened tokens: (..., C) to (k, C)."""
     return None if x is None else x.reshape(-1, x.shape[-1]).index_select(0, rows)
@@ -90,7 +95,7 @@ def take(x: Tensor | None, rows: Tensor) -> Tensor | None:
 def scale_backward(gradient: Tensor, branch: Tensor | None, gamma: Tensor | None, need: bool
                    ) -> tuple[Tensor | None, Tensor]:
     """Compute the gradients of ``gamma * branch`` (k, C) for gamma (C,) and the branch."""
-    if gamma is None:
+    if gamma is None or branch is None:
         return None, gradient
     to_gamma = (gradient * branch).sum(0).to(gamma.dtype) if need else None
     return to_gamma, gradient * gamma

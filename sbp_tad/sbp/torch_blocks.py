@@ -1,6 +1,8 @@
 """Token-level SBP forms of the blocks of torch."""
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -87,9 +89,10 @@ class TokenSequentialMLP(TokenSBP, nn.Sequential):
             return super().forward(x)
         grid = tuple(x.shape[1:4]) if x.dim() == 5 else (1, 1, x[0, ..., 0].numel())
         mask = self.draw_mask(len(x), grid)
-        norm, first, activation, second = (
-            layer for layer in self if not isinstance(layer, (nn.Dropout, nn.Identity)))
-        dropouts = [following_dropout(self, layer) for layer in (activation, second)]
+        norm, first, activation, second = cast(
+            'tuple[nn.LayerNorm, nn.Linear, nn.Module, nn.Linear]',
+            [layer for layer in self if not isinstance(layer, (nn.Dropout, nn.Identity))])
+        dropouts = following_dropout(self, activation), following_dropout(self, second)
         return run_mlp(x, mask, norm, first, activation, second, dropouts)
 
 

@@ -222,9 +222,11 @@ class SparseFoldedPair(FoldedPair):
         self.share = share
 
     def convolve_alone(self, x: Tensor) -> Tensor:
+        """Compute the convolution alone, saving a share of its input."""
         return SparseLayer(self.conv, self.share).forward(x)
 
     def apply(self, *inputs: Any) -> Tensor:
+        """Compute the folded pair, saving a share of its input."""
         if not self.share.applies(self.conv):
             return super().apply(*inputs)
         return _SparseInput.apply(self.function, self.share.keep_ratio, *inputs)
