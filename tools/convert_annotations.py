@@ -2,12 +2,13 @@
 """Convert annotations of other tools to the JSON that the datasets read.
 
 Formats: csv (columns video, start, end, label[, subset, fps, duration]), epic
-(for example EPIC_100_train.csv), via (VIA 3 project or CSV export), elan (.eaf).
+(EPIC_100_train.csv and similar), via (VIA 3 project or CSV export), elan (.eaf).
 """
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,11 @@ from typing import Any
 
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.datasets.errors import DatasetError
-from sbp_tad.datasets.formats.annotation_tools import read_elan, read_via
-from sbp_tad.datasets.formats.tables import Row, read_csv, read_epic, to_database
+from sbp_tad.datasets.formats.csv_tables import read_csv
+from sbp_tad.datasets.formats.elan import read_elan
+from sbp_tad.datasets.formats.epic_kitchens import read_epic
+from sbp_tad.datasets.formats.rows import Row, to_database
+from sbp_tad.datasets.formats.via import read_via
 
 FORMATS = ('csv', 'epic', 'via', 'elan')
 
@@ -29,17 +33,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('inputs', nargs='+', type=Path, metavar='INPUT')
     parser.add_argument('out', type=Path, metavar='OUT.json')
     parser.add_argument('--subset', default='training',
-                        help='subset of videos without one in the input (default: %(default)s)')
-    parser.add_argument('--delimiter', default=',', help='csv: character between two values')
+                        help='subset of videos whose input names none (default: %(default)s)')
+    parser.add_argument('--delimiter', help='csv: one character, tab, comma, semicolon, pipe or '
+                        'space (default: detected from the first line)')
     parser.add_argument('--label', choices=['verb', 'noun', 'action'], default='verb',
-                        help='epic: part of the action that is the class (default: %(default)s)')
+                        help='epic: class of a segment (default: %(default)s)')
     parser.add_argument('--class-names', type=Path, metavar='CSV',
                         help='epic: EPIC_100_verb_classes.csv or EPIC_100_noun_classes.csv')
     parser.add_argument('--video-info', type=Path, metavar='CSV',
                         help='epic: EPIC_100_video_info.csv, for fps and durations')
     parser.add_argument('--attribute', help='via: name of the attribute that is the label')
     parser.add_argument('--tiers', nargs='+', metavar='TIER',
-                        help='elan: tiers to read (default: all that are time-aligned)')
+                        help='elan: tiers to read (default: all with times of their own)')
+    parser.add_argument('--media', nargs='+', metavar='NAME',
+                        help='elan: linked media files to use (default: all videos)')
     return parser
 
 
@@ -49,8 +56,13 @@ def reader(arguments: argparse.Namespace) -> Callable[[Path], Iterator[Row]]:
         csv=partial(read_csv, delimiter=arguments.delimiter),
         epic=partial(read_epic, label=arguments.label, class_names=arguments.class_names,
                      video_info=arguments.video_info),
-        via=partial(read_via, attribute=arguments.attribute),
-        elan=partial(read_elan, tiers=arguments.tiers))[arguments.format]
+        via=partial(read_via, attribute=arguments.attribute, report=_print_note),
+        elan=partial(read_elan, tiers=arguments.tiers, media=arguments.media,
+                     report=_print_note))[arguments.format]
+
+
+def _print_note(sentence: str) -> None:
+    print(f'Note: {sentence}', file=sys.stderr)
 
 
 def write_database(content: dict[str, Any], path: Path) -> None:
@@ -66,7 +78,7 @@ def write_database(content: dict[str, Any], path: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Read, merge and write the annotations, and name the next step."""
+    """Read the inputs, write the database and print the next step."""
     arguments = build_parser().parse_args(argv)
     read = reader(arguments)
     content = to_database((row for path in arguments.inputs for row in read(path)),

@@ -13,7 +13,7 @@ from sbp_tad.datasets.checks.annotation_check import Expectations
 from sbp_tad.datasets.checks.file_check import check_files, find_files, unlisted_files
 from sbp_tad.datasets.checks.findings import Finding
 from sbp_tad.datasets.ffmpeg import Conversion, convert_all
-from sbp_tad.datasets.formats.thumos14_txt import IGNORED_LABEL, convert_official_annotation
+from sbp_tad.datasets.formats.thumos14_text import IGNORED_LABEL, convert_official_annotation
 from sbp_tad.paths import path_within
 
 EXTRA_FILE = 'unlisted-file'

@@ -32,6 +32,29 @@ def test_csv(run, tmp_path):
     assert read_annotations(out, ['test'])['v'].labels == ('pour', 'stir')
 
 
+def test_a_delimiter_as_typed_in_a_shell(run, tmp_path):
+    table, out = tmp_path / 'in.tsv', tmp_path / 'out.json'
+    table.write_text('video\tstart\tend\tlabel\nv\t1\t2\tpour\n')
+    for options in ([], ['--delimiter', '\\t'], ['--delimiter', 'tab']):
+        assert run('csv', table, out, *options)[0] == 0
+        assert read_annotations(out)['v'].labels == ('pour',)
+    status, _, errors = run('csv', table, out, '--delimiter', '::')
+    assert status == 2 and 'the delimiter must be one character' in errors
+
+
+def test_what_is_left_out_is_printed(run, tmp_path):
+    eaf, out = tmp_path / 'v.eaf', tmp_path / 'out.json'
+    eaf.write_text(EAF.format(1000).replace(
+        '</TIER>', '</TIER><TIER TIER_ID="what"><ANNOTATION><REF_ANNOTATION ANNOTATION_REF="x">'
+        '<ANNOTATION_VALUE>stir</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION></TIER>').replace(
+        '<ALIGNABLE_ANNOTATION', '<ALIGNABLE_ANNOTATION ANNOTATION_ID="x"'))
+    status, _, errors = run('elan', eaf, out)
+    assert status == 0 and "Note: " in errors and "['what'] depend on others" in errors
+    status, _, errors = run('elan', eaf, out, '--tiers', 'what', '--media', 'v')
+    assert (status, errors) == (0, '')
+    assert read_annotations(out)['v'].labels == ('stir',)
+
+
 def test_several_elan_files(run, tmp_path):
     for number in (1, 2):
         (tmp_path / f'v{number}.eaf').write_text(EAF.format(1000 * number))

@@ -1,4 +1,4 @@
-"""THUMOS'14's annotation as it was published, turned into ActivityNet's form."""
+"""Reader of the published text files of THUMOS'14."""
 from __future__ import annotations
 
 import csv
@@ -7,29 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from sbp_tad.annotations import AnnotationError
+from sbp_tad.datasets.formats.rows import reading
 
 IGNORED_LABEL = 'Ambiguous'
-# Ending of the published files -> our subset.
+# ending of the published files -> subset
 ENDINGS = dict(test='test', val='validation')
 
 
 def convert_official_annotation(folder: str | Path, info_files: Sequence[str | Path] = ()
                                 ) -> dict[str, Any]:
-    """The content of ``annotations/thumos14.json`` from the published files.
+    """Return the content of ``annotations/thumos14.json`` from the published files.
 
-    The files of a class are read in the order of its name, ``Ambiguous``
-    last, because the official evaluation depends on the order.
+    Files are read in the order of their class names, ``Ambiguous`` last,
+    because the official evaluation depends on the order.
 
     Args:
-        folder: holds, at any depth, one ``CLASS_val.txt`` and
-            ``CLASS_test.txt`` a class, with a line ``video start end``
-            (seconds) for each instance.
+        folder: folder with a ``CLASS_val.txt`` and a ``CLASS_test.txt`` per
+            class, at any depth. They have a line ``video start end``
+            (seconds) per instance.
         info_files: csv files with the columns ``video``, ``fps`` and
-            ``count`` (frames); durations follow. Videos that they do not
-            list get neither, to be read from the file.
+            ``count`` (frames), from which durations follow. Other videos get
+            neither; both are then read from the video file.
 
     Raises:
-        AnnotationError: no such files, or a line that is not of this form.
+        AnnotationError: no such files, or a line of another form.
+        DatasetError: a file cannot be read.
     """
     timing = {video: entry for path in info_files for video, entry in _read_info(Path(path))}
     database: dict[str, Any] = {}
@@ -46,12 +48,12 @@ def convert_official_annotation(folder: str | Path, info_files: Sequence[str | P
 
 
 def _class_files(folder: Path, ending: str) -> list[Path]:
-    """One file a class, by class name, the ignored label last."""
+    """Return one file per class, by class name, the ignored label last."""
     files = sorted(folder.rglob(f'*_{ending}.txt'),
                    key=lambda path: (_label(path, ending) == IGNORED_LABEL, path.name))
     if not files:
         raise AnnotationError(
-            f"{folder}: expected the published annotation of THUMOS'14, files such as "
+            f"{folder}: expected the published annotation of THUMOS'14, with files such as "
             f'Diving_{ending}.txt, found none. Unpack TH14_Temporal_annotations_validation.zip '
             'and TH14_Temporal_Annotations_Test.zip there.')
     return files
@@ -63,7 +65,9 @@ def _label(path: Path, ending: str) -> str:
 
 def _read_instances(path: Path) -> list[tuple[str, list[float]]]:
     instances = []
-    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    with reading(path):
+        text = path.read_text(encoding='utf-8')
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             if line.strip():
                 video, start, end = line.split()
@@ -75,7 +79,7 @@ def _read_instances(path: Path) -> list[tuple[str, list[float]]]:
 
 
 def _read_info(path: Path) -> list[tuple[str, dict[str, float]]]:
-    """Duration, fps and frames of each video."""
+    """Read duration, fps and number of frames of each video."""
     try:
         with open(path, encoding='utf-8', newline='') as file:
             rows = [(row['video'], float(row['fps']), float(row['count']))

@@ -1,4 +1,4 @@
-"""CSV and EPIC tables to ActivityNet's form and back through the reader."""
+"""CSV tables to ActivityNet's form and back through the reader."""
 from __future__ import annotations
 
 import json
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sbp_tad.annotations import read_annotations
 from sbp_tad.datasets.errors import DatasetError
-from sbp_tad.datasets.formats.tables import Row, parse_seconds, read_csv, read_epic, to_database
+from sbp_tad.datasets.formats.csv_tables import parse_delimiter, read_csv
+from sbp_tad.datasets.formats.rows import Row, parse_seconds, to_database
 
 TABLE = '''\
 video,label,start,end,subset,fps,duration,who
@@ -21,24 +22,8 @@ c,,,,test,30,12.5,
 '''
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(text, name='table.csv'):
-        path = tmp_path / name
-        path.write_text(text)
-        return path
-    return write
-
-
-def back(tmp_path, rows, subset='training'):
-    """Through the file to what the dataset will see."""
-    path = tmp_path / 'out.json'
-    path.write_text(json.dumps(to_database(rows, subset)))
-    return read_annotations(path)
-
-
-def test_csv_round_trip(write, tmp_path):
-    videos = back(tmp_path, read_csv(write(TABLE)), subset='other')
+def test_csv_round_trip(write, back):
+    videos = back(read_csv(write(TABLE, 'table.csv')), subset='other')
     assert list(videos) == ['a', 'b', 'c']
     a, b, c = videos.values()
     assert (a.subset, a.fps, a.duration_seconds) == ('training', 25, 60)
@@ -49,9 +34,9 @@ def test_csv_round_trip(write, tmp_path):
     assert (c.subset, len(c), c.duration_seconds) == ('test', 0, 12.5)
 
 
-def test_subset_of_rows_that_name_none(write, tmp_path):
-    path = write('video;start;end;label\nv;1;2;x\n')
-    assert back(tmp_path, read_csv(path, ';'), 'validation')['v'].subset == 'validation'
+def test_subset_of_rows_that_name_none(write, back):
+    path = write('video;start;end;label\nv;1;2;x\n', 'table.csv')
+    assert back(read_csv(path, ';'), 'validation')['v'].subset == 'validation'
 
 
 @settings(deadline=None, max_examples=30)
@@ -61,7 +46,9 @@ def test_any_segments_come_back(tmp_path_factory, items):
     rows = [Row(str(i), video, label, start / 1000, end / 1000)
             for i, (video, start, end, label) in enumerate(items)] + [Row('last', 'v')]
     folder = tmp_path_factory.mktemp('rows')
-    videos = back(folder, rows)
+    path = folder / 'out.json'
+    path.write_text(json.dumps(to_database(rows)))
+    videos = read_annotations(path)
     found = [(key, *segment, label) for key, video in videos.items()
              for segment, label in zip(video.segments_seconds.tolist(), video.labels)]
     assert sorted(found) == sorted((row.video_id, row.start, row.end, row.label)
@@ -101,7 +88,7 @@ HEADER = 'video,start,end,label\n'
 ])
 def test_csv_faults_name_file_and_line(write, text, message):
     with pytest.raises(DatasetError, match=message) as error:
-        to_database(read_csv(write(text)))
+        to_database(read_csv(write(text, 'table.csv')))
     assert 'table.csv' in str(error.value) or 'no annotated' in message
 
 
@@ -113,47 +100,32 @@ def test_files_that_cannot_be_read(tmp_path):
         list(read_csv(tmp_path / 'binary.csv'))
 
 
-EPIC = '''\
-narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,\
-start_frame,stop_frame,narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes
-P01_01_0,P01,P01_01,00:00:01.089,00:00:00.14,00:00:03.37,8,202,open door,open,3,door,3,\
-['door'],[3]
-P01_01_1,P01,P01_01,00:00:02.629,00:00:04.37,00:01:06.17,262,370,"turn on light, left",turn-on,6,\
-light,114,"['light', 'left']","[114, 2]"
-P02_03_0,P02,P02_03,00:00:00.500,01:00:00.00,01:00:01.50,1,2,open tap,open,3,tap,0,['tap'],[0]
-'''
-VERBS = '''\
-id,key,instances,category
-3,open,"['open', 'unlock']",access
-6,turn-on,[],manipulate
-'''
-INFO = 'video_id,duration,fps,resolution\nP01_01,1652.152817,59.94,1920x1080\n'
+LINES = 'video,start,end,label\na,1,2,"x y"\n'
 
 
-@pytest.mark.parametrize('label, labels', [
-    ('verb', ('3', '6')), ('noun', ('3', '114')), ('action', ('3,3', '6,114'))])
-def test_epic_round_trip(write, tmp_path, label, labels):
-    videos = back(tmp_path, read_epic(write(EPIC), label, video_info=write(INFO, 'info.csv')))
-    first, second = videos['P01_01'], videos['P02_03']
-    assert first.labels == labels
-    assert first.segments_seconds.tolist() == [[0.14, 3.37], [4.37, 66.17]]
-    assert (first.fps, first.duration_seconds) == (59.94, 1652.152817)
-    assert (second.fps, second.segments_seconds.tolist()) == (None, [[3600, 3601.5]])
+@pytest.mark.parametrize('separator', [',', ';', '\t', '|'])
+def test_the_delimiter_is_detected(write, separator):
+    path = write(LINES.replace(',', separator), 'table.txt')
+    row, = read_csv(path)
+    assert (row.video_id, row.start, row.end, row.label) == ('a', 1, 2, 'x y')
 
 
-def test_epic_class_names(write, tmp_path):
-    videos = back(tmp_path, read_epic(write(EPIC), class_names=write(VERBS, 'verbs.csv')))
-    assert videos['P01_01'].labels == ('open', 'turn-on')
-    with pytest.raises(DatasetError, match="line 3: class '114' is not in .*verbs.csv"):
-        list(read_epic(write(EPIC), 'noun', write(VERBS, 'verbs.csv')))
+@pytest.mark.parametrize('typed, separator', [
+    ('\\t', '\t'), ('\t', '\t'), ('tab', '\t'), ('TAB', '\t'), (';', ';'), ("';'", ';'),
+    ('semicolon', ';'), ('comma', ','), (', ', ','), ('pipe', '|'), ('|', '|'), (' ', ' '),
+    ('space', ' '), ('"\\t"', '\t')])
+def test_delimiters_as_users_type_them(write, typed, separator):
+    assert parse_delimiter(typed) == separator
+    path = write(LINES.replace(',', separator), 'table.txt')
+    assert [row.label for row in read_csv(path, typed)] == ['x y']
 
 
-@pytest.mark.parametrize('text, options, message', [
-    (EPIC, dict(label='food'), 'label must be one of'),
-    (EPIC, dict(label='action', class_names='x.csv'), 'the last without class names'),
-    (EPIC.replace('verb_class', 'v'), {}, r"line 1: the columns \['verb_class'\] are absent"),
-    (EPIC.replace('00:00:04.37', '4s'), {}, "line 3: expected seconds .* got '4s'"),
-])
-def test_epic_faults(write, text, options, message):
-    with pytest.raises(DatasetError, match=message):
-        list(read_epic(write(text), **options))
+@pytest.mark.parametrize('typed', ['', '::', 'x', '"', '\\n', '1', '\n', '.'])
+def test_what_cannot_be_a_delimiter(write, typed):
+    with pytest.raises(DatasetError, match='the delimiter must be one character such as'):
+        list(read_csv(write(LINES, 'table.csv'), typed))
+
+
+def test_another_delimiter_is_named(write):
+    with pytest.raises(DatasetError, match=r"absent.*separated by ','.*give this delimiter"):
+        list(read_csv(write(LINES, 'table.csv'), ';'))

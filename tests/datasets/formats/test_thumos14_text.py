@@ -6,7 +6,7 @@ import json
 import pytest
 
 from sbp_tad.annotations import AnnotationError, read_annotations
-from sbp_tad.datasets.formats.thumos14_txt import convert_official_annotation
+from sbp_tad.datasets.formats.thumos14_text import convert_official_annotation
 
 
 @pytest.fixture
