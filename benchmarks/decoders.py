@@ -108,7 +108,7 @@ def write_benchmark_video(path: str | Path, settings: DecodingSettings) -> None:
 def window_indices(filename: str, window: Window) -> list[int]:
     """Return the frame numbers of a window in its file."""
     header = probe_video(filename)
-    return frame_indices(window, header.num_frames, header.fps).tolist()
+    return frame_indices(window, header.clock).tolist()
 
 
 def read_with_opencv(filename: str, window: Window) -> list[np.ndarray]:

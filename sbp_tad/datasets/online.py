@@ -21,11 +21,12 @@ from mmcv.transforms import BaseTransform
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.base import TemporalDetectionDataset
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.thumos14 import THUMOS14Dataset
 from sbp_tad.datasets.toy import ToyDataset
 from sbp_tad.datasets.transforms import (
     SampleWindow,
-    decodable_frames,
+    decoder_clock,
     shared_timing,
     window_frames,
     window_generator,
@@ -126,20 +127,21 @@ class SampleOnlineWindow(SampleWindow):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add window, history mask, frames and targets to ``results``."""
+        clock = decoder_clock(results)
         results = super().transform(results)
         window: Window = results['window']
         steps = history_steps(*results['history'])
-        before = frame_indices(window, *decodable_frames(results), steps)
+        before = frame_indices(window, clock, steps)
         results['memory_mask'] = window.first_index + steps >= 0
         results['frame_inds'] = np.concatenate([before, results['frame_inds']])
         results['clip_len'] = len(results['frame_inds'])
         return results
 
-    def _draw(self, results: dict[str, Any], file_frames: int, file_fps: float) -> Window:
+    def _draw(self, results: dict[str, Any], clock: FrameClock) -> Window:
         """Draw a window from its part of all starts inside the video, on the grid of frames."""
         annotation: VideoAnnotation = results['annotation']
         size: WindowSize = results['window_size']
-        fps, seconds = shared_timing(annotation, file_frames, file_fps)
+        fps, seconds = shared_timing(annotation, clock)
         stride = size.stride_at(fps)
         num_starts = max(1, num_sampled_frames(seconds * fps, stride) - size.num_frames + 1)
         number, num_parts = results['part']

@@ -1,10 +1,11 @@
-"""The two transforms that mmaction2 lacks: draw a window, pack a window.
+"""Transforms that mmaction2 lacks: draw a window, pack a window.
 
-They stand around mmaction2's own: ``SampleWindow, PyAVSeekDecode, Resize, ...,
-FormatShape(input_format='NCTHW'), PackTADInputs``, the decoder being of
-:mod:`sbp_tad.datasets.readers.video_decoding`; with those of mmaction2 ``DecordInit,
-SampleWindow, DecordDecode, Resize, ...``; for folders of frames ``SampleWindow,
-RawFrameDecode, Resize, ...``; for features ``LoadFeatures, PackTADInputs``.
+A pipeline has mmaction2's transforms between them: ``SampleWindow,
+PyAVSeekDecode, Resize, ..., FormatShape(input_format='NCTHW'), PackTADInputs``,
+with the decoder of :mod:`sbp_tad.datasets.readers.video_decoding`. With a
+decoder of mmaction2: ``DecordInit, SampleWindow, DecordDecode, Resize, ...``;
+for folders of frames: ``SampleWindow, RawFrameDecode, Resize, ...``; for
+features: ``LoadFeatures, PackTADInputs``.
 """
 from __future__ import annotations
 
@@ -19,8 +20,9 @@ from torch.utils.data import get_worker_info
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.item_draws import item_key
-from sbp_tad.datasets.readers.video_header import probe_video
+from sbp_tad.datasets.readers.video_header import VideoHeader, probe_video
 from sbp_tad.datasets.windows import (
     WindowSize,
     clip_segments,
@@ -34,22 +36,23 @@ from sbp_tad.structures import TADDataSample, Window
 
 @TRANSFORMS.register_module()
 class SampleWindow(BaseTransform):
-    """Choose the frames of a window; draw the window first where none is set.
+    """Choose the frames of a window; draw the window first if none is set.
 
-    Stands before ``...Decode``, after the decoder's ``...Init`` if it has one. Reads
-    ``filename``, ``total_frames``, ``avg_fps`` (where the decoder gives it),
+    Its place is before ``...Decode``, after the decoder's ``...Init`` if it has one. Reads
+    ``filename``, ``total_frames``, ``avg_fps`` (if the decoder gives it),
     ``annotation`` and either ``window`` (testing) or ``window_size``
     (training). Sets ``window``, ``frame_inds`` (T,) int64, ``clip_len``,
     ``num_clips``, ``frame_interval``, ``total_frames``, ``gt_segments_seconds``
     (N, 2) float64 and ``gt_labels`` (N,) int64.
 
-    A window never counts frames beyond the end of the file as valid; one
-    that lies wholly beyond it has ``num_valid_frames`` 0 and shows the last
-    frame.
+    Frames are chosen by the clock of the file (:class:`FrameClock`): the last
+    frame that begins at or before the second of the sample. Frames beyond
+    the end of the file are never valid; a window wholly beyond it has
+    ``num_valid_frames`` 0 and shows the last frame.
 
     Args:
-        min_action_share: share of one drawn action that a training window
-            holds at least (of the window, for actions longer than it).
+        min_action_share: least share of one drawn action that a training
+            window holds (share of the window, for actions longer than it).
         min_keep_share: partly visible actions with a smaller share inside
             are dropped from the ground truth, the others clipped.
 
@@ -68,23 +71,23 @@ class SampleWindow(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the window, its frames and its actions to ``results``."""
-        file_frames, file_fps = decodable_frames(results)
+        clock = decoder_clock(results)
         window = results.get('window')
         if window is None:
-            window = self._draw(results, file_frames, file_fps)
-        window = trim_window(window, file_frames / file_fps)
+            window = self._draw(results, clock)
+        window = trim_window(window, clock.end_seconds)
         results.update(
-            window=window, total_frames=file_frames, num_clips=1, clip_len=window.num_frames,
-            frame_interval=window.stride_frames,
-            frame_inds=frame_indices(window, file_frames, file_fps))
+            window=window, total_frames=clock.num_frames, num_clips=1,
+            clip_len=window.num_frames, frame_interval=window.stride_frames,
+            frame_inds=frame_indices(window, clock))
         self._add_ground_truth(results)
         return results
 
-    def _draw(self, results: dict[str, Any], file_frames: int, file_fps: float) -> Window:
-        """A random window on the part of the video that file and annotation share."""
+    def _draw(self, results: dict[str, Any], clock: FrameClock) -> Window:
+        """Draw a window on the part of the video that file and annotation share."""
         annotation: VideoAnnotation = results['annotation']
         size: WindowSize = results['window_size']
-        fps, seconds = shared_timing(annotation, file_frames, file_fps)
+        fps, seconds = shared_timing(annotation, clock)
         actions, _ = clip_segments(annotation.segments_seconds, 0.0, seconds, 0.0)
         if len(annotation) and not len(actions):
             raise VideoReadError(
@@ -113,34 +116,48 @@ class SampleWindow(BaseTransform):
                 f'min_keep_share={self.min_keep_share})')
 
 
-def decodable_frames(results: dict[str, Any]) -> tuple[int, float]:
-    """Frames that the decoder can really show, and its frames a second.
+def decoder_clock(results: dict[str, Any]) -> FrameClock:
+    """Return the clock of the frames that the pipeline's decoder shows.
 
     The frame count of a decoder is an upper bound: containers promise frames
-    that an edit list hides, or none at all. A file with several video streams
-    is counted in time, because decoders choose different ones.
+    that an edit list hides, or none at all. A decoder that reports another
+    rate shows another video stream of the file, which is taken as equally
+    spaced.
+
+    Raises:
+        VideoReadError: a decoder that shows the cover picture of the file.
     """
-    header = results.get('video_header') or probe_video(results['filename'])
-    fps = float(results.get('avg_fps') or header.fps)
-    frames = round(header.duration_seconds * fps)
-    claimed = int(results.get('total_frames') or frames)
-    return max(1, min(frames, claimed)), fps
+    header: VideoHeader = results.get('video_header') or probe_video(results['filename'])
+    clock = header.clock
+    fps, claimed = results.get('avg_fps'), results.get('total_frames')
+    if 'video_reader' in results and not fps and not header.first_stream:
+        raise VideoReadError(
+            f"{results['filename']}: the first video track is a cover picture, which this decoder "
+            'shows instead of the video. Use PyAVSeekDecode (without ...Init), or remove the '
+            'cover from the file.')
+    if not clock.is_even:
+        return clock.first(int(claimed or clock.num_frames))
+    if not fps and not claimed:  # no decoder of mmaction2 before
+        return clock
+    fps = float(fps or clock.fps)
+    num_frames = round(clock.num_frames / clock.fps * fps)
+    num_frames = max(1, min(num_frames, int(claimed or num_frames)))
+    return FrameClock(num_frames, fps, clock.end if num_frames == clock.num_frames else None)
 
 
-def shared_timing(annotation: VideoAnnotation, file_frames: int, file_fps: float
-                  ) -> tuple[float, float]:
-    """Frames a second to count in, and the seconds that annotation and file have in common."""
-    return (annotation.fps or file_fps,
-            min(file_frames / file_fps, annotation.duration_seconds or np.inf))
+def shared_timing(annotation: VideoAnnotation, clock: FrameClock) -> tuple[float, float]:
+    """Return the frame rate to count in, and the seconds that annotation and file share."""
+    return (annotation.fps or clock.fps,
+            min(clock.end_seconds, annotation.duration_seconds or np.inf))
 
 
 def window_generator() -> np.random.Generator:
-    """A generator that follows the seed and differs between items and epochs.
+    """Return a generator that follows the seed and differs between items and epochs.
 
-    Where ``ExactResumeHook`` seeds the items, it follows from (seed, epoch,
-    index). Elsewhere from numpy's global state: mmengine seeds that in each
-    worker, but alike in every epoch when workers are not persistent; torch's
-    worker seed differs.
+    With ``ExactResumeHook`` it follows from (seed, epoch, index). Otherwise it
+    follows from numpy's global state and torch's worker seed: mmengine seeds
+    numpy in each worker, but equally in every epoch if workers are not
+    persistent; torch's worker seed differs per epoch.
     """
     key = item_key()
     if key is not None:
@@ -177,7 +194,7 @@ class PackTADInputs(BaseTransform):
 
 
 def window_frames(imgs: np.ndarray, num_frames: int) -> np.ndarray:
-    """The one crop (C, T, H, W) of what FormatShape made.
+    """Return the single crop (C, T, H, W) of the output of FormatShape.
 
     Raises:
         DatasetError: ``imgs`` is not (1, C, T, H, W).
@@ -191,9 +208,9 @@ def window_frames(imgs: np.ndarray, num_frames: int) -> np.ndarray:
 
 
 def build_pipeline(pipeline: Sequence[dict | Callable]) -> list[Callable]:
-    """Build transforms by name, whatever default scope a process has set.
+    """Build transforms by name, independent of the default scope of the process.
 
-    A config of mmaction finds the two transforms of this project, and a plain
+    A config of mmaction finds the transforms of this project, and a plain
     Python process, which has no scope, finds mmaction's.
     """
     return [TRANSFORMS.build({'_scope_': 'sbp_tad', **transform})
@@ -202,7 +219,7 @@ def build_pipeline(pipeline: Sequence[dict | Callable]) -> list[Callable]:
 
 def pack_failure(video_id: str, window: Window | None, filename: str, error: str,
                  sample_type: type[BaseDataElement] = TADDataSample) -> dict[str, Any]:
-    """What stands for a window that could not be read: no input, a sentence."""
+    """Return the item of an unreadable window: no input, and the reason as ``error``."""
     sample = sample_type(metainfo=dict(
         window=window, video_id=video_id, filename=filename, error=error))
     return dict(inputs=None, data_samples=sample)

@@ -1,7 +1,9 @@
-"""Where windows lie and what they keep: pure functions on frames and seconds.
+"""Positions of windows and the actions that they keep: pure functions.
 
 A window covers ``num_frames * stride_frames`` frames of the video, its span.
-Positions are counted in video frames and may be fractional.
+Positions are counted in frames and may be fractional. A frame is a unit of time
+here, ``1 / fps`` seconds, also in a file of variable frame rate; only
+:func:`frame_indices` chooses frames of the file, by its clock.
 """
 from __future__ import annotations
 
@@ -10,24 +12,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sbp_tad.datasets.errors import DatasetError
+from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.structures import Window
 
-# Frame positions come from products of decimal fps and seconds; a ceil must
-# not count a frame more for the last bit of such a product.
+# Frame positions are products of decimal fps and seconds; a ceil must not count one more
+# frame for the last bit of such a product.
 _ROUNDING_FRAMES = 1e-6
 
 
 @dataclass(frozen=True)
 class WindowSize:
-    """How many frames a window samples and how far apart they lie.
+    """Number of frames that a window samples, and their distance.
 
     Args:
         num_frames: sampled frames of a window, T.
-        stride_frames: video frames between two sampled frames, or
-        target_fps: sampled frames a second. Exactly one of the two is given.
+        stride_frames: distance of two sampled frames in video frames, or
+        target_fps: sampled frames per second. Exactly one of the two is given.
 
     Raises:
-        DatasetError: a value is not above 0, or both or none are given.
+        DatasetError: a value is not above 0, or both or neither are given.
     """
 
     num_frames: int
@@ -47,7 +50,7 @@ class WindowSize:
             raise DatasetError(f'num_frames must be a whole number, got {self.num_frames!r}.')
 
     def stride_at(self, fps: float) -> float:
-        """Video frames between two sampled frames in a video of that fps."""
+        """Return the distance of two sampled frames in frames of a video of that fps."""
         if self.stride_frames is not None:
             return float(self.stride_frames)
         assert self.target_fps is not None  # exactly one of both is given
@@ -55,7 +58,7 @@ class WindowSize:
 
     def window(self, video_id: str, start_frame: float, fps: float,
                video_frames: float) -> Window:
-        """The window that starts there, in a video of so many frames."""
+        """Return the window from ``start_frame`` on, in a video of ``video_frames`` frames."""
         stride = self.stride_at(fps)
         valid = num_valid_frames(start_frame, self.num_frames, stride, video_frames)
         return Window(video_id, float(start_frame), self.num_frames, stride, float(fps), valid)
@@ -63,25 +66,25 @@ class WindowSize:
 
 def num_valid_frames(start_frame: float, num_frames: int, stride_frames: float,
                      video_frames: float) -> int:
-    """How many sampled frames of a window begin inside the video, 0 to T."""
+    """Return the number of sampled frames of a window that begin inside the video, 0 to T."""
     sampled = num_sampled_frames(video_frames - start_frame, stride_frames)
     return int(np.clip(sampled, 0, num_frames))
 
 
 def num_sampled_frames(video_frames: float, stride_frames: float) -> int:
-    """How many frames are sampled from so many of the video: one each stride that begins."""
+    """Return the number of frames sampled from ``video_frames``: one per stride that begins."""
     return int(np.ceil(video_frames / stride_frames - _ROUNDING_FRAMES))
 
 
 def sliding_window_starts(num_frames: float, span_frames: float, overlap: float) -> np.ndarray:
-    """Starts of windows that together cover a video, its tail included.
+    """Return the starts of windows that together cover a video, its tail included.
 
     Neighbours share at least ``overlap`` of their span; the last window ends
     where the video ends. A video shorter than the span gets one window.
 
     Args:
         num_frames: length of the video in frames.
-        span_frames: frames a window covers.
+        span_frames: frames that a window covers.
         overlap: share in [0, 1) that two neighbours have in common, at most
             all but one frame.
 
@@ -103,10 +106,10 @@ def sliding_window_starts(num_frames: float, span_frames: float, overlap: float)
 
 def sliding_windows(video_id: str, size: WindowSize, fps: float, video_frames: float,
                     overlap: float | None) -> list[Window]:
-    """Windows that together cover a video, see :func:`sliding_window_starts`.
+    """Return windows that together cover a video, see :func:`sliding_window_starts`.
 
-    Without an ``overlap`` they tile it: each begins where the one before
-    ends, every sampled frame is in one of them, and the last is padded.
+    Without an ``overlap`` they tile it: each begins at the end of the one
+    before, every sampled frame is in exactly one, and the last is padded.
     """
     span = size.num_frames * size.stride_at(fps)
     if overlap is None:
@@ -118,10 +121,10 @@ def sliding_windows(video_id: str, size: WindowSize, fps: float, video_frames: f
 
 
 def inside_share(segments: np.ndarray, start: float, end: float) -> np.ndarray:
-    """Share of each segment that lies in [start, end].
+    """Return the share of each segment that lies in [start, end].
 
     A segment longer than the window counts as if it were as long as the
-    window: a window that lies wholly inside an action shows all it can.
+    window: a window wholly inside an action has share 1.
 
     Args:
         segments: (N, 2) in the unit of ``start`` and ``end``.
@@ -136,15 +139,15 @@ def inside_share(segments: np.ndarray, start: float, end: float) -> np.ndarray:
 
 def clip_segments(segments: np.ndarray, start: float, end: float, min_keep_share: float
                   ) -> tuple[np.ndarray, np.ndarray]:
-    """Segments as a window sees them: cut at its ends, or dropped.
+    """Clip segments to a window, or drop them.
 
     Args:
         segments: (N, 2) in the unit of ``start`` and ``end``.
-        min_keep_share: a segment with less than this share inside is dropped,
-            as is one of which nothing lies inside.
+        min_keep_share: segments with a smaller share inside, and those wholly
+            outside, are dropped.
 
     Returns:
-        Kept segments (K, 2), clipped, and which they are, (N,) bool.
+        Kept segments (K, 2), clipped, and a mask of the kept ones, (N,) bool.
     """
     if end <= start:
         return segments[:0], np.zeros(len(segments), dtype=bool)
@@ -156,7 +159,7 @@ def clip_segments(segments: np.ndarray, start: float, end: float, min_keep_share
 
 def draw_window_start(rng: np.random.Generator, segments_frames: np.ndarray,
                       video_frames: float, span_frames: float, min_action_share: float) -> float:
-    """Draw where a training window starts.
+    """Draw the start of a training window.
 
     One action is drawn, then uniformly one of the starts inside the video at
     which the window holds ``min_action_share`` of that action (see
@@ -165,10 +168,10 @@ def draw_window_start(rng: np.random.Generator, segments_frames: np.ndarray,
     Args:
         segments_frames: (N, 2) actions inside [0, ``video_frames``].
         video_frames: length of the video.
-        span_frames: frames a window covers.
+        span_frames: frames that a window covers.
 
     Returns:
-        The first frame of the window, 0 in a video shorter than the span.
+        First frame of the window; 0 in a video shorter than the span.
     """
     last = max(0.0, video_frames - span_frames)
     first = 0.0
@@ -180,30 +183,30 @@ def draw_window_start(rng: np.random.Generator, segments_frames: np.ndarray,
     return float(rng.uniform(first, last))
 
 
-def frame_indices(window: Window, file_frames: int, file_fps: float,
-                  steps: np.ndarray | None = None) -> np.ndarray:
-    """Frames of the file that a window samples.
+def frame_indices(window: Window, clock: FrameClock, steps: np.ndarray | None = None
+                  ) -> np.ndarray:
+    """Return the frames of the file that a window samples.
 
-    Sampled frame ``i`` shows the middle of the time it stands for. Time goes
-    through seconds, so a file whose fps differs from the window's is read at
-    the right moments; beyond the end of the file its last frame repeats.
+    Sampled frame ``i`` is the one shown in the middle of the time that it
+    stands for. The clock of the file converts seconds, so that a file of
+    another fps, or of variable frame rate, is read at the right times. After
+    its end the last frame repeats.
 
     Args:
-        file_frames: frames that the file really holds.
-        file_fps: frames a second of the file.
+        clock: of the file.
         steps: sampled frames counted from the start of the window, negative
-            before it; those of the window where left out.
+            before it; by default those of the window.
 
     Returns:
-        (T,), or as many as ``steps``, int64 in [0, ``file_frames`` - 1].
+        (T,), or as many as ``steps``, int64 in [0, ``clock.num_frames`` - 1].
     """
     steps = np.arange(window.num_frames) if steps is None else steps
     middles = window.start_frame + (steps + 0.5) * window.stride_frames
-    return np.floor(middles * (file_fps / window.fps)).clip(0, file_frames - 1).astype(np.int64)
+    return clock.indices(middles, window.fps)
 
 
 def trim_window(window: Window, duration_seconds: float) -> Window:
-    """The same window with no valid frame beyond the end of the video."""
+    """Return the window without valid frames beyond the end of the video."""
     valid = num_valid_frames(window.start_frame, window.num_frames, window.stride_frames,
                              duration_seconds * window.fps)
     return replace(window, num_valid_frames=min(valid, window.num_valid_frames))

@@ -234,7 +234,7 @@ def test_damaged_frames_are_an_error_of_the_video(tmp_path, small_video, make, d
     (tmp_path / 'videos').mkdir()
     damaged(tmp_path / 'videos' / 'noise.mp4', small_video, first=12)
     dataset = make({'noise': entry((2, 3, 'jump'))}, pipeline=pipeline(decoder))
-    with pytest.raises(VideoReadError, match=r'noise.mp4: the video cannot be decoded \(.+\)'):
+    with pytest.raises(VideoReadError, match=r'noise.mp4: (the video|frame 29) cannot be decoded'):
         dataset[0]
 
 

@@ -10,14 +10,15 @@ from mmengine.registry import DefaultScope
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets import PackTADInputs, SampleWindow, build_pipeline, pack_failure
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.readers.video_header import VideoHeader
-from sbp_tad.datasets.transforms import decodable_frames
+from sbp_tad.datasets.transforms import decoder_clock
 from sbp_tad.datasets.windows import WindowSize
 from sbp_tad.registry import TRANSFORMS
 from sbp_tad.structures import Window
 
 CLASSES = ('jump', 'throw')
-HEADER = VideoHeader(40, 10.0)
+HEADER = VideoHeader(FrameClock(40, 10.0))
 
 
 def annotation(*items: tuple, duration: float | None = 4.0, fps: float | None = 10.0
@@ -71,7 +72,8 @@ def test_a_small_rest_of_an_action_is_dropped():
 
 
 def test_short_video_is_padded_with_its_last_frame():
-    out = SampleWindow()(results(annotation((0, 1, 'jump'), duration=1.0), VideoHeader(10, 10.0)))
+    header = VideoHeader(FrameClock(10, 10.0))
+    out = SampleWindow()(results(annotation((0, 1, 'jump'), duration=1.0), header))
     assert out['window'].num_valid_frames == 5
     np.testing.assert_array_equal(out['frame_inds'], [1, 3, 5, 7, 9, 9, 9, 9])
     np.testing.assert_allclose(out['gt_segments_seconds'], [[0, 1]])
@@ -80,20 +82,20 @@ def test_short_video_is_padded_with_its_last_frame():
 def test_frames_follow_seconds_when_the_file_has_another_fps():
     window = Window('v', 10, 8, 2, 10.0, 8)  # 1.0 to 2.6 s
     video = annotation((1, 2, 'jump'))
-    out = SampleWindow()(results(video, VideoHeader(120, 30.0), window=window))
+    out = SampleWindow()(results(video, VideoHeader(FrameClock(120, 30.0)), window=window))
     np.testing.assert_array_equal(out['frame_inds'], 33 + 6 * np.arange(8))
 
 
 def test_training_without_annotated_fps_uses_the_file():
     out = SampleWindow()(results(annotation((1, 2, 'jump'), duration=None, fps=None),
-                                 VideoHeader(100, 25.0)))
+                                 VideoHeader(FrameClock(100, 25.0))))
     assert out['window'].fps == 25.0
     assert out['window'].start_frame + 16 <= 100
 
 
 def test_window_beyond_the_end_of_the_file_is_all_padding():
     window = Window('v', 30, 8, 2, 10.0, 5)
-    out = SampleWindow()(results(annotation((3, 4, 'jump')), VideoHeader(20, 10.0),
+    out = SampleWindow()(results(annotation((3, 4, 'jump')), VideoHeader(FrameClock(20, 10.0)),
                                  window=window))
     assert out['window'].num_valid_frames == 0
     np.testing.assert_array_equal(out['frame_inds'], [19] * 8)
@@ -104,11 +106,11 @@ def test_training_stays_inside_a_file_shorter_than_annotated():
     video = annotation((1, 2, 'jump'), (8, 9, 'throw'), duration=10.0)
     for seed in range(20):
         np.random.seed(seed)
-        out = SampleWindow()(results(video, VideoHeader(30, 10.0)))
+        out = SampleWindow()(results(video, VideoHeader(FrameClock(30, 10.0))))
         assert out['window'].valid_end_seconds <= 3.0 + 1e-6
         np.testing.assert_array_equal(out['gt_labels'], [0])
     with pytest.raises(VideoReadError, match='v.mp4: the file ends after 0.5 s, before the first'):
-        SampleWindow()(results(video, VideoHeader(5, 10.0)))
+        SampleWindow()(results(video, VideoHeader(FrameClock(5, 10.0))))
 
 
 def test_video_without_annotation_has_no_ground_truth():
@@ -117,14 +119,14 @@ def test_video_without_annotation_has_no_ground_truth():
 
 
 @pytest.mark.parametrize('claimed, avg_fps, header, expected', [
-    (160, 30.0, VideoHeader(127, 30.0), (127, 30.0)),   # frames hidden by an edit list
-    (0, None, VideoHeader(310, 30.0), (310, 30.0)),     # mkv: PyAV's header has no count
-    (390, 29.97, VideoHeader(325, 25.0), (390, 29.97)),  # decord took another stream
-    (100, 25.0, VideoHeader(200, 25.0), (100, 25.0)),
+    (160, 30.0, VideoHeader(FrameClock(127, 30.0)), (127, 30.0)),  # frames hidden by an edit list
+    (0, None, VideoHeader(FrameClock(310, 30.0)), (310, 30.0)),  # mkv: PyAV counts 0 frames
+    (390, 29.97, VideoHeader(FrameClock(325, 25.0)), (390, 29.97)),  # decord took another stream
+    (100, 25.0, VideoHeader(FrameClock(200, 25.0)), (100, 25.0)),
 ])
-def test_decodable_frames(claimed, avg_fps, header, expected):
-    assert decodable_frames(dict(total_frames=claimed, avg_fps=avg_fps,
-                                 video_header=header)) == expected
+def test_clock_of_the_decoder(claimed, avg_fps, header, expected):
+    clock = decoder_clock(dict(total_frames=claimed, avg_fps=avg_fps, video_header=header))
+    assert (clock.num_frames, clock.fps) == expected
 
 
 @pytest.mark.parametrize('shares', [(0.5, 0.75), (0.5, 0.0), (1.1, 0.5)])

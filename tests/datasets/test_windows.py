@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbp_tad.datasets.errors import DatasetError
+from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.windows import (
     WindowSize,
     clip_segments,
@@ -86,7 +87,7 @@ def test_valid_frames_begin_inside_the_video(start, video_frames, expected):
        st.floats(5, 60), st.floats(5, 60))
 def test_frames_lie_inside_the_file_in_order(start, num_frames, stride, file_frames, fps, file_fps):
     window = Window('v', start, num_frames, stride, fps, num_frames)
-    indices = frame_indices(window, file_frames, file_fps)
+    indices = frame_indices(window, FrameClock(file_frames, file_fps))
     assert indices.shape == (num_frames,) and indices.dtype == np.int64
     assert (0 <= indices).all() and (indices < file_frames).all()
     assert (np.diff(indices) >= 0).all()
@@ -96,7 +97,7 @@ def test_frames_lie_inside_the_file_in_order(start, num_frames, stride, file_fra
 @given(st.floats(0, 50), st.integers(1, 64), st.floats(0.5, 8), st.floats(5, 60), st.floats(5, 60))
 def test_a_frame_shows_the_middle_of_its_time(start, num_frames, stride, fps, file_fps):
     window = Window('v', start, num_frames, stride, fps, num_frames)
-    indices = frame_indices(window, 10**9, file_fps)
+    indices = frame_indices(window, FrameClock(10**9, file_fps))
     middles = window.start_seconds + (np.arange(num_frames) + 0.5) * window.seconds_per_frame
     shown_from, shown_until = indices / file_fps, (indices + 1) / file_fps
     assert (shown_from <= middles + 1e-6).all() and (middles < shown_until + 1e-6).all()
@@ -104,11 +105,11 @@ def test_a_frame_shows_the_middle_of_its_time(start, num_frames, stride, fps, fi
 
 def test_frames_by_hand():
     window = Window('v', 2, 5, 4, 10.0, 5)
-    np.testing.assert_array_equal(frame_indices(window, 100, 10.0), [4, 8, 12, 16, 20])
-    np.testing.assert_array_equal(frame_indices(window, 100, 20.0), [8, 16, 24, 32, 40])
-    np.testing.assert_array_equal(frame_indices(window, 11, 10.0), [4, 8, 10, 10, 10])
+    np.testing.assert_array_equal(frame_indices(window, FrameClock(100, 10.0)), [4, 8, 12, 16, 20])
+    np.testing.assert_array_equal(frame_indices(window, FrameClock(100, 20.0)), [8, 16, 24, 32, 40])
+    np.testing.assert_array_equal(frame_indices(window, FrameClock(11, 10.0)), [4, 8, 10, 10, 10])
     every = Window('v', 0, 6, 1, 10.0, 6)
-    np.testing.assert_array_equal(frame_indices(every, 100, 10.0), np.arange(6))
+    np.testing.assert_array_equal(frame_indices(every, FrameClock(100, 10.0)), np.arange(6))
 
 
 @quick

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.apis.inference.inputs import InputVideo
 from sbp_tad.datasets import TemporalDetectionDataset, VideoFiles, build_pipeline
+from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.readers.video_header import VideoHeader
 from sbp_tad.structures import Window
 
@@ -35,7 +36,7 @@ class ArrayFrames(VideoFiles):
     def inspect(self, filename: str, video: VideoAnnotation) -> dict[str, Any]:
         """Return the header and the frames."""
         frames = self.arrays[video.video_id]
-        return dict(video_header=VideoHeader(len(frames), self.fps), array=frames)
+        return dict(video_header=VideoHeader(FrameClock(len(frames), self.fps)), array=frames)
 
 
 class WindowReads(Dataset):

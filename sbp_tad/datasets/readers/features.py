@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.readers.feature_files import feature_shape, open_features, read_sidecar
 from sbp_tad.datasets.readers.video_files import VideoFiles
 from sbp_tad.datasets.readers.video_header import VideoHeader, with_timing
@@ -173,7 +174,7 @@ class FeatureFiles(VideoFiles):
         grid = self._grid(filename, video, num_steps)
         self._check_length(filename, video, num_steps, grid)
         file = FeatureFile(filename, key, self.channels_first, num_steps, grid, self.cover)
-        header = VideoHeader(max(1, round(grid.num_frames(num_steps))), grid.fps)
+        header = VideoHeader(FrameClock(max(1, round(grid.num_frames(num_steps))), grid.fps))
         return dict(video_header=header, feature_file=file)
 
     def windows(self, filename: str, video: VideoAnnotation, size: WindowSize,

@@ -1,4 +1,4 @@
-"""What a video file says of itself before a frame of it is decoded."""
+"""Headers of video files: length, rate and presentation times, without decoding."""
 from __future__ import annotations
 
 import os
@@ -8,73 +8,74 @@ from functools import lru_cache
 
 import av
 import cv2
-import numpy as np
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import VideoReadError
+from sbp_tad.datasets.frame_clock import FrameClock
+from sbp_tad.datasets.readers.frame_times import (
+    FrameTimes,
+    presentation,
+    read_timing,
+    video_stream,
+)
 
 try:
     from decord import DECORDError
 except ImportError:  # no wheels for some platforms; PyAV and OpenCV pipelines work
     DECORDError = RuntimeError
 
-# What mmaction's decoders raise on a file they cannot read. Decord: DECORDError
-# and RuntimeError; PyAV: DatasetError; OpenCV: ValueError for a length below 0,
-# IndexError once no frame comes; any: OSError.
+# Errors of mmaction's decoders on a file that they cannot read. Decord: DECORDError and
+# RuntimeError; PyAV: FFmpegError; OpenCV: ValueError for a length below 0, IndexError
+# after the last frame; all: OSError.
 DECODER_ERRORS = (DECORDError, av.error.FFmpegError, cv2.error, OSError, RuntimeError,
                   ValueError, IndexError)
 
 
-# Differences between annotation and file that are not worth a word.
+# Differences between annotation and file up to these are not reported.
 FPS_TOLERANCE = 0.01  # relative
 DURATION_TOLERANCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class FrameTimes:
-    """When each frame of a video stream is shown, in the stream's time base.
+class VideoHeader:
+    """Timing of a video: of the first video stream of a file that is no cover picture.
 
     Args:
-        timestamps: (n,) int64, increasing: a frame's place is its number.
-        key_frames: (n,) bool, where decoding can begin.
+        clock: when each frame is shown. It counts the frames that decoding
+            shows, not those that the container promises.
+        times: time stamps for seeking; None if the file has none.
+        first_stream: the stream is the first video stream of the file.
     """
 
-    timestamps: np.ndarray
-    key_frames: np.ndarray
-
-    def key_frame_before(self, index: int) -> int | None:
-        """Time stamp of the last key frame up to a frame; None: only the start of the file."""
-        places = np.flatnonzero(self.key_frames[:index + 1])
-        return int(self.timestamps[places[-1]]) if len(places) else None
-
-
-@dataclass(frozen=True)
-class VideoHeader:
-    """Length and rate of the first video stream of a file.
-
-    ``num_frames`` counts the frames that decoding will show, not those the
-    container claims. ``times`` is None where the file does not tell them.
-    """
-
-    num_frames: int
-    fps: float
+    clock: FrameClock
     times: FrameTimes | None = field(default=None, repr=False, compare=False)
+    first_stream: bool = True
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames that decoding shows."""
+        return self.clock.num_frames
+
+    @property
+    def fps(self) -> float:
+        """Frames per second, see :class:`FrameClock`."""
+        return self.clock.fps
 
     @property
     def duration_seconds(self) -> float:
-        """Length of what decoding will show."""
-        return self.num_frames / self.fps
+        """End of the last frame on the time line of a player."""
+        return self.clock.end_seconds
 
 
 def open_container(filename: str) -> av.container.InputContainer:
-    """Open a media file, whatever bytes its titles hold: they say nothing of its frames."""
+    """Open a media file; titles in an unknown encoding do not matter."""
     return av.open(filename, metadata_errors='replace')
 
 
 def probe_video(filename: str | os.PathLike) -> VideoHeader:
-    """Read the header of a local video file, its first frame, and count its packets.
+    """Read the header of a local video file, the times of its packets and its first frame.
 
-    The result is remembered until the file changes.
+    The result is cached until the file changes.
 
     Raises:
         VideoReadError: the file is missing, is no video or is cut off.
@@ -88,7 +89,7 @@ def probe_video(filename: str | os.PathLike) -> VideoHeader:
 
 
 def with_timing(video: VideoAnnotation, header: VideoHeader) -> VideoAnnotation:
-    """Fill in fps and duration from the file where the annotation has none."""
+    """Fill in fps and duration from the file if the annotation lacks them."""
     return replace(video, fps=video.fps or header.fps,
                    duration_seconds=video.duration_seconds or header.duration_seconds)
 
@@ -98,51 +99,29 @@ def _probe(filename: str, num_bytes: int, _mtime: int) -> VideoHeader:
     try:
         _refuse_cut_avi(filename, num_bytes)
         with open_container(filename) as container:
-            if not container.streams.video:
-                raise VideoReadError(f'{filename}: the file has no video stream.')
-            stream = container.streams.video[0]
+            stream = video_stream(container)
             if stream.codec_context is None:
                 raise VideoReadError(f'{filename}: no decoder knows the codec of the video. '
                                      'Replace the file.')
-            rate = stream.average_rate or stream.guessed_rate
-            # An edit list marks packets that no decoder shows; the frame
-            # count of the container includes them (or is 0, as in mkv).
-            packets = [(packet.pts, packet.is_keyframe) for packet in container.demux(stream)
-                       if packet.size > 0 and not packet.is_discard]
-            times = None if _hides_times(container, stream) else _frame_times(packets)
+            timing = read_timing(container, stream)
+            first_stream = stream.index == container.streams.video[0].index
         # OpenCV searches for ever in a file of which no frame can be decoded.
         with open_container(filename) as container:
-            next(container.decode(video=0), None)
+            first = next(container.decode(video_stream(container)), None)
     except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, VideoReadError):
             raise
         raise VideoReadError(f'{filename}: not a readable video ({error}). Replace the '
                              'file, or remove the video from the annotation.') from error
-    if not packets or not rate:
-        raise VideoReadError(f'{filename}: the video has no frames or no frame rate.')
-    return VideoHeader(len(packets), float(rate), times)
-
-
-def _hides_times(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
-    """AVI knows the order of decoding only, which is not that of showing with B-frames."""
-    return container.format.name == 'avi' and stream.codec_context.has_b_frames
-
-
-def _frame_times(packets: list[tuple[int | None, bool]]) -> FrameTimes | None:
-    """Times of the frames in the order in which they are shown, if every frame has its own.
-
-    Args:
-        packets: time stamp and whether it is a key frame, of each packet.
-    """
-    timestamps = {timestamp for timestamp, _ in packets}
-    if not packets or None in timestamps or len(timestamps) < len(packets):
-        return None
-    shown = np.array(sorted(packets), dtype=np.int64)
-    return FrameTimes(shown[:, 0], shown[:, 1].astype(bool))
+    if not timing.packets or not timing.rates:
+        raise VideoReadError(f'{filename}: the video has no frames or no frame rate. Replace the '
+                             'file, or remove the video from the annotation.')
+    clock, times = presentation(timing, None if first is None else first.pts)
+    return VideoHeader(clock, times, first_stream)
 
 
 def _refuse_cut_avi(filename: str, num_bytes: int) -> None:
-    """Decord ends the process on an AVI that lacks its end, so refuse it."""
+    """Refuse an AVI that lacks its end: decord ends the process on it."""
     with open(filename, 'rb') as file:
         head = file.read(12)
     if len(head) == 12 and head[:4] == b'RIFF' and head[8:] == b'AVI ':

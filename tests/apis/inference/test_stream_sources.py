@@ -11,6 +11,7 @@ from sbp_tad.apis.errors import InferenceError
 from sbp_tad.apis.inference import stream_sources
 from sbp_tad.apis.inference.stream_sources import open_stream, sample_stream
 from sbp_tad.datasets.errors import VideoReadError
+from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.windows import WindowSize, frame_indices, sliding_windows
 
 
@@ -55,7 +56,7 @@ def camera(monkeypatch):
 def test_steps_show_the_frames_that_windows_sample(num_frames, fps, target_fps, length):
     size = WindowSize(length, target_fps=target_fps)
     expected = np.concatenate([
-        frame_indices(window, num_frames, fps)[:window.num_valid_frames]
+        frame_indices(window, FrameClock(num_frames, fps))[:window.num_valid_frames]
         for window in sliding_windows('v', size, fps, num_frames, None)])
     frames = ((number, number) for number in range(num_frames))
     assert list(sample_stream(frames, fps, size)) == expected.tolist()

@@ -8,6 +8,7 @@ from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.checks.annotation_check import Expectations
 from sbp_tad.datasets.checks.file_check import check_files, find_files, unlisted_files
 from sbp_tad.datasets.errors import DatasetError
+from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.readers.video_header import VideoHeader
 
 
@@ -56,7 +57,7 @@ def test_other_sources_bring_their_own_header(tmp_path):
 
     def inspect(path, annotation):
         seen.append((path, annotation.video_id))
-        return VideoHeader(40, 20.0)
+        return VideoHeader(FrameClock(40, 20.0))
 
     kinds = [finding.kind for finding in found(video(), tmp_path, inspect=inspect)]
     assert kinds == ['fps-mismatch', 'duration-mismatch'] and seen == [(tmp_path, 'v')]

@@ -194,10 +194,12 @@ def test_wrong_times_are_noticed(videos, everything):
     np.testing.assert_array_equal(read_frames(path, [40], wrong), everything['b_frames.mp4'][[40]])
 
 
-def test_a_missing_frame_is_a_sentence(videos):
+def test_a_missing_frame_is_a_sentence(videos, everything):
     path = str(videos['b_frames.mp4'])
-    with pytest.raises(VideoReadError, match='b_frames.mp4: frame 100 cannot be decoded. Replace'):
+    with pytest.raises(VideoReadError, match='b_frames.mp4: frame 120 cannot be decoded. Replace'):
         read_frames(path, [3, 100, 120])
+    np.testing.assert_array_equal(read_frames(path, [3, 100]),
+                                  everything['b_frames.mp4'][[3, 99]])  # one frame too many
 
 
 def test_transform_sets_what_mmaction_sets(videos):

@@ -1,0 +1,237 @@
+"""Presentation times of a video stream, from its packets and without decoding them."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.stream import Disposition
+
+from sbp_tad.datasets.errors import VideoReadError
+from sbp_tad.datasets.frame_clock import FrameClock, clock_of_ticks
+
+# Flags of libavformat's AVInputFormat.
+_NO_TIMESTAMPS = 0x0080  # elementary streams
+_FREE_CLOCK = 0x0200  # MPEG-TS and PS: time stamps begin anywhere and may jump
+# A stream with more repeated time stamps than this share has no usable ones.
+_MOST_REPEATED = 0.1
+# An AVI header that promises more empty slots than this at the end is taken as damaged.
+_MOST_EMPTY_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class FrameTimes:
+    """Time stamps of the frames of a video stream, in its time base.
+
+    Args:
+        timestamps: (n,) int64, increasing: the position of a frame is its index.
+        key_frames: (n,) bool, frames at which decoding can begin.
+    """
+
+    timestamps: np.ndarray
+    key_frames: np.ndarray
+
+    def key_frame_before(self, index: int) -> int | None:
+        """Return the time stamp of the last key frame up to a frame; None: the file's start."""
+        places = np.flatnonzero(self.key_frames[:index + 1])
+        return int(self.timestamps[places[-1]]) if len(places) else None
+
+    def since(self, timestamp: int) -> FrameTimes:
+        """Return the times of the frames from a time stamp on."""
+        kept = self.timestamps >= timestamp
+        return FrameTimes(self.timestamps[kept], self.key_frames[kept])
+
+
+@dataclass(frozen=True)
+class Packet:
+    """Time stamps of one packet in the stream's time base; None if the file lacks them."""
+
+    pts: int | None
+    dts: int | None
+    duration: int
+    is_key: bool
+
+
+@dataclass(frozen=True)
+class StreamTiming:
+    """Everything about the time of a video stream that its container knows.
+
+    Args:
+        packets: packets that hold a frame, in decoding order.
+        tick: time base.
+        rates: declared frame rates, the preferred one first.
+        start_seconds: first time stamp of all streams of the file, or None.
+        reorder_depth: frames by which the decoder lags behind (B-frames).
+        num_slots: in AVI the number of frame slots, else None.
+        has_timestamps: False for elementary streams.
+        free_clock: the time stamps begin anywhere and may jump.
+        durations_in_decoding_order: packet durations are differences of
+            decoding times (mp4, mov).
+        can_seek: time stamps after a seek are those of reading from the
+            beginning. In MPEG-PS only some packets have stamps; the others
+            depend on where reading begins.
+    """
+
+    packets: list[Packet]
+    tick: Fraction
+    rates: list[float]
+    start_seconds: float | None
+    reorder_depth: int
+    num_slots: int | None
+    has_timestamps: bool
+    free_clock: bool
+    durations_in_decoding_order: bool
+    can_seek: bool
+
+
+def video_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """Return the first video stream that is no cover picture.
+
+    Raises:
+        VideoReadError: the file has none.
+    """
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    found = 'only a cover picture' if container.streams.video else 'no video stream'
+    raise VideoReadError(f'{container.name}: the file has {found}. Replace the file.')
+
+
+def read_timing(container: av.container.InputContainer, stream: av.VideoStream) -> StreamTiming:
+    """Read the timing of a stream: demultiplex the file and decode nothing."""
+    codec, flags = stream.codec_context, container.format.flags
+    is_avi = container.format.name == 'avi'
+    has_timestamps = not flags & _NO_TIMESTAMPS
+    declared = [stream.average_rate, stream.guessed_rate, codec.framerate]
+    if not has_timestamps:  # the average is a default of the demuxer
+        declared = declared[::-1]
+    start, slots = container.start_time, stream.duration if is_avi else None
+    depth, tick = codec.reorder_depth, stream.time_base
+    # An edit list marks packets that no decoder shows; the frame count of the container
+    # includes them (or is 0, as in mkv).
+    packets = [Packet(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe)
+               for packet in container.demux(stream) if packet.size > 0 and not packet.is_discard]
+    return StreamTiming(packets, tick, [float(rate) for rate in declared if rate],
+                        None if start is None else start / av.time_base, depth, slots,
+                        has_timestamps, bool(flags & _FREE_CLOCK),
+                        container.format.name.startswith('mov'), container.format.name != 'mpeg')
+
+
+def presentation(timing: StreamTiming, first_shown: int | None = None
+                 ) -> tuple[FrameClock, FrameTimes | None]:
+    """Return the clock of a stream, and the time stamps by which its frames are found.
+
+    Args:
+        timing: of the stream, with at least one packet and rate.
+        first_shown: time stamp of the first frame that decodes; packets
+            before it (a recording cut between key frames) show nothing.
+
+    Returns:
+        The clock, and None instead of time stamps if frames must be counted
+        from the beginning of the file.
+    """
+    packets = timing.packets
+    if not timing.has_timestamps:
+        return FrameClock(len(packets), timing.rates[0]), None
+    if timing.num_slots is not None:
+        return _slots(timing)
+    if any(packet.pts is None for packet in packets):
+        return FrameClock(len(packets), timing.rates[0]), None
+    jumps = timing.free_clock and _jumps_back(packets)
+    if jumps:
+        packets = _without_jumps(packets)
+    times = _sorted_times(packets)
+    if len(times.timestamps) < (1 - _MOST_REPEATED) * len(packets):
+        return FrameClock(len(packets), timing.rates[0]), None
+    if first_shown is not None and not jumps and first_shown in times.timestamps:
+        times = times.since(first_shown)
+    ticks = times.timestamps
+    clock = clock_of_ticks(ticks, float(timing.tick), _origin(timing, int(ticks[0])),
+                           int(ticks[-1]) + _last_duration(timing, packets, ticks), timing.rates)
+    return clock, times if timing.can_seek and not jumps else None
+
+
+def _slots(timing: StreamTiming) -> tuple[FrameClock, FrameTimes | None]:
+    """Return the times of an AVI stream, in which every frame fills a slot and some are empty.
+
+    AVI stores the decoding order only. With B-frames the frame shown ``n``-th
+    leaves the decoder with packet ``n + depth``.
+    """
+    packets, depth = timing.packets, timing.reorder_depth
+    slots = np.array([number if packet.dts is None else packet.dts
+                      for number, packet in enumerate(packets)], dtype=np.int64)
+    times = None
+    if depth:
+        tail = slots[-1] + np.arange(1, depth + 1)
+        slots = np.append(slots, tail)[depth:] - depth
+    elif all(packet.pts is not None for packet in packets):
+        times = _sorted_times(packets)
+        times = times if len(times.timestamps) == len(slots) else None
+    slots = np.maximum.accumulate(slots)
+    end = int(slots[-1]) + 1
+    promised = timing.num_slots or end
+    if end < promised <= end + _MOST_EMPTY_SECONDS / float(timing.tick):
+        end = promised
+    return clock_of_ticks(slots, float(timing.tick), min(0, int(slots[0])), end,
+                          timing.rates), times
+
+
+def _sorted_times(packets: list[Packet]) -> FrameTimes:
+    """Return the times in presentation order; of packets with equal ones a key frame counts."""
+    shown: dict[int, bool] = {}
+    for packet in packets:
+        assert packet.pts is not None
+        shown[packet.pts] = shown.get(packet.pts, False) or packet.is_key
+    table = np.array(sorted(shown.items()), dtype=np.int64)
+    return FrameTimes(np.ascontiguousarray(table[:, 0]), table[:, 1].astype(bool))
+
+
+def _origin(timing: StreamTiming, first: int) -> int:
+    """Return the tick of second 0, as players place it.
+
+    The time line of a free clock begins with the first stream. Elsewhere it
+    begins at 0, and a first time stamp above 0 is a late track; unless all
+    streams are late by no more than the delay of B-frames, which some writers
+    do not take out.
+    """
+    start = None if timing.start_seconds is None else \
+        min(first, round(timing.start_seconds / float(timing.tick)))
+    if start is not None:
+        delay = timing.reorder_depth / timing.rates[0] + float(timing.tick)
+        if timing.free_clock or 0 < start * float(timing.tick) <= delay:
+            return start
+    return min(0, first)
+
+
+def _last_duration(timing: StreamTiming, packets: list[Packet], ticks: np.ndarray) -> int:
+    """Return the ticks for which the last frame is shown."""
+    last = int(ticks[-1])
+    own = next(packet for packet in packets if packet.pts == last)
+    reordered = timing.durations_in_decoding_order and packets[-1].pts != last
+    duration = packets[-1].duration if reordered else own.duration
+    if duration > 0:
+        return duration
+    if len(ticks) > 1:
+        return int(np.median(np.diff(ticks)))
+    return max(1, round(1 / timing.rates[0] / float(timing.tick)))
+
+
+def _jumps_back(packets: list[Packet]) -> bool:
+    known = [packet.dts for packet in packets if packet.dts is not None]
+    return any(after < before for before, after in zip(known, known[1:]))
+
+
+def _without_jumps(packets: list[Packet]) -> list[Packet]:
+    """Let time go on where it jumps back: files that were joined byte by byte."""
+    known = [packet.dts for packet in packets if packet.dts is not None]
+    step = int(np.median(np.diff(known)))
+    offset, last, straight = 0, None, []
+    for packet in packets:
+        assert packet.pts is not None
+        if packet.dts is not None:
+            if last is not None and packet.dts + offset < last:
+                offset = last + step - packet.dts
+            last = packet.dts + offset
+        straight.append(replace(packet, pts=packet.pts + offset))
+    return straight
