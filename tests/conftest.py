@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 from hypothesis import settings
+from timed_videos import make_files
 
 REPOSITORY = Path(__file__).parents[1]
 # The same examples in every run: only a change can fail it. The nightly draws new ones.
@@ -118,6 +119,12 @@ def made_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def small_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 frames, 10 fps, 64 x 48 pixels."""
     return write_gray_video(tmp_path_factory.mktemp('videos') / 'small.mp4', 40)
+
+
+@pytest.fixture(scope='session')
+def timed_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, np.ndarray]]:
+    """Every kind of video file with barcodes of time: name -> (file, times)."""
+    return make_files(tmp_path_factory.mktemp('timed'))
 
 
 @pytest.fixture

@@ -124,6 +124,14 @@ LATE = 1.6 + np.arange(50) / 25
 SLOT = Fraction(1, 25)
 
 
+# Names of all files of make_files.
+NAMES = ['steady.mp4', 'steady_b.mkv', 'fragments.mp4', 'phone.mp4', 'phone_b.mp4', 'phone_b.mkv',
+         'screen.webm', 'screen.mp4', 'gap.mp4', 'gap.flv', 'gap.ts', 'steady.mpg', 'gap_mpeg4.avi',
+         'gap_mpeg4_b.avi', 'gap_h264_b.avi', 'gap_mjpeg.avi', 'late.mp4', 'late.mkv',
+         'late_alone.webm', 'raw_30.h264', 'raw_12.hevc', 'raw.m2v', 'raw_24.m4v', 'cover.mp4',
+         'joined.ts']
+
+
 def make_files(folder: Path) -> dict[str, tuple[Path, np.ndarray]]:
     """Write every kind of file: name -> (file, the second at which a player shows each frame)."""
     files: dict[str, tuple[Path, np.ndarray]] = {}
@@ -164,4 +172,5 @@ def make_files(folder: Path) -> dict[str, tuple[Path, np.ndarray]]:
     part = write_timed(folder / 'part.ts', 1.4 + STEADY, shown=STEADY, file_format='mpegts')
     other = write_timed(folder / 'other.ts', 1.4 + STEADY, shown=3 + STEADY, file_format='mpegts')
     files['joined.ts'] = joined([part, other], folder / 'joined.ts'), np.r_[STEADY, 3 + STEADY]
+    assert list(files) == NAMES
     return files

@@ -102,7 +102,7 @@ class OnlineInferencer:
         """Yield the steps of an open stream."""
         size, state = self.dataset.window_size, self.model.init_state()
         step_seconds = size.stride_at(stream.fps) / stream.fps
-        for index, frame in enumerate(sample_stream(stream.frames, stream.fps, size)):
+        for index, frame in enumerate(sample_stream(stream, size)):
             start = time.perf_counter()
             scores, state = self.step(state, stream.pixels(frame))
             yield OnlineStep(index, index * step_seconds, scores,

@@ -1,6 +1,7 @@
-"""Sources of a stream, and the selection of the frames of its steps."""
+"""Sources of a stream's frames, and the choice of one frame per step."""
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from sbp_tad.apis.errors import InferenceError
+from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.readers.video_decoding import stream_frames, upright_pixels
 from sbp_tad.datasets.readers.video_header import probe_video
 from sbp_tad.datasets.windows import WindowSize, num_sampled_frames
@@ -21,47 +23,50 @@ NumberedFrames = Iterator[tuple[int, Any]]
 
 
 def same(frame: np.ndarray) -> np.ndarray:
-    """Return the frame, which already consists of pixels."""
+    """Return the frame, which is an array of pixels already."""
     return frame
 
 
 @dataclass(frozen=True)
 class FrameStream:
-    """Numbered frames of a stream, in order of arrival.
+    """Frames in the order in which they arrive.
 
     Args:
-        fps: frame rate that the numbers refer to, per second.
-        frames: pairs (number, frame) by increasing number, from 0; the number
-            of a dropped frame is left out.
-        pixels: converts a frame to (H, W, 3) uint8 RGB; called only for the
-            frames of steps.
+        fps: frames per second, the unit of strides.
+        frames: (number, frame) by increasing number; a number is left out if
+            its frame was dropped.
+        pixels: converts a frame to (H, W, 3) uint8 RGB; called only for
+            frames that stand for a step.
+        clock: presentation times of a file's frames; None if frame ``n``
+            begins at ``n / fps`` seconds.
     """
 
     fps: float
     frames: NumberedFrames
     pixels: Callable[[Any], np.ndarray] = same
+    clock: FrameClock | None = None
 
 
 def open_stream(source: str | Path | int | Iterable[np.ndarray], fps: float | None = None
                 ) -> FrameStream:
-    """Open a source; frames are read on demand and not kept.
+    """Open a source; its frames are read on demand and not kept.
 
     Args:
         source: a video file, the index of a camera, or frames (H, W, 3) uint8 RGB.
         fps: frames per second of an iterable (required) and of a camera that
-            does not report it; a file states its own.
+            does not report them; a file has its own times.
 
     Raises:
-        InferenceError: the camera does not exist, ``fps`` is missing or not
-            above 0, or the type of the source is not accepted; while reading,
-            an item is not a frame.
-        VideoReadError: the file cannot be read, or ends too early.
+        InferenceError: no such camera, fps missing or not above 0, another
+            type of source; while reading, an item that is no frame.
+        VideoReadError: a file that cannot be read.
     """
     if fps is not None and not fps > 0:
         raise InferenceError(f'fps must be above 0, got {fps}.')
     if isinstance(source, (str, Path)):
-        return FrameStream(probe_video(source).fps, enumerate(stream_frames(str(source))),
-                           partial(upright_pixels, reformatter=VideoReformatter()))
+        header = probe_video(source)
+        return FrameStream(header.fps, stream_frames(str(source), header.times),
+                           partial(upright_pixels, reformatter=VideoReformatter()), header.clock)
     if isinstance(source, int) and not isinstance(source, bool):
         return _open_camera(source, fps)
     if not isinstance(source, Iterable):
@@ -69,15 +74,15 @@ def open_stream(source: str | Path | int | Iterable[np.ndarray], fps: float | No
                              f'iterable of frames, got {type(source).__name__}.')
     if fps is None:
         raise InferenceError(
-            'an iterable of frames has no frame rate; give fps=..., in frames per second.')
+            'an iterable of frames has no frame rate; give fps=..., frames per second.')
     return FrameStream(fps, enumerate(map(check_frame, source)))
 
 
 def check_frame(frame: Any) -> np.ndarray:
-    """Return the frame if it is valid.
+    """Return the frame after a check.
 
     Raises:
-        InferenceError: it is not an array (H, W, 3) of uint8.
+        InferenceError: the frame is no (H, W, 3) array of uint8.
     """
     shape, dtype = getattr(frame, 'shape', None), getattr(frame, 'dtype', None)
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or shape[2] != 3 \
@@ -95,12 +100,13 @@ def _open_camera(index: int, fps: float | None) -> FrameStream:
     fps = fps or camera.get(cv2.CAP_PROP_FPS)
     if not fps > 0:
         camera.release()
-        raise InferenceError(f'camera {index} does not report its frame rate; give fps=...')
+        raise InferenceError(f'camera {index} does not report its frame rate; give fps=..., '
+                             'frames per second.')
     return FrameStream(fps, _camera_frames(camera, fps))
 
 
 def _camera_frames(camera: cv2.VideoCapture, fps: float) -> NumberedFrames:
-    """Yield frames numbered by the clock, because a camera drops frames that are read late."""
+    """Yield frames numbered by the time of arrival: a camera drops those not read in time."""
     start, number = time.monotonic(), -1
     try:
         while True:
@@ -113,29 +119,39 @@ def _camera_frames(camera: cv2.VideoCapture, fps: float) -> NumberedFrames:
         camera.release()
 
 
-def sample_stream(frames: NumberedFrames, fps: float, size: WindowSize) -> Iterator[Any]:
-    """Yield the frame of each step, the same frames that adjacent windows sample from a file.
+def sample_stream(stream: FrameStream, size: WindowSize) -> Iterator[Any]:
+    """Yield the frame of each step: those that consecutive windows sample from a file.
 
-    Step ``t`` takes the middle of its stride, frame ``floor((t + 0.5) *
-    stride)``; if that frame was dropped, the next one. The last step may reach
-    past the end and takes the last frame.
+    Step ``t`` shows the last frame that begins at or before the middle of its
+    stride, second ``(t + 0.5) * stride / fps``. If that frame was dropped, it
+    shows the one before. The last step may lie half outside and shows the
+    last frame.
 
     Args:
-        frames: numbered frames of :class:`FrameStream`.
-        fps: frame rate of their numbers.
-        size: size of the windows.
+        stream: frames and their times.
+        size: of the windows.
     """
-    stride, number, step, frame = size.stride_at(fps), -1, 0, None
-    for number, frame in frames:
-        while int(_middle(step, stride, size.num_frames)) <= number:
-            yield frame
+    stride, step, last = size.stride_at(stream.fps), 0, None
+    num_steps = math.inf if stream.clock is None else \
+        num_sampled_frames(stream.clock.end_seconds * stream.fps, stride)
+    for number, frame in stream.frames:
+        while step < num_steps and \
+                (shown := _shown(stream, step, stride, size.num_frames)) <= number:
+            yield frame if shown == number or last is None else last[1]
             step += 1
-    while step < num_sampled_frames(number + 1, stride):
-        yield frame
+        last = number, frame
+    if last is None:
+        return
+    if stream.clock is None:
+        num_steps = num_sampled_frames(last[0] + 1, stride)
+    while step < num_steps:
+        yield last[1]
         step += 1
 
 
-def _middle(step: int, stride: float, num_frames: int) -> float:
-    """Return the middle of a step, computed from its window so that it rounds as in a file."""
-    window, place = divmod(step, num_frames)
-    return num_frames * stride * window + (place + 0.5) * stride
+def _shown(stream: FrameStream, step: int, stride: float, num_frames: int) -> int:
+    """Return the number of the frame shown in the middle of a step."""
+    window, place = divmod(step, num_frames)  # as in a file: rounding must not part the two
+    middle = num_frames * stride * window + (place + 0.5) * stride
+    return int(middle) if stream.clock is None else \
+        int(stream.clock.indices(np.array(middle), stream.fps))

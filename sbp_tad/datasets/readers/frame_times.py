@@ -108,6 +108,7 @@ def read_timing(container: av.container.InputContainer, stream: av.VideoStream) 
         declared = declared[::-1]
     start, slots = container.start_time, stream.duration if is_avi else None
     depth, tick = codec.reorder_depth, stream.time_base
+    assert tick is not None  # every demuxer sets one
     # An edit list marks packets that no decoder shows; the frame count of the container
     # includes them (or is 0, as in mkv).
     packets = [Packet(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe)

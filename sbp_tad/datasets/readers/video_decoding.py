@@ -142,6 +142,7 @@ def _read_before(filename: str, lost: list[int], times: FrameTimes) -> dict[int,
             break
     near = {}
     for index, frame in zip(lost, found):
+        assert frame.pts is not None  # of a frame that was found by it
         number = np.searchsorted(times.timestamps, frame.pts, side='right') - 1
         if index - number <= MOST_LOST_FRAMES:
             near[index] = frame

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timed_videos import NAMES, expected_seconds, seconds_of
 
 from sbp_tad.apis.errors import InferenceError
 from sbp_tad.apis.inference import stream_sources
-from sbp_tad.apis.inference.stream_sources import open_stream, sample_stream
+from sbp_tad.apis.inference.stream_sources import FrameStream, open_stream, sample_stream
+from sbp_tad.datasets import probe_video
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.windows import WindowSize, frame_indices, sliding_windows
@@ -59,7 +61,7 @@ def test_steps_show_the_frames_that_windows_sample(num_frames, fps, target_fps, 
         frame_indices(window, FrameClock(num_frames, fps))[:window.num_valid_frames]
         for window in sliding_windows('v', size, fps, num_frames, None)])
     frames = ((number, number) for number in range(num_frames))
-    assert list(sample_stream(frames, fps, size)) == expected.tolist()
+    assert list(sample_stream(FrameStream(fps, frames), size)) == expected.tolist()
 
 
 def test_a_step_comes_with_its_frame_and_not_later():
@@ -69,20 +71,32 @@ def test_a_step_comes_with_its_frame_and_not_later():
         for number in range(8):
             taken.append(number)
             yield number, number
-    steps = sample_stream(frames(), 12, WindowSize(8, target_fps=3))
+    steps = sample_stream(FrameStream(12, frames()), WindowSize(8, target_fps=3))
     assert next(steps) == 2 and taken == [0, 1, 2]
     assert next(steps) == 6 and taken[-1] == 6
 
 
 def test_no_frames_are_no_steps():
-    assert list(sample_stream(iter(()), 10, WindowSize(8, target_fps=4))) == []
+    assert list(sample_stream(FrameStream(10, iter(())), WindowSize(8, target_fps=4))) == []
 
 
 def test_a_file_is_streamed_in_order(small_video, read_frame_numbers):
     stream = open_stream(small_video)
     frames = [stream.pixels(frame) for _, frame in stream.frames]
-    assert stream.fps == 10 and frames[0].dtype == np.uint8
+    assert stream.fps == 10 and frames[0].dtype == np.uint8 and stream.clock.is_even
     assert read_frame_numbers(np.stack(frames)).tolist() == list(range(40))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_file_is_sampled_as_in_testing(name, timed_files):
+    """Steps of a stream show what a player shows in the middle of their stride."""
+    path, times = timed_files[name]
+    stream = open_stream(path)
+    shown = [seconds_of(stream.pixels(frame))
+             for frame in sample_stream(stream, WindowSize(16, target_fps=8))]
+    seconds = (np.arange(len(shown)) + 0.5) / 8
+    assert len(shown) == np.ceil(probe_video(path).duration_seconds * 8 - 1e-6)
+    np.testing.assert_allclose(shown, expected_seconds(times, seconds), atol=0.006)
 
 
 def test_a_camera_is_timed_by_the_clock(camera):
@@ -91,7 +105,8 @@ def test_a_camera_is_timed_by_the_clock(camera):
     assert stream.fps == 10 and numbers == (5, 10, 15) and camera.released == 1
     assert frames[0].shape == (4, 6, 3) and frames[0][0, 0].tolist() == [0, 0, 255]  # RGB
     size = WindowSize(8, target_fps=2)
-    assert list(sample_stream(iter(zip(numbers, 'abc')), 10, size)) == ['a', 'b', 'c', 'c']
+    letters = FrameStream(10, iter(zip(numbers, 'abc')))  # a at 0.5 s, b at 1 s, c at 1.5 s
+    assert list(sample_stream(letters, size)) == ['a', 'a', 'b', 'c']  # 0.25, 0.75, 1.25, 1.75 s
 
 
 def test_a_camera_is_released_when_nobody_listens_any_more(camera):
@@ -106,7 +121,7 @@ def test_what_is_no_source_is_refused(camera, tmp_path, monkeypatch):
         open_stream(3)
     with pytest.raises(InferenceError, match='must be a video file, the index of a camera or'):
         open_stream(True)
-    with pytest.raises(InferenceError, match='has no frame rate; give fps'):
+    with pytest.raises(InferenceError, match='an iterable of frames has no frame rate; give fps'):
         open_stream(iter(()))
     with pytest.raises(InferenceError, match='fps must be above 0, got -1'):
         open_stream(0, fps=-1)

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from timed_videos import LATE, PHONE, expected_seconds, make_files, seconds_of, write_timed
+from timed_videos import LATE, NAMES, PHONE, expected_seconds, seconds_of, write_timed
 
 from sbp_tad.datasets import TemporalDetectionDataset, probe_video
 from sbp_tad.datasets.errors import VideoReadError
@@ -13,21 +13,8 @@ from sbp_tad.datasets.errors import VideoReadError
 DECODERS = {'PyAVSeek': ['SampleWindow', 'PyAVSeekDecode'],
             'PyAV': ['PyAVInit', 'SampleWindow', 'PyAVDecode'],
             'Decord': ['DecordInit', 'SampleWindow', 'DecordDecode']}
-NAMES = ['steady.mp4', 'steady_b.mkv', 'fragments.mp4', 'phone.mp4', 'phone_b.mp4', 'phone_b.mkv',
-         'screen.webm', 'screen.mp4', 'gap.mp4', 'gap.flv', 'gap.ts', 'steady.mpg', 'gap_mpeg4.avi',
-         'gap_mpeg4_b.avi', 'gap_h264_b.avi', 'gap_mjpeg.avi', 'late.mp4', 'late.mkv',
-         'late_alone.webm', 'raw_30.h264', 'raw_12.hevc', 'raw.m2v', 'raw_24.m4v', 'cover.mp4',
-         'joined.ts']
 EVEN = {'steady.mp4', 'steady_b.mkv', 'steady.mpg', 'fragments.mp4', 'raw_30.h264', 'raw_12.hevc',
         'raw.m2v', 'raw_24.m4v', 'joined.ts'}
-
-
-@pytest.fixture(scope='module')
-def files(tmp_path_factory):
-    """All files: name -> (path, times)."""
-    made = make_files(tmp_path_factory.mktemp('timed'))
-    assert set(made) == set(NAMES)
-    return made
 
 
 def make(path, test_mode=True, decoder='PyAVSeek', segments=(), target_fps=8, **entry):
@@ -62,8 +49,8 @@ def check(dataset, times):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_test_windows(name, files):
-    path, times = files[name]
+def test_test_windows(name, timed_files):
+    path, times = timed_files[name]
     dataset = make(path)
     check(dataset, times)
     end = dataset.get_data_info(len(dataset) - 1)['window'].valid_end_seconds
@@ -71,15 +58,15 @@ def test_test_windows(name, files):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_an_annotated_rate_does_not_move_the_frames(name, files):
+def test_an_annotated_rate_does_not_move_the_frames(name, timed_files):
     """Windows count in frames of the annotation, at 30 per second here."""
-    path, times = files[name]
+    path, times = timed_files[name]
     check(make(path, fps=30, duration=float(times[-1])), times)
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_training_windows(name, files):
-    path, times = files[name]
+def test_training_windows(name, timed_files):
+    path, times = timed_files[name]
     segment = (float(times[len(times) // 2]) - 0.2, float(times[len(times) // 2]) + 0.3)
     np.random.seed(0)
     dataset = make(path, test_mode=False, segments=[segment])
@@ -95,39 +82,39 @@ def test_training_windows(name, files):
 @pytest.mark.parametrize('decoder', ['PyAV', 'Decord'])
 @pytest.mark.parametrize('name', ['steady_b.mkv', 'phone_b.mp4', 'phone.mp4', 'screen.webm',
                                   'gap_mpeg4.avi', 'late.mkv', 'late.mp4'])
-def test_decoders_that_count_frames_show_the_same(name, decoder, files):
-    path, times = files[name]
+def test_decoders_that_count_frames_show_the_same(name, decoder, timed_files):
+    path, times = timed_files[name]
     check(make(path, decoder=decoder), times)
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_equal_spacing_is_recognized(name, files):
-    path, times = files[name]
+def test_equal_spacing_is_recognized(name, timed_files):
+    path, times = timed_files[name]
     header = probe_video(path)
     assert header.clock.is_even == (name in EVEN) and header.num_frames == len(times)
     np.testing.assert_allclose(header.clock.seconds(np.arange(len(times))), times, atol=0.006)
 
 
-def test_a_gap_does_not_change_the_rate(files):
-    assert probe_video(files['gap.mp4'][0]).fps == pytest.approx(25)
-    assert probe_video(files['late.mp4'][0]).fps == pytest.approx(25)
-    phone = probe_video(files['phone.mp4'][0])
+def test_a_gap_does_not_change_the_rate(timed_files):
+    assert probe_video(timed_files['gap.mp4'][0]).fps == pytest.approx(25)
+    assert probe_video(timed_files['late.mp4'][0]).fps == pytest.approx(25)
+    phone = probe_video(timed_files['phone.mp4'][0])
     assert phone.fps == pytest.approx(len(PHONE) / phone.duration_seconds)
 
 
-def test_a_late_track_shows_its_first_frame_before(files):
-    seconds, shown = samples(make(files['late.mp4'][0])[0])
+def test_a_late_track_shows_its_first_frame_before(timed_files):
+    seconds, shown = samples(make(timed_files['late.mp4'][0])[0])
     assert (shown[seconds < LATE[0]] == LATE[0]).all() and (seconds < LATE[0]).sum() > 5
-    assert probe_video(files['late.mp4'][0]).duration_seconds == pytest.approx(3.6, abs=1e-3)
+    assert probe_video(timed_files['late.mp4'][0]).duration_seconds == pytest.approx(3.6, abs=1e-3)
 
 
-def test_a_cover_picture_is_refused_where_a_decoder_would_show_it(files):
-    dataset = make(files['cover.mp4'][0], decoder='PyAV')
+def test_a_cover_picture_is_refused_where_a_decoder_would_show_it(timed_files):
+    dataset = make(timed_files['cover.mp4'][0], decoder='PyAV')
     assert 'the first video track is a cover picture' in dataset[0]['data_samples'].error
 
 
-def test_only_a_cover_picture_is_a_sentence(files, tmp_path):
-    content = files['cover.mp4'][0].read_bytes()
+def test_only_a_cover_picture_is_a_sentence(timed_files, tmp_path):
+    content = timed_files['cover.mp4'][0].read_bytes()
     path = tmp_path / 'x.mp4'
     path.write_bytes(content.replace(b'trak', b'free'))
     with pytest.raises(VideoReadError, match='x.mp4: the file has only a cover picture'):
