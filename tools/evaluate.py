@@ -15,7 +15,13 @@ from sbp_tad.annotations import read_annotations
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.evaluation.average_recall import average_recall
 from sbp_tad.evaluation.bootstrap import bootstrap_intervals
-from sbp_tad.evaluation.detections import read_detections
+from sbp_tad.evaluation.command_inputs import (
+    add_file_arguments,
+    check_plausible,
+    labels_match,
+    read_corrected_detections,
+    read_subsets,
+)
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationCase, evaluate_case, prepare_case
 from sbp_tad.evaluation.frame_evaluation import FrameResult, evaluate_frames
@@ -31,24 +37,25 @@ from sbp_tad.evaluation.options import (
     parse_tiou_thresholds,
 )
 from sbp_tad.evaluation.per_video import score_videos
-from sbp_tad.evaluation.report import print_frame_result, print_result
+from sbp_tad.evaluation.report import print_frame_result, print_recall, print_result
 from sbp_tad.provenance import file_fingerprint, run_facts
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    # what is not given stays absent, so that the rules of --dataset hold there
+    # options that are not given are absent, so that the rules of --dataset hold
     parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
     default = EvaluationOptions()
     parser.add_argument('--ground-truth', type=Path, metavar='GT.json',
                         help='annotations in the ActivityNet form, .json or .json.gz')
     parser.add_argument('--predictions', type=Path, metavar='PRED.json',
                         help='{"results": {video: [{segment, label, score}]}} or {video: [...]}, '
-                             'segments in seconds, .json or .json.gz')
+                             'segments in seconds, .json or .json.gz; also .csv with the columns '
+                             'video-id, t-start, t-end, label, score, and .pkl of ActionFormer')
     parser.add_argument('--dataset', metavar='TYPE', default=None,
-                        help='take subset, thresholds, ignored labels and excluded videos as this '
-                             'dataset declares them, such as ActivityNetDataset; what is given '
-                             'beside it comes first')
+                        help='take subset, thresholds, ignored labels and excluded videos from '
+                             'this dataset, such as ActivityNetDataset; other options override '
+                             'them')
     parser.add_argument('--subset', default=None, help='subset to score; several: a,b')
     parser.add_argument('--tiou', dest='tiou_thresholds', metavar='T',
                         help='tIoU thresholds, start:end:step or a list a,b,c '
@@ -58,25 +65,27 @@ def build_parser() -> argparse.ArgumentParser:
                         help='also write the result here')
     add_detail_arguments(parser.add_argument_group('details'))
     add_online_arguments(parser.add_argument_group('online action detection'))
+    add_file_arguments(parser.add_argument_group('corrections of the detections'))
     add_rule_arguments(parser.add_argument_group('rules where evaluators differ'))
     return parser
 
 
 def add_detail_arguments(group: argparse._ArgumentGroup) -> None:
-    """What can be measured besides AP."""
+    """Add the options of measures beside AP."""
     group.add_argument('--bootstrap', type=int, metavar='N',
                        help='95 %% confidence intervals of mAP from N draws of the videos; 1000 '
                             'take less than a second for 200,000 detections')
     group.add_argument('--seed', type=int, help='of the draws (default: 0)')
     group.add_argument('--average-recall', action='store_true',
                        help='recall over the average number of proposals, AR@AN and its area, at '
-                            'tIoU 0.5:0.95:0.05, as in the ActivityNet proposal task')
+                            'tIoU 0.5:0.95:0.05, as in the ActivityNet proposal task; labels are '
+                            'ignored and may be absent')
     group.add_argument('--per-video', action='store_true',
-                       help='mAP of each video by itself, the worst first')
+                       help='mAP of each video alone, the worst first')
 
 
 def add_online_arguments(group: argparse._ArgumentGroup) -> None:
-    """The options that score frames instead of segments."""
+    """Add the options that score frames instead of segments."""
     group.add_argument('--online', type=Path, metavar='FILE.npz', default=None,
                        help='scores and targets (frames, background + classes + ambiguous), '
                             'video_names and video_lengths; of the other options only --json and '
@@ -88,7 +97,7 @@ def add_online_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def add_rule_arguments(group: argparse._ArgumentGroup) -> None:
-    """One option for each rule of ``EvaluationOptions``, with the same defaults."""
+    """Add one option for each rule of ``EvaluationOptions``, with the same default."""
     group.add_argument('--ignore-label', dest='ignored_labels', nargs='*', metavar='LABEL',
                        help='labels that are no classes (default: Ambiguous)')
     group.add_argument('--exclude-video', dest='excluded_videos', nargs='+', metavar='ID',
@@ -135,11 +144,16 @@ def evaluate_online(arguments: argparse.Namespace) -> FrameResult:
     return evaluate_frames(replace(frames, class_names=names), arguments.smooth)
 
 
-def read_case(arguments: argparse.Namespace) -> EvaluationCase:
-    """Read both files and apply the rules.
+def read_case(arguments: argparse.Namespace) -> tuple[EvaluationCase, list[str], bool]:
+    """Read both files, check that they belong together and apply the rules.
+
+    Returns:
+        The case, notes on the input, and True if average recall is asked for
+        and no detection has a label of the ground truth: there is no mAP then.
 
     Raises:
-        EvaluationError: files or videos are not named.
+        EvaluationError: files or videos are not named, or the score cannot
+            be right.
     """
     missing = {'ground_truth', 'predictions'} - set(vars(arguments))
     if missing or arguments.smooth:
@@ -148,27 +162,37 @@ def read_case(arguments: argparse.Namespace) -> EvaluationCase:
     declared = {} if arguments.dataset is None else \
         read_metainfo(arguments.dataset, arguments.ground_truth)
     if arguments.subset is None and not declared:
-        raise EvaluationError('Which videos count? Give --subset, or --dataset, which has one.')
+        raise EvaluationError('Give --subset, or --dataset, which declares one.')
     names = {field.name for field in fields(EvaluationOptions)}
     given = {name: value for name, value in vars(arguments).items() if name in names}
     if 'tiou_thresholds' in given:
         given['tiou_thresholds'] = parse_tiou_thresholds(given['tiou_thresholds'])
     options = EvaluationOptions(**{**(dataset_rules(declared) if declared else {}), **given})
     subsets = arguments.subset.split(',') if arguments.subset else declared['subsets']
-    annotations = read_annotations(arguments.ground_truth, subsets)
-    return prepare_case(annotations, read_detections(arguments.predictions), options,
-                        ','.join(subsets))
+    annotations = read_subsets(arguments.ground_truth, subsets) if arguments.subset else \
+        read_annotations(arguments.ground_truth, subsets)
+    detections = read_corrected_detections(arguments, annotations, options,
+                                           declared.get('classes', ()))
+    is_proposals = 'average_recall' in vars(arguments) and not labels_match(
+        annotations, detections, options)
+    if is_proposals and {'bootstrap', 'per_video'} & set(vars(arguments)):
+        raise EvaluationError('No detection has a label of the ground truth, so there is no mAP: '
+                              'leave --bootstrap and --per-video out.')
+    notes = check_plausible(arguments, annotations, detections, options,
+                            with_labels=not is_proposals)
+    return (prepare_case(annotations, detections, options, ','.join(subsets)), notes,
+            is_proposals)
 
 
 def measure_details(case: EvaluationCase, arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was asked for besides AP, by the name it has in the JSON.
+    """Return the measures beside AP that are asked for, by their names in the JSON.
 
     Raises:
         EvaluationError: a seed without a bootstrap.
     """
     asked = vars(arguments)
     if 'seed' in asked and 'bootstrap' not in asked:
-        raise EvaluationError('--seed is that of a bootstrap; give --bootstrap N too.')
+        raise EvaluationError('--seed belongs to a bootstrap; give --bootstrap N too.')
     details: dict[str, Any] = {}
     if 'bootstrap' in asked:
         details['bootstrap'] = bootstrap_intervals(case, asked['bootstrap'], asked.get('seed', 0))
@@ -180,15 +204,15 @@ def measure_details(case: EvaluationCase, arguments: argparse.Namespace) -> dict
 
 
 def read_metainfo(dataset: str, ground_truth: str | Path) -> dict[str, Any]:
-    """What a dataset of this type declares when it tests on this annotation.
+    """Return the ``metainfo`` of a test dataset of this type with this annotation.
 
     Raises:
-        EvaluationError: there is no such dataset.
+        EvaluationError: no such dataset is registered.
     """
     from sbp_tad.registry import DATASETS  # seconds to import, only needed here
     if DATASETS.get(dataset) is None:
-        raise EvaluationError(f'There is no dataset {dataset!r}; expected the type that a config '
-                              'names, such as THUMOS14Dataset or ActivityNetDataset.')
+        raise EvaluationError(f'There is no dataset {dataset!r}; expected the type of a config, '
+                              'such as THUMOS14Dataset or ActivityNetDataset.')
     return DATASETS.build(dict(type=dataset, ann_file=str(ground_truth), num_frames=1,
                                stride_frames=1, test_mode=True, lazy_init=True)).metainfo
 
@@ -202,28 +226,41 @@ def write_json(content: dict[str, Any], path: Path) -> None:
 
 
 def provenance(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Software and the scored files, by their bytes."""
+    """Return the software and the fingerprints of the scored files."""
     given = {name: getattr(arguments, name, None)
              for name in ('ground_truth', 'predictions', 'online')}
     return dict(run_facts(), files={name: file_fingerprint(path)
                                     for name, path in given.items() if path is not None})
 
 
+def score_segments(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Score detections, print the tables and return the content of the JSON file."""
+    case, notes, is_proposals = read_case(arguments)
+    details = measure_details(case, arguments)
+    parts = {name: part.to_json() for name, part in details.items()}
+    if is_proposals:
+        print_recall(details['average_recall'], case, notes)
+        return {'subset': case.subset, 'num_videos': len(case.truth),
+                'num_ground_truth': len(case.comparison.ground_truth),
+                'num_proposals': len(case.proposals), **parts}
+    result = evaluate_case(case)
+    print_result(result, **details, notes=notes)
+    return {**result.to_json(), **parts}
+
+
+def score_frames(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Score frames, print the table and return the content of the JSON file."""
+    result = evaluate_online(arguments)
+    print_frame_result(result)
+    return result.to_json()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Evaluate, print, and write where asked."""
     arguments = build_parser().parse_args(argv)
-    details: dict[str, Any] = {}
-    if arguments.online is not None:
-        result = evaluate_online(arguments)
-        print_frame_result(result)
-    else:
-        case = read_case(arguments)
-        result, details = evaluate_case(case), measure_details(case, arguments)
-        print_result(result, **details)
+    content = (score_segments if arguments.online is None else score_frames)(arguments)
     if arguments.json:
-        parts = {name: part.to_json() for name, part in details.items()}
-        write_json({**result.to_json(), **parts, 'provenance': provenance(arguments)},
-                   arguments.json)
+        write_json({**content, 'provenance': provenance(arguments)}, arguments.json)
     return 0
 
 

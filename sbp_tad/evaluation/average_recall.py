@@ -56,9 +56,9 @@ class AverageRecall:
 
 def average_recall(case: EvaluationCase) -> AverageRecall:
     """Score the detections of a case as proposals, at the thresholds of the proposal task."""
-    truth, proposals = case.comparison.ground_truth, case.comparison.detections
-    order = np.lexsort((-case.comparison.scores, proposals.video_index))
-    proposals = _without_classes(proposals.take(order))
+    truth = case.comparison.ground_truth
+    proposals = case.proposals.take(
+        np.lexsort((-case.proposal_scores, case.proposals.video_index)))
     in_video = np.bincount(proposals.video_index, minlength=len(case.video_names))
     rank = np.arange(len(proposals)) - (np.cumsum(in_video) - in_video)[proposals.video_index]
     pairs = candidate_pairs(proposals, _without_classes(truth), temporal_iou_of_pairs,

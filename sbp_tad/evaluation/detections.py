@@ -1,121 +1,52 @@
-"""Detections of many videos as columns, and files of detections.
+"""Files of detections.
 
-The file format is the submission of the ActivityNet challenge,
+The format is the submission of the ActivityNet challenge,
 ``{'results': {video: [{'segment': [start, end], 'label': str, 'score':
 float}]}}``. The outer ``results`` is optional; files may be gzipped. Times
-are in seconds.
+are in seconds. Formats of other code bases are read by
+:mod:`sbp_tad.evaluation.foreign_formats`.
 """
 from __future__ import annotations
 
 import gzip
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.errors import EvaluationError
-from sbp_tad.segments.merging import VideoColumns
+from sbp_tad.evaluation.foreign_formats import READERS, results_of_list
+from sbp_tad.evaluation.json_files import read_json
 
 
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """N detections in file order, as arrays.
+def read_detections(path: str | Path, label_key: str | None = None) -> Detections:
+    """Read a file of detections.
 
     Args:
-        video_ids: all videos, including those without a detection.
-        labels: class names that occur or may occur.
-        video_index: (N,) int64, position in ``video_ids``.
-        label_index: (N,) int64, position in ``labels``.
-        segments_seconds: (N, 2) float64, start and end.
-        scores: (N,) float64, finite, any range.
-
-    Raises:
-        EvaluationError: a label index is outside ``labels``.
-    """
-
-    video_ids: tuple[str, ...]
-    labels: tuple[str, ...]
-    video_index: np.ndarray
-    label_index: np.ndarray
-    segments_seconds: np.ndarray
-    scores: np.ndarray
-
-    def __post_init__(self) -> None:
-        faulty = (self.label_index < 0) | (self.label_index >= len(self.labels))
-        if faulty.any():
-            bad = int(np.argmax(faulty))
-            raise EvaluationError(
-                f'Detection {bad}, in video {self.video_ids[self.video_index[bad]]!r}, has label '
-                f'index {self.label_index[bad]}, but there are {len(self.labels)} labels, numbered '
-                'from 0. Set num_classes of the head to the number of classes of the dataset.')
-
-    def __len__(self) -> int:
-        """Return the number of detections."""
-        return len(self.scores)
-
-    @classmethod
-    def from_videos(cls, videos: Mapping[str, VideoColumns], labels: Sequence[str]) -> Detections:
-        """Join per-video arrays ``(segments_seconds (K, 2), scores (K,), label_index (K,))``.
-
-        Raises:
-            EvaluationError: a time or a score is NaN or infinite, or a label
-                index is outside ``labels``.
-        """
-        columns = list(zip(*videos.values())) or [(), (), ()]
-        segments = np.concatenate([np.empty((0, 2)), *(np.reshape(s, (-1, 2)) for s in columns[0])])
-        scores = np.concatenate([np.empty(0), *columns[1]])
-        label_index = np.concatenate([np.empty(0, dtype=np.int64), *columns[2]]).astype(np.int64)
-        video_index = np.repeat(np.arange(len(videos)), [len(s) for s in columns[1]])
-        finite = np.isfinite(scores) & np.isfinite(segments).all(axis=1)
-        if not finite.all():
-            bad = int(np.argmin(finite))
-            raise EvaluationError(
-                f'Scores and times must be finite; video {list(videos)[video_index[bad]]!r} has a '
-                f'detection with segment {segments[bad].tolist()} and score {scores[bad]}.')
-        return cls(tuple(videos), tuple(labels), video_index, label_index, segments, scores)
-
-    @classmethod
-    def from_results(cls, results: Mapping[str, Any], source: str | Path = 'detections'
-                     ) -> Detections:
-        """Build the columns from ``{video: [{'segment', 'label', 'score'}]}``.
-
-        Raises:
-            EvaluationError: an entry is malformed; the message names
-                ``source``, video and entry.
-        """
-        known_labels: dict[str, int] = {}
-        videos = {video_id: _video_columns(entries, known_labels, f'{source}: {video_id!r}')
-                  for video_id, entries in results.items()}
-        return cls.from_videos(videos, list(known_labels))
-
-    def to_results(self) -> dict[str, list[dict[str, Any]]]:
-        """Return ``{video: [{'segment', 'label', 'score'}]}`` in full precision."""
-        results: dict[str, list[dict[str, Any]]] = {
-            video_id: [] for video_id in self.video_ids}
-        rows = zip(self.video_index.tolist(), self.label_index.tolist(),
-                   self.segments_seconds.tolist(), self.scores.tolist())
-        for video, label, segment, score in rows:
-            results[self.video_ids[video]].append(
-                dict(segment=segment, label=self.labels[label], score=score))
-        return results
-
-
-def read_detections(path: str | Path) -> Detections:
-    """Read a result file, ``.json`` or ``.json.gz``.
+        path: ``.json``, ``.json.gz``, ``.csv``, ``.tsv``, ``.txt`` or ``.pkl``.
+        label_key: key of the label in each detection of a JSON file, for
+            example ``'verb'`` in a submission to EPIC-Kitchens; None takes
+            ``'label'``.
 
     Raises:
         EvaluationError: the file is missing or malformed; the message names
             file, video and entry.
     """
-    content = _read_json(Path(path))
+    reader = READERS.get(Path(path).suffix.lower())
+    results = _json_results(path) if reader is None else reader(path)
+    if label_key is None:
+        _refuse_submission_of_epic_kitchens(results, path)
+    return Detections.from_results(results, path, label_key or 'label')
+
+
+def _json_results(path: str | Path) -> dict[str, Any]:
+    """Return ``{video: [...]}`` of a JSON file."""
+    content = read_json(path, 'detections')
     results = content.get('results', content) if isinstance(content, dict) else content
-    if isinstance(results, list) and isinstance(content, dict):
-        results = content  # plain form with a video that is called "results"
+    if isinstance(results, list):
+        if isinstance(content, dict) and len(content) == 1 and _is_plain_video(results):
+            return content  # plain form with a video that is called "results"
+        return results_of_list(results, path)
     if not isinstance(results, dict):
         raise EvaluationError(
             f'{path}: expected {{"results": {{video: [...]}}}} or {{video: [...]}}, got '
@@ -123,7 +54,28 @@ def read_detections(path: str | Path) -> Detections:
     if 'database' in results and isinstance(results['database'], dict):
         raise EvaluationError(
             f'{path} holds annotations ("database"), not detections; were the two files swapped?')
-    return Detections.from_results(results, path)
+    if results is content and not isinstance(content.get('version', []), list):
+        raise EvaluationError(
+            f'{path} has a "version" but no "results"; it holds {", ".join(map(str, content))}. '
+            'Expected {"results": {video: [...]}} or {video: [...]}.')
+    return results
+
+
+def _is_plain_video(entries: list[Any]) -> bool:
+    """Return True for detections of one video, which do not name a video."""
+    return all(isinstance(entry, dict) and 'segment' in entry and not
+               {'video', 'video_id', 'video-id', 'video_name'} & entry.keys() for entry in entries)
+
+
+def _refuse_submission_of_epic_kitchens(results: dict[str, Any], path: str | Path) -> None:
+    first = next((entries[0] for entries in results.values()
+                  if isinstance(entries, list) and entries), None)
+    if isinstance(first, dict) and 'label' not in first and {'verb', 'noun'} <= first.keys():
+        raise EvaluationError(
+            f'{path} is a submission to EPIC-Kitchens, whose detections have a verb, a noun and '
+            'an action. Choose one with --label-key verb, noun or action. If the annotation has '
+            'names instead of numbers, add --labels-by-index FILE with the published classes '
+            '(EPIC_100_verb_classes.csv).')
 
 
 def write_detections(path: str | Path, detections: Detections) -> None:
@@ -141,64 +93,3 @@ def write_detections(path: str | Path, detections: Detections) -> None:
     except OSError as error:
         raise EvaluationError(
             f'Cannot write the detections to {path}: {error.strerror}.') from error
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        content = path.read_bytes()
-        if content[:2] == b'\x1f\x8b':
-            content = gzip.decompress(content)
-        return json.loads(content)
-    except (OSError, EOFError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise EvaluationError(f'Cannot read the detections in {path}: {reason}.') from error
-    except (ValueError, RecursionError) as error:
-        raise EvaluationError(f'{path} is not valid JSON: {error}.') from error
-
-
-def _video_columns(entries: Any, known_labels: dict[str, int], where: str) -> VideoColumns:
-    """Return the columns of one video; check single entries only if a fault is found."""
-    if not isinstance(entries, list):
-        raise EvaluationError(
-            f'{where}: expected a list of detections, got {type(entries).__name__}.')
-    try:
-        segments = [entry['segment'] for entry in entries]
-        scores = [entry['score'] for entry in entries]
-        labels = [entry['label'] for entry in entries]
-        numbers = set(map(type, chain(chain.from_iterable(segments), scores)))
-        sound = numbers <= {int, float} and set(map(type, labels)) <= {str}
-        columns = np.array(segments, dtype=np.float64), np.array(scores, dtype=np.float64)
-        sound = (sound and columns[0].shape == (len(entries), 2)
-                 and all(np.isfinite(column).all() for column in columns))
-    except (TypeError, KeyError, ValueError, OverflowError):
-        sound = False
-    if entries and not sound:
-        for number, entry in enumerate(entries):
-            _check_entry(entry, f'{where}, entry {number}')
-        raise AssertionError(f'{where}: a fault that _check_entry does not know')
-    label_index = [known_labels.setdefault(label, len(known_labels)) for label in labels]
-    return columns[0].reshape(-1, 2), columns[1], np.array(label_index, dtype=np.int64)
-
-
-def _check_entry(entry: Any, where: str) -> None:
-    if not isinstance(entry, dict) or not {'segment', 'label', 'score'} <= entry.keys():
-        raise EvaluationError(
-            f'{where}: expected an object with "segment", "label" and "score", got {entry!r}.')
-    segment, label, score = entry['segment'], entry['label'], entry['score']
-    if not (isinstance(segment, list) and len(segment) == 2 and all(map(_is_finite, segment))):
-        raise EvaluationError(
-            f'{where}: "segment" must be [start, end], two finite numbers in seconds, got '
-            f'{segment!r}.')
-    if not isinstance(label, str):
-        raise EvaluationError(f'{where}: "label" must be a string, got {label!r}.')
-    if not _is_finite(score):
-        raise EvaluationError(f'{where}: "score" must be a finite number, got {score!r}.')
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond the range of float64
-        return False

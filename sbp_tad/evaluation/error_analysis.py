@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sbp_tad.annotations import VideoAnnotation
-from sbp_tad.evaluation.detections import Detections
+from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.error_kinds import ERROR_KINDS, KINDS, MatchedRanking
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationCase, prepare_case

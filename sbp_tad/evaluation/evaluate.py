@@ -9,7 +9,7 @@ import numpy as np
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.evaluation.average_precision import Comparison, activitynet_average_precision
-from sbp_tad.evaluation.detections import Detections
+from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.ground_truth import select_ground_truth
 from sbp_tad.evaluation.matching import SegmentTable
@@ -85,6 +85,9 @@ class EvaluationCase:
         video_names: sorted names of all videos of ground truth and detections; the
             video indices of the tables refer to it.
         comparison: tables of numbers; ground truth in the order of ``truth``.
+        proposals: the detections by all rules but those on labels; their
+            class index is 0.
+        proposal_scores: (P,) float64.
         rule_counts: see ``EvaluationResult``.
     """
 
@@ -94,6 +97,8 @@ class EvaluationCase:
     class_names: tuple[str, ...]
     video_names: tuple[str, ...]
     comparison: Comparison
+    proposals: SegmentTable
+    proposal_scores: np.ndarray
     rule_counts: dict[str, int]
 
 
@@ -136,17 +141,18 @@ def prepare_case(annotations: Mapping[str, VideoAnnotation], detections: Detecti
             f'There is no ground truth to find in subset {subset!r}: its {len(truth)} videos have '
             'no instance of a class. Check the subset, the excluded videos and the ignored '
             'labels.')
-    keep, rule_counts = _apply_rules(truth, detections, class_names, options)
+    keep, is_proposal, rule_counts = _apply_rules(truth, detections, class_names, options)
     video_names = tuple(sorted({*truth, *detections.video_ids}))
     comparison = _compare(truth, detections, keep, class_names, video_names)
     return EvaluationCase(options, subset, truth, class_names, video_names, comparison,
-                          rule_counts)
+                          _proposals(detections, is_proposal, video_names),
+                          detections.scores[is_proposal], rule_counts)
 
 
 def _apply_rules(truth: Mapping[str, VideoAnnotation], detections: Detections,
                  class_names: tuple[str, ...], options: EvaluationOptions
-                 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Return which detections are scored, (N,) bool, and how many each rule applies to."""
+                 ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """Return which detections are scored by mAP, (N,) bool, which are proposals, and counts."""
     inside = set(truth)
     if options.outside_videos == 'drop-without-instances':
         inside = {name for name in truth if set(truth[name].labels) & set(class_names)}
@@ -158,14 +164,15 @@ def _apply_rules(truth: Mapping[str, VideoAnnotation], detections: Detections,
     touched = {'excluded_videos': excluded, 'unknown_labels': unknown & ~excluded,
                'outside_videos': outside & ~excluded,
                'empty_detections': (start >= end) & ~excluded}
-    keep = ~excluded & ~ignored
+    keep, is_proposal = ~excluded & ~ignored, ~excluded
     for name in ('unknown_labels', 'outside_videos', 'empty_detections'):
         rule = getattr(options, name)
         if rule == 'error' and (touched[name] & keep).any():
             raise EvaluationError(_describe(name, detections, int((touched[name] & keep).argmax())))
         if rule.startswith('drop'):
             keep &= ~touched[name]
-    return keep, {name: int(rows.sum()) for name, rows in touched.items()}
+            is_proposal &= ~touched[name] | (name == 'unknown_labels')
+    return keep, is_proposal, {name: int(rows.sum()) for name, rows in touched.items()}
 
 
 def _describe(rule: str, detections: Detections, row: int) -> str:
@@ -181,6 +188,15 @@ def _describe(rule: str, detections: Detections, row: int) -> str:
 
 def _name_in(names: tuple[str, ...], chosen: Any) -> np.ndarray:
     return np.array([name in chosen for name in names], dtype=bool)
+
+
+def _proposals(detections: Detections, rows: np.ndarray, video_names: tuple[str, ...]
+               ) -> SegmentTable:
+    """Return the detections (N,) bool of all labels, as one class."""
+    videos = np.searchsorted(np.array(video_names, dtype=object), np.array(
+        detections.video_ids, dtype=object)).astype(np.int64)
+    video_index = videos[detections.video_index[rows]]
+    return SegmentTable(video_index, np.zeros_like(video_index), detections.segments_seconds[rows])
 
 
 def _compare(truth: Mapping[str, VideoAnnotation], detections: Detections, keep: np.ndarray,

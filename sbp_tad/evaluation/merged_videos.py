@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sbp_tad.evaluation.detections import Detections
+from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.score_fusion import ScoreFusion
 from sbp_tad.segments.merging import PostProcessing, VideoColumns, merge_windows
 

@@ -11,7 +11,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.evaluation.detections import Detections, write_detections
+from sbp_tad.evaluation.detection_columns import Detections
+from sbp_tad.evaluation.detections import write_detections
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationResult, evaluate_detections
 from sbp_tad.evaluation.merged_videos import merge_videos

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from sbp_tad.evaluation.average_recall import AverageRecall
 from sbp_tad.evaluation.bootstrap import ConfidenceIntervals
-from sbp_tad.evaluation.evaluate import EvaluationResult
+from sbp_tad.evaluation.evaluate import EvaluationCase, EvaluationResult
 from sbp_tad.evaluation.frame_evaluation import FrameResult
 from sbp_tad.evaluation.options import threshold_name
 from sbp_tad.evaluation.per_video import VideoScores
@@ -23,14 +23,23 @@ SHOWN_NUMBERS = (1, 5, 10, 50, 100)  # of proposals
 def print_result(result: EvaluationResult, file: TextIO | None = None,
                  bootstrap: ConfidenceIntervals | None = None,
                  average_recall: AverageRecall | None = None,
-                 per_video: VideoScores | None = None) -> None:
+                 per_video: VideoScores | None = None, notes: Sequence[str] = ()) -> None:
     """Print AP per class, mAP per threshold, optional details and a summary of the rules."""
     tables = [class_table(result), mean_table(result, bootstrap)]
     if average_recall is not None:
         tables.insert(1, recall_table(average_recall))
     if per_video is not None:
         tables.insert(0, video_table(result, per_video))
-    _print(tables, summary(result), file)
+    _print(tables, '\n'.join([summary(result), *notes]), file)
+
+
+def print_recall(recall: AverageRecall, case: EvaluationCase, notes: Sequence[str] = (),
+                 file: TextIO | None = None) -> None:
+    """Print average recall alone, for proposals without labels."""
+    text = (f'subset {case.subset}: {len(case.comparison.ground_truth)} instances in '
+            f'{len(case.truth)} videos, {len(case.proposals)} proposals. No detection has a label '
+            'of the ground truth, so there is no mAP.')
+    _print([recall_table(recall)], '\n'.join([text, *notes]), file)
 
 
 def print_frame_result(result: FrameResult, file: TextIO | None = None) -> None:

@@ -99,7 +99,7 @@ def test_arrays_must_be_finite(segment, score):
     ({'segment': ['1', '2']}, '"segment" must be [start, end]'),
     ({'segment': 3}, '"segment" must be [start, end]'),
     ({'segment': None}, '"segment" must be [start, end]'),
-    ({'label': 7}, '"label" must be a string, got 7'),
+    ({'label': 7.5}, '"label" must be a string or an integer, got 7.5'),
     ({'label': ['jump']}, '"label" must be a string'),
 ])
 @pytest.mark.parametrize('before', [[], [ENTRY]])
@@ -117,10 +117,10 @@ def test_entries_need_all_three_keys(tmp_path, entry):
 
 
 @pytest.mark.parametrize('content, message', [
-    ([ENTRY], r'expected \{"results": .* got list'),
+    ([ENTRY], 'is a list whose entry 0 names no video'),
     ({'results': 3}, r'expected \{"results": .* got int'),
     ({'v': ENTRY}, "'v': expected a list of detections, got dict"),
-    ({'version': '1'}, "'version': expected a list of detections, got str"),
+    ({'version': '1'}, 'has a "version" but no "results"; it holds version'),
     ({'database': {'v': {}}}, r'holds annotations \("database"\), not detections'),
     (b'{"v": [', 'is not valid JSON'),
     (b'\xff\xfe\x00', 'is not valid JSON'),

@@ -138,7 +138,7 @@ def test_details_are_printed_and_in_the_json(run, tmp_path):
 
 
 @pytest.mark.parametrize('options, message', [
-    (['--seed', 1], '--seed is that of a bootstrap; give --bootstrap N too'),
+    (['--seed', 1], '--seed belongs to a bootstrap; give --bootstrap N too'),
     (['--bootstrap', 0], 'at least 1 draw, got 0'),
     (['--bootstrap', 9, '--protocol', 'thumos14-official'], 'need the protocol activitynet')])
 def test_a_bootstrap_that_cannot_be_is_refused(run, options, message):
