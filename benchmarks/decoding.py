@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = vars(build_parser().parse_args(argv))
     gops, slow, path = (arguments.pop(name) for name in ('gop', 'slow', 'json'))
     cases = [DecodingSettings(gop=gop, **arguments) for gop in gops]
-    console, rows = Console(width=110), []
+    console, rows = Console(markup=False, emoji=False, width=110), []
     with tempfile.TemporaryDirectory() as folder:
         for number, settings in enumerate(cases):
             filename = f'{folder}/{number}.mp4'

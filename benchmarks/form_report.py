@@ -24,10 +24,11 @@ COLUMNS = ('variant', 'keep ratio', 'saved MiB', 'saved', 'bound', 'peak MiB', '
 
 def print_results(results: Sequence[BenchmarkResult], file: TextIO | None = None) -> None:
     """Print one row per result and an explanation of the figures."""
-    console = Console(file=file or sys.stdout)
+    console = Console(markup=False, emoji=False, file=file or sys.stdout)
     table = results_table(results)
     if not console.is_terminal:  # a file or a pipe has no width: never wrap or cut
-        console.width = max(80, Console(width=10_000).measure(table).maximum)
+        unbounded = Console(markup=False, emoji=False, width=10_000)
+        console.width = max(80, unbounded.measure(table).maximum)
     console.print(table)
     clock = 'CPU time' if results[0].settings['device'] == 'cpu' else 'wall time'
     console.print(f'Saved, peak and time are ratios to full backpropagation; seconds are medians '

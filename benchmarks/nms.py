@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     for row in rows:
         table.add_row(*(value if isinstance(value, str) else f'{value:.1f}'
                         for value in row.values()))
-    console = Console()
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:  # a file or a pipe has no width: never cut
         console.width = 160
     console.print(table)

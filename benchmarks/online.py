@@ -124,7 +124,7 @@ def print_measurement(name: str, result: StreamMeasurement) -> None:
         table.add_row(f'latency, {word}', f'{1000 * seconds:.1f} ms')
     table.add_row('kept of the stream', f'{result.state_bytes / 2**20:.2f} MiB')
     table.add_row('peak memory', f'{result.peak_memory_bytes / 2**20:.0f} MiB')
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def main(argv: list[str] | None = None) -> None:

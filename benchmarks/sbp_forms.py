@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     settings = BenchmarkSettings(arguments.model, arguments.variant, arguments.keep_ratio,
                                  arguments.frames,
                                  {name: getattr(arguments, name) for name in names})
-    with Console(stderr=True).status('') as status:
+    with Console(markup=False, emoji=False, stderr=True).status('') as status:
         results = run_benchmark(settings, report=lambda case: status.update(
             f'{arguments.model}: {case.variant}, keep ratio {case.keep_ratio:g}'))
     print_results(results)

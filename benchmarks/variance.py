@@ -162,7 +162,7 @@ def print_rows(rows: list[dict[str, Any]], keep_ratio: float) -> None:
         table.add_row(row['weights'], row['sampler'], f'{row["variance"]:.4f}',
                       f'{row["to_random"]:.2f}', f'{row["to_uniform_jitter"]:.2f}',
                       f'{row["bias_to_noise"]:.2f}')
-    Console(width=110).print(table)
+    Console(markup=False, emoji=False, width=110).print(table)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -20,6 +20,10 @@ import numpy as np
 
 from sbp_tad.errors import UserError
 
+# Keys whose repetition loses annotations; repeated keys that are not read do no harm.
+_READ_KEYS = frozenset({'database', 'subset', 'duration', 'fps', 'num_frames', 'frames', 'frame',
+                        'annotations', 'segment', 'label'})
+
 
 class AnnotationError(UserError, ValueError):
     """Malformed annotation file or entry."""
@@ -61,6 +65,10 @@ class VideoAnnotation:
         """Return the video without the segments of these labels."""
         return self.select([label not in ignored_labels for label in self.labels])
 
+    def without_empty(self) -> VideoAnnotation:
+        """Return the video without the segments of zero length."""
+        return self.select(self.segments_seconds[:, 0] != self.segments_seconds[:, 1])
+
     def only(self, labels: Collection[str]) -> VideoAnnotation:
         """Return the video with only the segments of these labels."""
         return self.select([label in labels for label in self.labels])
@@ -81,7 +89,11 @@ def read_annotations(path: str | Path, subsets: Sequence[str] | str | None = Non
             and entry). Videos of other subsets are not checked, because
             unlabelled test videos are often malformed.
     """
-    database = _read_database(Path(path))
+    repeated: list[tuple[str, str]] = []
+    database = _read_database(Path(path), repeated)
+    for key, fault in repeated:
+        if key in database or key in _READ_KEYS:
+            raise AnnotationError(fault)
     if subsets is None:
         return {key: _parse_video(key, entry, path) for key, entry in database.items()}
     wanted = (subsets,) if isinstance(subsets, str) else subsets
@@ -200,22 +212,23 @@ def _sound_part(video_id: str, entry: Any, path: str | Path, faults: list[tuple[
     return {**entry, 'annotations': sound}
 
 
-def _read_database(path: Path, repeated: list[tuple[str, str]] | None = None) -> dict[str, Any]:
+def _read_database(path: Path, repeated: list[tuple[str, str]]) -> dict[str, Any]:
     """Read the ``database`` of a file; append keys that occur twice to ``repeated``."""
     def note_repeated(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        assert repeated is not None
+        found = dict(items)
+        if len(found) == len(items):
+            return found
         repeated.extend((key, f'{path}: the key {key!r} occurs {count} times in one object; '
                          'JSON keeps only the last. Join or rename the entries.')
                         for key, count in Counter(key for key, _ in items).items() if count > 1)
-        return dict(items)
+        return found
 
     if not path.is_file():
         raise AnnotationError(f'{path}: no such annotation file. Check ann_file and data_root.')
     opener = gzip.open if path.suffix == '.gz' else open
     try:
         with opener(path, 'rt', encoding='utf-8') as file:
-            content = json.load(
-                file, object_pairs_hook=None if repeated is None else note_repeated)
+            content = json.load(file, object_pairs_hook=note_repeated)
     except (ValueError, OSError, EOFError) as error:
         raise AnnotationError(f'{path}: cannot be read as JSON ({error}).') from error
     database = content.get('database') if isinstance(content, dict) else None

@@ -6,11 +6,17 @@ import argparse
 import json
 from pathlib import Path
 
-from sbp_tad.annotations import read_annotations
 from sbp_tad.apis.command_line import announce, run_main
-from sbp_tad.evaluation.detections import read_detections
+from sbp_tad.evaluation.command_inputs import (
+    add_file_arguments,
+    check_label_order,
+    check_plausible,
+    read_corrected_detections,
+    read_subsets,
+)
 from sbp_tad.evaluation.error_analysis import ErrorAnalysis, ErrorAnalysisOptions, analyze_errors
 from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.evaluate import prepare_case
 from sbp_tad.evaluation.instance_characteristics import BUCKET_BORDERS
 from sbp_tad.evaluation.options import EvaluationOptions, parse_tiou_thresholds
 from sbp_tad.provenance import add_provenance, file_fingerprint
@@ -34,22 +40,29 @@ def build_parser() -> argparse.ArgumentParser:
                         help='less overlap than this is background (default: %(default)s)')
     parser.add_argument('--exclude-video', nargs='+', default=(), metavar='ID',
                         help='videos to leave out, with their detections')
+    parser.add_argument('--ignore-label', nargs='*', default=('Ambiguous', ), metavar='LABEL',
+                        help='labels that are no classes (default: Ambiguous)')
+    add_file_arguments(parser.add_argument_group('corrections of the detections'))
     return parser
 
 
 def analyze_files(arguments: argparse.Namespace) -> ErrorAnalysis:
-    """Read both files and diagnose the detections."""
+    """Read both files, check that they belong together and analyse the errors."""
     evaluation = EvaluationOptions(excluded_videos=arguments.exclude_video,
+                                   ignored_labels=arguments.ignore_label,
                                    tiou_thresholds=parse_tiou_thresholds(arguments.tiou))
     options = ErrorAnalysisOptions(evaluation, arguments.buckets, arguments.background_tiou)
     subsets = arguments.subset.split(',')
-    return analyze_errors(read_detections(arguments.predictions),
-                          read_annotations(arguments.ground_truth, subsets), options,
-                          arguments.subset)
+    annotations = read_subsets(arguments.ground_truth, subsets)
+    detections = read_corrected_detections(arguments, annotations, evaluation)
+    for note in check_plausible(arguments, annotations, detections, evaluation):
+        print(note)
+    check_label_order(arguments, prepare_case(annotations, detections, evaluation))
+    return analyze_errors(detections, annotations, options, arguments.subset)
 
 
 def summary(analysis: ErrorAnalysis) -> str:
-    """What to look at first, in percent."""
+    """Return the average mAP, the missed instances and the gain per kind of error, in percent."""
     gains = sorted(analysis.map_gain.items(), key=lambda item: -item[1])
     lines = [f'average mAP {100 * analysis.average_map:.2f}, '
              f'{100 * analysis.false_negative_rate:.1f} % of the instances missed',
@@ -58,7 +71,7 @@ def summary(analysis: ErrorAnalysis) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Analyse, write, say what was found."""
+    """Analyse, write and print a summary."""
     arguments = build_parser().parse_args(argv)
     announce(f'Analysing {arguments.predictions}')
     analysis = analyze_files(arguments)

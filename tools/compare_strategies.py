@@ -68,9 +68,9 @@ def main(argv: list[str] | None = None) -> int:
         arguments.seeds, arguments.epochs, arguments.val_interval, arguments.cfg_options,
         arguments.target_map, arguments.repeats)
     if arguments.report_only:
-        report_results(settings, Console())
+        report_results(settings, Console(markup=False, emoji=False))
         return 0
-    return compare(settings, Console(), arguments.measure_only)
+    return compare(settings, Console(markup=False, emoji=False), arguments.measure_only)
 
 
 if __name__ == '__main__':

@@ -44,7 +44,8 @@ def main(argv: list[str] | None = None) -> None:
     videos = dict(train_videos=arguments.train_videos, test_videos=arguments.test_videos)
     run_demo(DemoSettings(arguments.config, arguments.work_dir, arguments.data,
                           {name: number for name, number in videos.items() if number is not None},
-                          arguments.epochs, arguments.cfg_options), Console())
+                          arguments.epochs, arguments.cfg_options),
+             Console(markup=False, emoji=False))
 
 
 if __name__ == '__main__':

@@ -16,7 +16,9 @@ from sbp_tad.apis.command_line import run_main
 from sbp_tad.evaluation.average_recall import average_recall
 from sbp_tad.evaluation.bootstrap import bootstrap_intervals
 from sbp_tad.evaluation.command_inputs import (
+    EVALUATE_OPTIONS,
     add_file_arguments,
+    check_label_order,
     check_plausible,
     labels_match,
     read_corrected_detections,
@@ -178,10 +180,12 @@ def read_case(arguments: argparse.Namespace) -> tuple[EvaluationCase, list[str],
     if is_proposals and {'bootstrap', 'per_video'} & set(vars(arguments)):
         raise EvaluationError('No detection has a label of the ground truth, so there is no mAP: '
                               'leave --bootstrap and --per-video out.')
-    notes = check_plausible(arguments, annotations, detections, options,
+    notes = check_plausible(arguments, annotations, detections, options, EVALUATE_OPTIONS,
                             with_labels=not is_proposals)
-    return (prepare_case(annotations, detections, options, ','.join(subsets)), notes,
-            is_proposals)
+    case = prepare_case(annotations, detections, options, ','.join(subsets))
+    if not is_proposals:
+        check_label_order(arguments, case)
+    return case, notes, is_proposals
 
 
 def measure_details(case: EvaluationCase, arguments: argparse.Namespace) -> dict[str, Any]:

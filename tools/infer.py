@@ -80,7 +80,7 @@ def finish(results: list[VideoDetections], arguments: argparse.Namespace) -> int
     from sbp_tad.apis.inference.results import write_results
     failed = [result for result in results if result.error is not None]
     if is_main_process():
-        console = Console(file=sys.stdout)
+        console = Console(markup=False, emoji=False, file=sys.stdout)
         if arguments.out is None:
             console.print(results_table(results))
         else:

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sbp_tad.annotations import read_annotations
+from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.apis.command_line import announce, run_main
+from sbp_tad.evaluation.command_inputs import (
+    NAME_OPTIONS,
+    add_name_arguments,
+    check_plausible,
+    read_subsets,
+)
+from sbp_tad.evaluation.corrections import map_labels, map_video_ids
 from sbp_tad.evaluation.errors import EvaluationError
-from sbp_tad.evaluation.options import parse_tiou_thresholds
-from sbp_tad.evaluation.raw_predictions import read_raw_predictions
+from sbp_tad.evaluation.options import EvaluationOptions, parse_tiou_thresholds
+from sbp_tad.evaluation.plausibility import classes_of
+from sbp_tad.evaluation.raw_predictions import RawPredictions, read_raw_predictions
 from sbp_tad.evaluation.score_fusion import FUSION_METHODS, ScoreFusion
 from sbp_tad.evaluation.tuning import TunedSetting, grid_settings, parse_grid, print_settings, sweep
 from sbp_tad.provenance import add_provenance, file_fingerprint
@@ -39,11 +48,35 @@ def build_parser() -> argparse.ArgumentParser:
                         help='give every segment the best K classes of its video')
     parser.add_argument('--processes', type=int, default=1, metavar='N')
     parser.add_argument('--json', type=Path, metavar='OUT', help='also write the results here')
+    add_name_arguments(parser.add_argument_group('corrections of the dump'))
     return parser
 
 
+def correct_names(arguments: argparse.Namespace, raw: RawPredictions,
+                  annotations: Mapping[str, VideoAnnotation], options: EvaluationOptions
+                  ) -> RawPredictions:
+    """Match the names of the dump where asked, and check that it belongs to the annotation.
+
+    Raises:
+        EvaluationError: names that cannot be matched, or an implausible dump.
+    """
+    found = raw.detections()
+    if arguments.map_video_ids:
+        found = map_video_ids(found, {*annotations, *options.excluded_videos})
+    if arguments.map_labels:
+        found = map_labels(found, classes_of(annotations, options))
+        if len(found.labels) < len(raw.class_names):
+            raise EvaluationError('--map-labels: two classes of the dump are the same class of '
+                                  'the annotation. Correct the annotation.')
+    for note in check_plausible(arguments, annotations, found, options,
+                                (*NAME_OPTIONS, '--subset')):
+        print(note)
+    return replace(raw, windows=dict(zip(found.video_ids, raw.windows.values())),
+                   class_names=found.labels)
+
+
 def tune(arguments: argparse.Namespace) -> list[TunedSetting]:
-    """Every setting with its score, best average mAP first."""
+    """Return every setting with its score, best average mAP first."""
     if arguments.processes < 1:
         raise EvaluationError(f'--processes must be at least 1, got {arguments.processes}.')
     raw = read_raw_predictions(arguments.dump)
@@ -52,14 +85,15 @@ def tune(arguments: argparse.Namespace) -> list[TunedSetting]:
     subsets = arguments.subset.split(',') if arguments.subset else raw.subsets
     fusion = None if arguments.video_scores is None else ScoreFusion(
         arguments.video_scores, raw.class_names, arguments.fusion, arguments.top_k)
-    found = sweep(raw, read_annotations(arguments.ground_truth, subsets),
-                  grid_settings(raw.rules, parse_grid(arguments.grid)), options, fusion,
-                  arguments.processes)
+    annotations = read_subsets(arguments.ground_truth, subsets)
+    raw = correct_names(arguments, raw, annotations, options)
+    found = sweep(raw, annotations, grid_settings(raw.rules, parse_grid(arguments.grid)), options,
+                  fusion, arguments.processes)
     return sorted(found, key=lambda one: -one.result.average_mean_average_precision)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Sweep, print, and write where asked."""
+    """Sweep, print, and write if asked."""
     arguments = build_parser().parse_args(argv)
     announce(f'Sweeping over {arguments.dump}')
     found = tune(arguments)

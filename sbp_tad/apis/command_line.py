@@ -47,7 +47,7 @@ def report(text: str, delay_seconds: int = 0) -> None:
         delay_seconds: added to the time of the error, because torchrun calls the
             earliest error the root cause.
     """
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(markup=False, emoji=False, stderr=True, soft_wrap=True)
     console.print(f'Error: {text}', style='red', markup=False, highlight=False)
     if path := os.environ.get('TORCHELASTIC_ERROR_FILE'):
         when = dict(timestamp=str(int(time.time()) + delay_seconds))

@@ -28,7 +28,7 @@ def print_report(report: DatasetReport, file: TextIO | None = None, examples: in
         file: stream to print to; by default stdout.
         examples: number of findings to list per kind.
     """
-    console = Console(file=file or sys.stdout)
+    console = Console(markup=False, emoji=False, file=file or sys.stdout)
     if not console.is_terminal:  # a file or a pipe has no width: keep every row on one line
         console.width = 10_000
     console.print(_counts(report))

@@ -68,7 +68,8 @@ def print_table(rows: Sequence[StrategySummary], target: float | None, console: 
     for row in rows:
         table.add_row(*row_cells(row, target).values())
     if not console.is_terminal:  # a file or a pipe has no width: never wrap or cut
-        console.width = max(80, Console(width=10_000).measure(table).maximum)
+        unbounded = Console(markup=False, emoji=False, width=10_000)
+        console.width = max(80, unbounded.measure(table).maximum)
     console.print(table)
     console.print(legend(rows), markup=False, highlight=False, soft_wrap=True)
 

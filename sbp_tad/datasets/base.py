@@ -139,6 +139,7 @@ class TemporalDetectionDataset(BaseDataset):
         self._check_declaration()
         videos = [video for video in read_annotations(self.ann_file, self.subsets).values()
                   if video.video_id not in self.excluded_videos]
+        videos = self._without_empty(videos)
         self._report_out_of_range(videos)
         parse = self._test_items if self.test_mode else self._train_items
         return [item for video in videos for item in parse(video)]
@@ -257,6 +258,16 @@ class TemporalDetectionDataset(BaseDataset):
             raise DatasetError(
                 f"on_bad_video must be 'raise' or 'skip', got {self.on_bad_video!r}.")
         self._metainfo['classes'] = classes
+
+    def _without_empty(self, videos: Sequence[VideoAnnotation]) -> list[VideoAnnotation]:
+        """Drop segments of zero length, which ActivityNet and MultiTHUMOS have; warn once."""
+        kept = [video.without_empty() for video in videos]
+        dropped = {video.video_id: len(video) - len(rest) for video, rest in zip(videos, kept)
+                   if len(rest) < len(video)}
+        if dropped:
+            print_log(f'{self.ann_file}: {sum(dropped.values())} segments of zero length are '
+                      f'dropped: {dropped}.', 'current', logging.WARNING)
+        return kept
 
     def _report_out_of_range(self, videos: Sequence[VideoAnnotation]) -> None:
         checked = [video.without(self.ignored_labels) for video in videos]

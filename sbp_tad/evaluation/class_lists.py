@@ -61,7 +61,7 @@ def numbers_of_annotation(path: str | Path) -> dict[str, str]:
     for video in videos.values():
         for item in video.get('annotations', []) if isinstance(video, dict) else []:
             if isinstance(item, dict) and isinstance(item.get('label_id'), int):
-                number, name = str(item['label_id']), item.get('label')
+                number, name = str(item['label_id']), str(item.get('label'))
                 if classes.setdefault(number, name) != name:
                     raise EvaluationError(
                         f'{path}: label_id {number} is both {classes[number]!r} and {name!r}. '

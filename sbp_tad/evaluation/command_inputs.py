@@ -19,12 +19,15 @@ from sbp_tad.evaluation.corrections import (
 from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.evaluate import EvaluationCase
 from sbp_tad.evaluation.options import EvaluationOptions
 from sbp_tad.evaluation.plausibility import classes_of, find_implausible, refuse_implausible
-from sbp_tad.evaluation.plausible_types import ERROR, WARNING
+from sbp_tad.evaluation.plausible_labels import label_order_findings
+from sbp_tad.evaluation.plausible_types import ERROR, NOTE, WARNING, Finding
 
 NAME_OPTIONS = ('--map-video-ids', '--map-labels', '--implausible')
 FILE_OPTIONS = (*NAME_OPTIONS, '--labels-by-index', '--label-key', '--time-unit', '--subset')
+EVALUATE_OPTIONS = (*FILE_OPTIONS, '--average-recall', '--outside-videos')
 
 
 def add_name_arguments(group: argparse._ArgumentGroup) -> None:
@@ -130,14 +133,34 @@ def check_plausible(arguments: argparse.Namespace, annotations: Mapping[str, Vid
         videos, _ = scan_annotations(arguments.ground_truth)
         return {name: video.subset for name, video in videos.items()}
 
-    findings = find_implausible(annotations, detections, options, all_subsets, with_labels)
+    return report_findings(arguments, find_implausible(
+        annotations, detections, options, all_subsets, with_labels), offered)
+
+
+def check_label_order(arguments: argparse.Namespace, case: EvaluationCase) -> None:
+    """Warn if the best detections have other labels than the instances that they overlap.
+
+    Raises:
+        EvaluationError: so do detections with ``--labels-by-index``, without
+            ``--implausible warn``.
+    """
+    by_index = arguments.labels_by_index is not None
+    report_findings(arguments, label_order_findings(case, by_index), FILE_OPTIONS)
+
+
+def report_findings(arguments: argparse.Namespace, findings: Collection[Finding],
+                    offered: Collection[str]) -> list[str]:
+    """Print warnings to stderr and return the notes.
+
+    Raises:
+        EvaluationError: an error is among the findings, without ``--implausible warn``.
+    """
     if arguments.implausible != 'warn':
         refuse_implausible(findings, offered)
     for finding in findings:
         if finding.level in (ERROR, WARNING):
             print(f'Warning: {finding.sentence(offered)}', file=sys.stderr)
-    return [finding.sentence(offered) for finding in findings
-            if finding.level not in (ERROR, WARNING)]
+    return [finding.sentence(offered) for finding in findings if finding.level == NOTE]
 
 
 def _class_numbers(arguments: argparse.Namespace, options: EvaluationOptions,

@@ -17,6 +17,8 @@ from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationResult, evaluate_detections
 from sbp_tad.evaluation.merged_videos import merge_videos
 from sbp_tad.evaluation.options import EvaluationOptions, dataset_rules, threshold_name
+from sbp_tad.evaluation.plausibility import find_implausible
+from sbp_tad.evaluation.plausible_types import ERROR
 from sbp_tad.evaluation.raw_predictions import RawPredictions, write_raw_predictions
 from sbp_tad.evaluation.score_fusion import ScoreFusion
 from sbp_tad.registry import METRICS
@@ -159,6 +161,10 @@ class TADMetric(BaseMetric):
     def _evaluate(self, detections: Detections) -> EvaluationResult:
         subsets = self.dataset_meta['subsets']
         annotations = read_annotations(self.dataset_meta['ann_file'], subsets)
+        for finding in find_implausible(annotations, detections, self._options()):
+            if finding.level == ERROR:  # the first epochs of a training may have no detection
+                print_log(f'The score cannot be right: {finding.fault}', 'current',
+                          logging.WARNING)
         return evaluate_detections(annotations, detections, self._options(), ','.join(subsets))
 
 

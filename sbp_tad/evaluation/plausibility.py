@@ -50,8 +50,8 @@ def find_implausible(annotations: Mapping[str, VideoAnnotation], detections: Det
     return findings
 
 
-def refuse_implausible(findings: Collection[Finding], offered: Collection[str]) -> list[str]:
-    """Raise the errors among the findings; return the sentences of the others.
+def refuse_implausible(findings: Collection[Finding], offered: Collection[str]) -> None:
+    """Raise the errors among the findings.
 
     Args:
         findings: result of :func:`find_implausible`.
@@ -65,7 +65,6 @@ def refuse_implausible(findings: Collection[Finding], offered: Collection[str]) 
         allow = ' To score them all the same, add --implausible warn.' \
             if '--implausible' in offered else ''
         raise EvaluationError(' '.join(errors) + allow)
-    return [finding.sentence(offered) for finding in findings if finding.level != ERROR]
 
 
 def _video_findings(annotations: Mapping[str, VideoAnnotation], detections: Detections,
@@ -93,6 +92,9 @@ def _video_findings(annotations: Mapping[str, VideoAnnotation], detections: Dete
             ERROR, f'{fault} The ids of {len(matches)} videos differ only in folder, extension, '
             f'prefix or case: {name!r} and {other!r}.', 'Add --map-video-ids to match them.',
             '--map-video-ids')]
+    if detections.video_ids == ('results', ):
+        fault += (' "results" is read as a video, because its list names no video; expected '
+                  '{"results": {video: [...]}}.')
     subsets = {} if all_subsets is None else all_subsets()
     theirs = sorted({subsets[name] for name in names if name in subsets})
     if theirs and 2 * sum(name in subsets for name in names) >= len(names):

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from sbp_tad.evaluation.array_files import read_arrays, write_arrays
+from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.options import EvaluationOptions
 from sbp_tad.segments.merging import PostProcessing, VideoColumns
@@ -41,6 +42,15 @@ class RawPredictions:
     rules: PostProcessing
     options: EvaluationOptions
     subsets: tuple[str, ...]
+
+    def detections(self) -> Detections:
+        """Return all predictions as detections, without suppression."""
+        empty = np.empty((0, 2)), np.empty(0), np.empty(0, dtype=np.int64)
+        videos: dict[str, VideoColumns] = {}
+        for name, windows in self.windows.items():
+            segments, scores, labels = map(np.concatenate, zip(empty, *windows))
+            videos[name] = segments, scores, labels
+        return Detections.from_videos(videos, self.class_names)
 
 
 def write_raw_predictions(path: str | Path, raw: RawPredictions) -> None:

@@ -131,9 +131,9 @@ def summary(result: EvaluationResult) -> str:
 
 
 def _print(tables: Sequence[Table], text: str, file: TextIO | None) -> None:
-    console = Console(file=file or sys.stdout)
+    console = Console(markup=False, emoji=False, file=file or sys.stdout)
     if not console.is_terminal:  # a file or a pipe has no width: never wrap or cut
-        unbounded = Console(width=10_000)
+        unbounded = Console(markup=False, emoji=False, width=10_000)
         console.width = max(80, *(unbounded.measure(table).maximum for table in tables))
     for table in tables:
         console.print(table)

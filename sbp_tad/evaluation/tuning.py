@@ -109,9 +109,10 @@ def print_settings(found: Sequence[TunedSetting], varied: Sequence[str],
         idle = idle_options(one.rules)
         table.add_row(*('-' if name in idle else str(getattr(one.rules, name)) for name in varied),
                       *(f'{100 * value:.2f}' for value in row))
-    console = Console(file=file or sys.stdout)
+    console = Console(markup=False, emoji=False, file=file or sys.stdout)
     if not console.is_terminal:  # a file has no width: never wrap or cut lines
-        console.width = max(80, Console(width=10_000).measure(table).maximum)
+        unbounded = Console(markup=False, emoji=False, width=10_000)
+        console.width = max(80, unbounded.measure(table).maximum)
     console.print(table)
 
 

@@ -49,7 +49,7 @@ def print_plan(plan: MemoryPlan, file: TextIO | None = None) -> None:
         plan: to print.
         file: stdout by default.
     """
-    console = Console(file=file or sys.stdout)
+    console = Console(markup=False, emoji=False, file=file or sys.stdout)
     if not console.is_terminal:  # a file or a pipe has no width: keep every row on one line
         console.width = 10_000
     current = plan.current

@@ -28,7 +28,8 @@ class VideoProgress:
         self.bar = Progress(
             TextColumn('{task.fields[count]} videos'), BarColumn(), TaskProgressColumn(),
             TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn(),
-            TextColumn('{task.description}'), console=Console(stderr=True),
+            TextColumn('{task.description}', markup=False),
+            console=Console(markup=False, emoji=False, stderr=True),
             disable=not (is_shown and weights))
 
     def __enter__(self) -> VideoProgress:
