@@ -133,6 +133,18 @@ def test_segment_outside_the_video(make, lines):
     assert len(lines) == 1 and '1 segments leave their videos' in lines[0]
 
 
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_segments_of_zero_length_are_dropped_with_one_warning(make, lines, test_mode):
+    """ActivityNet-1.3 has 12, MultiTHUMOS 7."""
+    dataset = make({'a': entry((1, 1, 'jump'), (1, 2, 'jump')), 'b': entry((2, 2, 'throw')),
+                    'c': entry((0, 1, 'throw'))}, test_mode=test_mode, overlap=0)
+    videos = {info['video_id']: info['annotation'] for info in infos(dataset)}
+    assert {name: video.labels for name, video in videos.items() if len(video)} == {
+        'a': ('jump', ), 'c': ('throw', )}
+    assert ('b' in videos) == test_mode  # training leaves videos without an action out
+    assert len(lines) == 1 and "2 segments of zero length are dropped: {'a': 1, 'b': 1}" in lines[0]
+
+
 def test_ignored_labels_are_no_class(make):
     dataset = make({'a': entry((1, 2, 'jump'), (1, 3, 'Ambiguous'))}, ignored_labels=['Ambiguous'])
     assert dataset.get_data_info(0)['annotation'].labels == ('jump',)

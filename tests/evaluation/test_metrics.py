@@ -73,6 +73,18 @@ def test_thresholds_are_those_of_the_dataset_unless_given(dataset_meta):
         evaluate(TADMetric(tiou_thresholds=()), perfect(), declared)
 
 
+def test_a_score_that_cannot_be_right_is_warned_of(dataset_meta, monkeypatch):
+    lines = []
+    monkeypatch.setattr('sbp_tad.evaluation.metrics.print_log',
+                        lambda text, *_: lines.append(text))
+    evaluate(TADMetric(), perfect(), dataset_meta)
+    assert not lines
+    found = evaluate(TADMetric(), [sample('v_a', 0.0, [(1, 3, 0.9, 0)])], dataset_meta)
+    assert found['tad/average_mAP'] == 0 and len(lines) == 1
+    assert lines[0].startswith('The score cannot be right: 100% of the detections lie in videos')
+    assert '--' not in lines[0]  # options of tools are no advice here
+
+
 def test_equals_the_command_line_evaluation_of_what_it_writes(dataset_meta, tmp_path):
     out_file = tmp_path / 'deep' / 'found.json.gz'
     rng = np.random.default_rng(0)

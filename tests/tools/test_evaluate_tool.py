@@ -88,6 +88,7 @@ def test_a_dataset_states_subset_thresholds_and_rules(run, tmp_path):
     assert declared['subset'] == 'validation'
     assert declared['options']['tiou_thresholds'] == [i / 100 for i in range(50, 100, 5)]
     assert declared['options']['late_ground_truth'] == 'drop'
+    assert declared['options']['zero_length_ground_truth'] == 'drop'
     assert declared['options']['ignored_labels'] == []
     assert run(*FILES, '--dataset', 'THUMOS14Dataset', '--subset', 'validation', '--tiou', '0.5',
                '--late-ground-truth', 'keep', '--json', out)[0] == 0
