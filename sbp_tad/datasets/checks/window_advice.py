@@ -33,7 +33,7 @@ MIN_STEPS = 3
 MIN_SAMPLED_FPS = 4.0  # lowest rate in use (LSTR on THUMOS'14); a lower one loses motion
 MAX_REACH_STRIDES = 4.0
 CENTER_RADIUS = 1.5  # strides, as in AnchorFreeHead
-OPEN_END = 10000  # end of the last regression range
+OPEN_END = 10000  # end of the last regression range, at least
 ROUNDING = 1e-6
 FPS_SPREAD = 0.01  # relative; within it a stride samples all videos alike
 
@@ -192,7 +192,8 @@ def advise(videos: Iterable[VideoAnnotation], backbone: BackboneShape = FRAME_BY
 
 def regression_ranges(num_levels: int) -> tuple[tuple[int, int], ...]:
     """Return ActionFormer's ranges: (0, 4), (4, 8), ..., doubling, the last one open."""
-    ends = [0] + [4 * 2 ** level for level in range(num_levels - 1)] + [OPEN_END]
+    ends = [0] + [4 * 2 ** level for level in range(num_levels - 1)]
+    ends.append(max(OPEN_END, 4 * ends[-1]))
     return tuple(zip(ends, ends[1:]))
 
 

@@ -170,9 +170,10 @@ class FeatureFiles(VideoFiles):
             VideoReadError: the file cannot be used.
         """
         key = self.key and self.key.format(video_id=video.video_id)
-        num_steps = self._num_steps(filename, feature_shape(filename, key))
+        shape = feature_shape(filename, key)
+        num_steps = self._num_steps(filename, shape)
         grid = self._grid(filename, video, num_steps)
-        self._check_length(filename, video, num_steps, grid)
+        self._check_length(filename, video, shape, grid)
         file = FeatureFile(filename, key, self.channels_first, num_steps, grid, self.cover)
         header = VideoHeader(FrameClock(max(1, round(grid.num_frames(num_steps))), grid.fps))
         return dict(video_header=header, feature_file=file)
@@ -188,8 +189,8 @@ class FeatureFiles(VideoFiles):
         file, num_steps = known['feature_file'], size.num_frames
         starts = np.zeros(1, dtype=int)
         if self.cover == 'windows':
-            assert overlap is not None  # online detection refuses features
-            starts = sliding_window_starts(file.num_steps, num_steps, overlap).astype(int)
+            starts = np.arange(0, file.num_steps, num_steps) if overlap is None else \
+                sliding_window_starts(file.num_steps, num_steps, overlap).astype(int)
         elif self.cover == 'whole':
             num_steps = max(num_steps, file.num_steps)
         return (with_timing(video, known['video_header']),
@@ -234,13 +235,21 @@ class FeatureFiles(VideoFiles):
         return FeatureGrid(*(float(stored[name])
                              for name in ('fps', 'stride_frames', 'window_frames')))
 
-    def _check_length(self, filename: str, video: VideoAnnotation, num_steps: int,
+    def _check_length(self, filename: str, video: VideoAnnotation, shape: tuple[int, int],
                       grid: FeatureGrid) -> None:
+        """Compare the length of the features with the annotation; shape as in the file."""
+        num_steps, channels = shape[::-1] if self.channels_first else shape
         seen = grid.num_frames(num_steps)
         annotated = (video.duration_seconds or seen / grid.fps) * grid.fps
         allowed = max(grid.window_frames, grid.stride_frames) + self.length_tolerance * annotated
-        if abs(seen - annotated) > allowed:
-            raise VideoReadError(
-                f'{filename}: {num_steps} steps at stride {grid.stride_frames:g} reach to '
-                f'{seen / grid.fps:g} s, the annotation says {annotated / grid.fps:g} s. Check '
-                'stride_frames and fps, or set source=dict(length_tolerance=...).')
+        if abs(seen - annotated) <= allowed:
+            return
+        order = '(C, T)' if self.channels_first else '(T, C)'
+        advice = 'Check stride_frames and fps, or set source=dict(length_tolerance=...).'
+        if abs(grid.num_frames(channels) - annotated) <= allowed:
+            advice = (f'As the other order, {channels} steps, the length fits: set '
+                      f'source=dict(channels_first={not self.channels_first}).')
+        raise VideoReadError(
+            f'{filename}: shape {shape} is read as {order}, but its {num_steps} steps at stride '
+            f'{grid.stride_frames:g} end at {seen / grid.fps:g} s, and the annotated duration is '
+            f'{annotated / grid.fps:g} s. {advice}')

@@ -23,7 +23,7 @@ from sbp_tad.datasets.checks.window_advice import (
 from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.toy_videos import build
 from sbp_tad.datasets.windows import sliding_window_starts
-from sbp_tad.models.heads.anchor_free_head import ACTIONFORMER_RANGES
+from sbp_tad.models.heads.anchor_free_head import ACTIONFORMER_RANGES, AnchorFreeHead
 from sbp_tad.models.task_modules.assigners import assign_points
 from sbp_tad.models.task_modules.prior_generators import pyramid_points
 
@@ -145,6 +145,22 @@ def test_served_share_counts_each_reason_to_fail():
 def test_ranges_are_those_of_actionformer():
     assert regression_ranges(6) == ACTIONFORMER_RANGES
     assert regression_ranges(1) == ((0, 10000),)
+
+
+@pytest.mark.parametrize('num_levels', [1, 6, 12, 13, 14, 20])
+def test_the_head_takes_the_ranges_of_any_number_of_levels(num_levels):
+    ranges = regression_ranges(num_levels)
+    strides = [2 ** level for level in range(num_levels)]
+    head = AnchorFreeHead(1, 8, strides=strides, regression_ranges=ranges)
+    assert head.regression_ranges == ranges
+    assert ranges[-1][1] >= 4 * strides[-1]  # the farthest end that the last level serves
+
+
+def test_segments_of_hours_among_short_ones_get_ranges_that_the_head_takes():
+    advice = advise([video(*((second, second + 0.4) for second in range(0, 400, 10)),
+                           (1000, 55000), duration=60000.0, fps=25.0)], coverage=1.0)
+    AnchorFreeHead(1, 8, strides=advice.strides, regression_ranges=advice.regression_ranges)
+    assert advice.coverage == 1.0
 
 
 @pytest.mark.parametrize('options, message', [

@@ -100,6 +100,13 @@ def test_test_windows_hold_every_step(make, overlap):
     assert all(len(one) == 16 and (np.diff(one) == 1).all() for one in steps)
 
 
+def test_windows_without_overlap_tile_the_video(make):
+    samples = list(make(overlap=None))
+    assert [sample['data_samples'].window.num_valid_frames for sample in samples] == [16, 16, 15]
+    steps = np.concatenate([sample['inputs'][0].numpy() for sample in samples])
+    np.testing.assert_array_equal(steps, [*range(47), 0])
+
+
 def test_short_video_is_padded(make):
     sample = make(num_frames=64)[0]
     window = sample['data_samples'].window
@@ -206,8 +213,13 @@ def test_a_sidecar_knows_stride_and_fps(make, tmp_path):
 MISFITS = {
     'channels': (ramp(47), dict(num_channels=4), 'expected 4 channels, got shape .47, 3. read as'),
     'swapped': (ramp(47), dict(channels_first=True, num_channels=3), r'read as \(C, T\)'),
-    'short': (ramp(30), {}, '30 steps at stride 4 reach to 13.2 s, the annotation says 20 s'),
-    'long': (ramp(70), {}, 'reach to 29.2 s, the annotation says 20 s. Check stride_frames'),
+    'short': (ramp(30), {}, r'shape \(30, 3\) is read as \(T, C\), but its 30 steps at stride 4 '
+              'end at 13.2 s, and the annotated duration is 20 s'),
+    'long': (ramp(70), {}, 'end at 29.2 s, .* duration is 20 s. Check stride_frames'),
+    'steps last': (ramp(47).T, {}, r'shape \(3, 47\) is read as \(T, C\), .* 47 steps, the length '
+                   r'fits: set source=dict\(channels_first=True\)'),
+    'steps first': (ramp(47), dict(channels_first=True), r'shape \(47, 3\) is read as \(C, T\), .*'
+                    r'set source=dict\(channels_first=False\)'),
     'nan': (np.where(ramp(47) == 9, np.nan, 1), {}, 'a.npy: step 9 holds NaN or infinity'),
     'empty': (ramp(0), {}, 'the file holds no step'),
     'missing': ('none', {}, 'a.npy: no such feature file')}
