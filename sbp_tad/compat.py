@@ -270,7 +270,8 @@ def use_plain_collate(cfg: Any) -> None:
     package, and the Runner passes that mark to the collate function.
     """
     for phase in ('train', 'val', 'test'):
-        collate = (cfg.get(f'{phase}_dataloader') or {}).get('collate_fn')
+        loader = cfg.get(f'{phase}_dataloader')
+        collate = loader.get('collate_fn') if isinstance(loader, dict) else None
         if isinstance(collate, dict):
             collate.pop('_scope_', None)
 
