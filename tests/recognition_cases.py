@@ -30,13 +30,29 @@ SMALL_BACKBONES: dict[str, tuple[dict[str, Any], int]] = {
                        img_size=SIZE), 64),
     'ImageViT': (dict(img_size=SIZE, patch_size=8, embed_dims=32, num_heads=2), 32),
     'ConvNeXt': (dict(channels=(8, 8, 16, 16), layer_scale=1.0), 16),
+    'TANet': ({}, 2048),
+    'C2D': ({}, 2048),
+    'C3D': (dict(out_dim=512), 4096),
+    'ResNet3dCSN': (dict(depth=50, base_channels=16), 512),
+    'ResNet2Plus1d': (dict(base_channels=8), 64),
+    'ResNet3dSlowFast': (dict(slow_pathway=dict(base_channels=16),
+                              fast_pathway=dict(base_channels=2)), 576),
+    'OmniResNet': (dict(layers=[1, 1, 1, 1]), 2048),
+    'TimeSformer': (dict(img_size=SIZE, patch_size=8, embed_dims=32, num_heads=2,
+                         num_transformer_layers=2), 32),
+    'UniFormerV2': (dict(input_resolution=SIZE, patch_size=8, width=64, layers=2, heads=2,
+                         return_list=[0, 1], n_layers=2, n_dim=64, n_head=2,
+                         mlp_dropout=[0.5, 0.5], clip_pretrained=False), 64),
+    'X3D': ({}, 432),
+    'MobileNetV2TSM': (dict(pretrained2d=False), 1280),
+    'ResNetTIN': (dict(pretrained2d=False), 2048),
 }
 SWIN_DEPTHS = dict(tiny=(2, 2, 6, 2), base=(2, 2, 18, 2))
 
 
 def write_clips(folder: Path) -> Path:
     """Two videos, folders of frames and images a class, listed as mmaction lists them."""
-    lists: dict[str, list[str]] = dict(videos=[], frames=[], images=[])
+    lists: dict[str, list[str]] = dict(videos=[], frames=[], whole_frames=[], images=[])
     rng = np.random.default_rng(0)
     for number in range(2 * len(COLORS)):
         label = number % len(COLORS)
@@ -46,8 +62,11 @@ def write_clips(folder: Path) -> Path:
         (folder / f'v{number}').mkdir()
         for index, frame in enumerate(frames, start=1):
             cv2.imwrite(str(folder / f'v{number}' / f'frame_{index:010}.jpg'), frame[..., ::-1])
+            for axis in 'xy':
+                cv2.imwrite(str(folder / f'v{number}' / f'flow_{axis}_{index:05}.jpg'), frame[..., 0])
         lists['videos'].append(f'v{number}.mp4 {label}')
         lists['frames'].append(f'v{number} 4 {NUM_FRAMES} {label}')
+        lists['whole_frames'].append(f'v{number} {2 * NUM_FRAMES} {label}')
         lists['images'].append(f'v{number}/frame_0000000001.jpg {label}')
     for name, lines in lists.items():
         (folder / f'{name}.txt').write_text('\n'.join(lines) + '\n')
@@ -56,24 +75,30 @@ def write_clips(folder: Path) -> Path:
 
 def shrink_backbone(backbone: Config) -> int:
     """Shrink the config of a backbone in place; the channels it gives then."""
-    if 'pretrained' in backbone:
-        backbone.pretrained = None
+    for key in ('pretrained', 'init_cfg'):
+        if key in backbone:
+            backbone[key] = None
     if backbone.type == 'SwinTransformer3D':
         backbone.update(pretrained2d=False, arch=dict(
             embed_dims=8, depths=SWIN_DEPTHS[backbone.arch], num_heads=[1, 1, 2, 2]))
         return 64
     options, width = SMALL_BACKBONES[backbone.type]
-    backbone.update(options)
+    for key, value in options.items():
+        if isinstance(value, dict) and key in backbone:
+            backbone[key].update(value)
+        else:
+            backbone[key] = value
     return width
 
 
 def shrink_pipeline(pipeline: list) -> list:
     """Fewer frames and pixels; without what needs a library that is not installed."""
-    sizes = dict(RandomResizedCrop={}, Resize=dict(scale=(SIZE, SIZE)), CenterCrop=dict(
+    sizes = dict(RandomResizedCrop=dict(area_range=(0.5, 1.0)), Resize=dict(scale=(SIZE, SIZE)), CenterCrop=dict(
         crop_size=SIZE), ThreeCrop=dict(crop_size=SIZE), MultiScaleCrop=dict(input_size=SIZE))
     small = []
     for transform in pipeline:
         transform.update(sizes.get(transform.type, {}))
+        transform.pop('flip_label_map', None)  # of classes that the small data do not have
         if transform.type == 'SampleFrames' and transform.clip_len > 1:
             transform.update(clip_len=NUM_FRAMES, frame_interval=1)
         if transform.type == 'Resize' and transform.get('keep_ratio', True):
@@ -86,7 +111,9 @@ def shrink_pipeline(pipeline: list) -> list:
 def shrink_dataset(dataset: Config, folder: Path, items: int) -> None:
     """The first clips of ``folder`` for a dataset's own, whatever its kind."""
     if dataset.type == 'RawframeDataset':
-        dataset.update(ann_file=str(folder / 'frames.txt'), data_prefix=dict(img=str(folder)))
+        name = 'frames.txt' if dataset.get('with_offset') else 'whole_frames.txt'
+        dataset.update(ann_file=str(folder / name), data_prefix=dict(img=str(folder)),
+                       filename_tmpl='frame_{:010}.jpg')
     else:
         images = dataset.pipeline[0].type == 'ImageDecode'
         dataset.update(ann_file=str(folder / ('images.txt' if images else 'videos.txt')),

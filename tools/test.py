@@ -32,10 +32,11 @@ def main(argv: list[str] | None = None) -> None:
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch
     cfg = launch.read_config(arguments)
+    launch.check_run(cfg, 'test')
     launch.set_checkpoint(cfg, arguments.checkpoint)
     launch.set_dump(cfg, arguments.dump)
     launch.set_raw_dump(cfg, arguments.raw_dump)
-    with launch.config_faults():
+    with launch.config_faults(cfg):
         launch.build_runner(cfg, arguments.launcher).test()
 
 

@@ -37,15 +37,16 @@ def main(argv: list[str] | None = None) -> None:
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch
     cfg = launch.read_config(arguments)
+    if arguments.no_validate:
+        launch.skip_validation(cfg)
+    launch.check_run(cfg, 'train')
     launch.set_resume(cfg, arguments.resume)
     if arguments.amp:
         launch.use_amp(cfg)
-    if arguments.no_validate:
-        launch.skip_validation(cfg)
     if arguments.auto_scale_lr:
         launch.scale_learning_rate(cfg)
     launch.set_randomness(cfg, arguments.seed, arguments.diff_rank_seed, arguments.deterministic)
-    with launch.config_faults():
+    with launch.config_faults(cfg):
         launch.build_runner(cfg, arguments.launcher).train()
 
 

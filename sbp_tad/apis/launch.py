@@ -3,24 +3,35 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.config.utils import ConfigParsingError
 from mmengine.dist import init_dist, is_distributed
 from mmengine.runner import Runner
 
 from sbp_tad import compat, process_groups
+from sbp_tad.apis.clip_lists import check_clip_lists
+from sbp_tad.apis.config_errors import config_faults
+from sbp_tad.apis.config_refusals import (
+    check_backends,
+    check_generation,
+    check_initialization,
+    check_model,
+    check_phases,
+)
 from sbp_tad.apis.named_files import check_checkpoint
 from sbp_tad.errors import ConfigError, UserError
 from sbp_tad.registry import RUNNERS
 
 AMP_WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper', 'CpuAmpOptimWrapper',
                 'sbp_tad.CpuAmpOptimWrapper')
+# What Config.fromfile raises for a file that is no config, or for one with a mistake.
+CONFIG_ERRORS = (OSError, SyntaxError, KeyError, TypeError, ValueError, NameError, AttributeError,
+                 ImportError, AssertionError, ConfigParsingError)
 WAIT_SECONDS = 7 * 24 * 3600
 # Metric -> its default file and the suffixes that it writes.
 DUMPS = {'TADMetric': ('detections.json', ('.json', '.json.gz')),
@@ -39,7 +50,8 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     """Read a config of this project or of mmaction and merge ``cfg_options`` into it.
 
     Raises:
-        ConfigError: the file does not exist, is not a config, or defines no ``model``.
+        ConfigError: the file does not exist, is not a config, is one of mmaction2 0.x, or
+            defines no ``model``.
     """
     try:
         cfg = Config.fromfile(path)
@@ -48,12 +60,12 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     except FileNotFoundError as error:
         raise ConfigError(f'config {path}: {error}. Give the path of an existing config, for '
                           'example configs/toy/..., and check its _base_.') from error
-    except (OSError, SyntaxError, KeyError, TypeError, ValueError, NameError) as error:
+    except CONFIG_ERRORS as error:
         raise ConfigError(f'config {path} cannot be read: {error}') from error
     if cfg_options:
         cfg.merge_from_dict(cfg_options)
-    if not isinstance(cfg.get('model'), dict):
-        raise ConfigError(f'config {path} defines no model; expected model = dict(type=...).')
+    check_generation(cfg, path)
+    check_model(cfg, path)
     return cfg
 
 
@@ -214,6 +226,23 @@ def set_raw_dump(cfg: Config, path: str | None) -> None:
         writer['raw_file'] = path
 
 
+def check_run(cfg: Config, phase: str) -> None:
+    """Refuse what cannot train, or test, before anything is built.
+
+    Args:
+        cfg: whole config.
+        phase: 'train' or 'test'.
+
+    Raises:
+        ConfigError: the key of the config, what it holds, and what to do.
+    """
+    check_phases(cfg, phase)
+    check_backends(cfg)
+    if phase == 'train':
+        check_initialization(cfg)
+    check_clip_lists(cfg, phase)
+
+
 def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
     """Build the Runner of a config, on the available devices.
 
@@ -222,12 +251,13 @@ def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
         LauncherError: the launcher does not work on this machine.
     """
     cfg.launcher = launcher
+    cfg.default_scope = cfg.get('default_scope') or 'sbp_tad'  # finds mmaction's types as well
     check_strategy(cfg)
     process_groups.use_gloo_without_cuda(cfg)
     process_groups.rejoin_with_cuda(cfg)
     compat.use_plain_collate(cfg)
     use_cpu_amp_without_cuda(cfg)
-    with config_faults():
+    with config_faults(cfg):
         return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
@@ -262,22 +292,3 @@ def start_processes(cfg: Config, launcher: str) -> None:
     process_groups.rejoin_with_cuda(cfg)
     if launcher != 'none' and torch.cuda.is_available() and not is_distributed():
         init_dist(launcher, **options)
-
-
-@contextmanager
-def config_faults() -> Iterator[None]:
-    """Turn a fault of the config that mmengine finds while building into one sentence.
-
-    Raises:
-        ConfigError: a type is unknown, or does not accept its options.
-    """
-    try:
-        yield
-    except KeyError as error:
-        if 'is not in the' not in str(error):
-            raise
-        raise ConfigError(f'the config names an unknown component: {error.args[0]}') from error
-    except TypeError as error:
-        if 'argument' not in str(error):
-            raise
-        raise ConfigError(f'a component of the config has wrong options: {error}') from error

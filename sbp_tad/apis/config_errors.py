@@ -1,0 +1,102 @@
+"""Sentences for the errors of other packages that a mistake in a config causes."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.error import URLError
+
+from mmengine.config import Config
+
+from sbp_tad.errors import ConfigError, UserError
+
+AVA = ('spatio-temporal detection (AVA, MultiSports) needs mmdet and the compiled operators of '
+       'the full mmcv, which mmcv-lite leaves out. Train it with an installation of mmaction2 '
+       'that has both; the other tasks of mmaction2 run here.')
+# Components that are missing for a reason.
+MISSING = dict(
+    FastRCNN=AVA, AVARoIHead=AVA,
+    DRN='The wheel of mmaction2 1.2.0 lacks the module of DRN; install mmaction2 from its '
+        'repository to train it.',
+    MobileOneTSM='It needs mmpretrain, which is not installed.',
+    Collect='It is of mmaction2 0.x; use PackActionInputs in place of Collect and ToTensor.',
+    ToTensor='It is of mmaction2 0.x; use PackActionInputs in place of Collect and ToTensor.')
+SPELLING = 'Check its spelling, and name the module that registers it in custom_imports.'
+PATH_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+
+
+@contextmanager
+def config_faults(cfg: Config | None = None) -> Iterator[None]:
+    """Turn an error that a mistake in a config causes into one sentence.
+
+    Args:
+        cfg: of the run, to name the weights that it loads.
+
+    Raises:
+        ConfigError: an unknown type, options that a type does not take, a package or a file
+            that is not there, weights that cannot be downloaded, a video that cannot be read.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        sentence = explain(error, cfg)
+        if sentence is None:
+            raise
+        raise ConfigError(sentence) from error
+
+
+def explain(error: Exception, cfg: Config | None = None) -> str | None:
+    """Return the sentence for an error, None for one that no mistake in a config causes."""
+    text = last_line(error)
+    if isinstance(error, KeyError) and 'is not in the' in text:
+        return f'the config names an unknown component: {explain_component(text)}'
+    if isinstance(error, TypeError) and 'argument' in text:
+        return f'a component of the config has wrong options: {text}'
+    if isinstance(error, ImportError):
+        return f'the config needs a package that is not installed: {text}'
+    if isinstance(error, URLError):
+        return f'weights cannot be downloaded ({text}). {advise_weights(cfg)}'
+    if isinstance(error, PATH_ERRORS):
+        return f'a file that the config names cannot be read: {text}. Check the paths of the ' \
+               'config: ann_file, data_prefix, load_from and those of the pipelines.'
+    if type(error).__name__ == 'DECORDError':
+        return f'a video cannot be read: {text}'
+    return None
+
+
+def explain_component(text: str) -> str:
+    """Return why a registry does not know a component."""
+    message = text.partition('. Please check')[0].strip('\'"')
+    name = message.partition(' is not in the')[0].rpartition('.')[2]
+    return f'{message}. {MISSING.get(name, SPELLING)}'
+
+
+def last_line(error: Exception) -> str:
+    """Return the message alone: a data worker sends its errors with the traceback in the text."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if 'Original Traceback' in text:
+        text = text.rstrip().rpartition('\n')[2].partition(': ')[2]
+    return text.strip().rstrip('.')
+
+
+def advise_weights(cfg: Config | None) -> str:
+    """Return which keys of a config name weights on the network, and what to do."""
+    found = [] if cfg is None else [
+        f'{key} ({value})' for root in ('model', 'load_from')
+        for key, value in _addresses(cfg.get(root), root)]
+    return f'Download the file elsewhere and set its path in place of the address, or None to ' \
+           f'train from scratch{": " if found else ""}{", ".join(found)}.'
+
+
+def _addresses(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Keys and addresses of weights below ``value``."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _addresses(inner, f'{key}.{name}')
+    elif isinstance(value, (list, tuple)):
+        for number, inner in enumerate(value):
+            yield from _addresses(inner, f'{key}.{number}')
+    elif isinstance(value, str) and '://' in value:
+        yield key, value
