@@ -63,7 +63,8 @@ def write_clips(folder: Path) -> Path:
         for index, frame in enumerate(frames, start=1):
             cv2.imwrite(str(folder / f'v{number}' / f'frame_{index:010}.jpg'), frame[..., ::-1])
             for axis in 'xy':
-                cv2.imwrite(str(folder / f'v{number}' / f'flow_{axis}_{index:05}.jpg'), frame[..., 0])
+                flow = folder / f'v{number}' / f'flow_{axis}_{index:05}.jpg'
+                cv2.imwrite(str(flow), frame[..., 0])
         lists['videos'].append(f'v{number}.mp4 {label}')
         lists['frames'].append(f'v{number} 4 {NUM_FRAMES} {label}')
         lists['whole_frames'].append(f'v{number} {2 * NUM_FRAMES} {label}')
@@ -84,7 +85,7 @@ def shrink_backbone(backbone: Config) -> int:
         return 64
     options, width = SMALL_BACKBONES[backbone.type]
     for key, value in options.items():
-        if isinstance(value, dict) and key in backbone:
+        if isinstance(value, dict) and isinstance(backbone.get(key), dict):
             backbone[key].update(value)
         else:
             backbone[key] = value
@@ -93,8 +94,9 @@ def shrink_backbone(backbone: Config) -> int:
 
 def shrink_pipeline(pipeline: list) -> list:
     """Fewer frames and pixels; without what needs a library that is not installed."""
-    sizes = dict(RandomResizedCrop=dict(area_range=(0.5, 1.0)), Resize=dict(scale=(SIZE, SIZE)), CenterCrop=dict(
-        crop_size=SIZE), ThreeCrop=dict(crop_size=SIZE), MultiScaleCrop=dict(input_size=SIZE))
+    sizes = dict(Resize=dict(scale=(SIZE, SIZE)), CenterCrop=dict(crop_size=SIZE),
+                 ThreeCrop=dict(crop_size=SIZE), MultiScaleCrop=dict(input_size=SIZE),
+                 RandomCrop=dict(size=SIZE))
     small = []
     for transform in pipeline:
         transform.update(sizes.get(transform.type, {}))
