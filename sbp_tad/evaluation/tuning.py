@@ -145,7 +145,8 @@ def _value(text: str) -> Any:
 def _effect(rules: PostProcessing) -> PostProcessing:
     """Return the rules with defaults for options without effect."""
     default = PostProcessing()
-    return replace(rules, **{name: getattr(default, name) for name in idle_options(rules)})
+    return replace(rules, voting_iou=rules.voting_threshold,
+                   **{name: getattr(default, name) for name in idle_options(rules)})
 
 
 def idle_options(rules: PostProcessing) -> set[str]:
@@ -155,7 +156,7 @@ def idle_options(rules: PostProcessing) -> set[str]:
         idle.add('sigma')
     if rules.method in ('gaussian', 'none'):
         idle.add('iou_threshold')
-    if rules.voting_iou is None:
+    if rules.voting_threshold is None:
         idle.add('voting_weight')
         if rules.method == 'none':
             idle.add('class_agnostic')

@@ -4,6 +4,7 @@ The detector's test settings, the metric and inference all use these rules.
 """
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -18,6 +19,12 @@ from sbp_tad.segments.voting import VOTE_WEIGHTS, vote_segments
 VideoColumns = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 SUPPRESSION_METHODS = (*METHODS, 'nmw', 'none')
+CLASS_AGNOSTIC_VOTING_IOU = 0.7
+LONG_SECONDS = 600.0  # the limits of the defaults are those of shorter videos
+
+
+class CutWarning(UserWarning):
+    """A limit that cuts the detections of a long video."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,9 @@ class PostProcessing:
     """Rules that turn the predictions of all windows of a video into its detections.
 
     These are the options of a detector's ``model.test_cfg``. The defaults are
-    those of ActionFormer on THUMOS'14.
+    those of ActionFormer on THUMOS'14. Two of its limits belong to its head
+    (:class:`~sbp_tad.models.heads.anchor_free_head.AnchorFreeHead`): the best
+    2,000 predictions per pyramid level, and a duration above 0.05 grid steps.
 
     Args:
         method: ``'gaussian'`` or ``'linear'`` soft-NMS, ``'hard'`` NMS,
@@ -33,14 +42,19 @@ class PostProcessing:
             they suppress, as in DaoTAD), or ``'none'``.
         sigma: width of the Gaussian.
         iou_threshold: tIoU from which ``'linear'``, ``'hard'`` and ``'nmw'`` suppress.
-        min_score: drop predictions below it, before and after rescoring.
-        max_detections: best detections to keep per video.
-        max_candidates: best predictions per video that enter the suppression.
-        min_duration_seconds: drop shorter predictions.
+        min_score: drop detections below it, before and after rescoring. With
+            voting, predictions below it still vote, as in ActionFormer.
+        max_detections: best detections to keep per video. A :class:`CutWarning`
+            is given once if a video of more than 10 minutes has more.
+        max_candidates: best predictions per video that enter the suppression;
+            12,000 are 2,000 of each of 6 levels. It warns likewise.
+        min_duration_seconds: drop shorter predictions, and empty ones.
         class_agnostic: suppress and vote across classes.
         voting_iou: replace each kept segment by the weighted mean of all
             candidates of its class that overlap it by at least this tIoU, see
             :func:`sbp_tad.segments.vote_segments`; ``None`` for no voting.
+            ``'auto'`` is 0.7 with ``class_agnostic`` and no voting without, as
+            in the code of ActionFormer and OpenTAD.
         voting_weight: weight of that mean, ``'score'`` or ``'score_iou'``.
 
     Raises:
@@ -52,10 +66,10 @@ class PostProcessing:
     iou_threshold: float = 0.5
     min_score: float = 0.001
     max_detections: int = 200
-    max_candidates: int = 2000
-    min_duration_seconds: float = 0.05
+    max_candidates: int = 12_000
+    min_duration_seconds: float = 0.0
     class_agnostic: bool = False
-    voting_iou: float | None = None
+    voting_iou: float | str | None = 'auto'
     voting_weight: str = 'score_iou'
 
     def __post_init__(self) -> None:
@@ -70,9 +84,17 @@ class PostProcessing:
             raise SegmentError(
                 'sigma must be positive, min_score and min_duration_seconds not negative, got '
                 f'{self.sigma}, {self.min_score} and {self.min_duration_seconds}.')
-        if self.voting_iou is not None and not 0 < self.voting_iou <= 1:
+        threshold = self.voting_threshold
+        if threshold is not None and (isinstance(threshold, str) or not 0 < threshold <= 1):
             raise SegmentError('voting_iou must lie in (0, 1], or be None for no voting, got '
-                               f'{self.voting_iou}.')
+                               f"{self.voting_iou!r}; the default is 'auto'.")
+
+    @property
+    def voting_threshold(self) -> float | None:
+        """Return the tIoU of voting, None for no voting."""
+        if self.voting_iou == 'auto':
+            return CLASS_AGNOSTIC_VOTING_IOU if self.class_agnostic else None
+        return self.voting_iou  # type: ignore[return-value]  # other texts are refused
 
     def with_options(self, options: Mapping[str, Any]) -> PostProcessing:
         """Return these rules with the given options replaced, all others kept.
@@ -108,9 +130,11 @@ def merge_windows(windows: Sequence[VideoColumns], rules: PostProcessing) -> Vid
     segments, scores, labels = best_candidates(windows, rules)
     groups = np.zeros_like(labels) if rules.class_agnostic else labels
     index, kept_scores, kept = _suppress(segments, scores, groups, rules)
-    if rules.voting_iou is not None:
+    if len(index) == rules.max_detections < np.count_nonzero(scores >= rules.min_score):
+        _warn_of_cut(segments, 'max_detections', rules.max_detections)
+    if rules.voting_threshold is not None:
         kept = vote_segments(kept, groups[index], segments, scores, groups,
-                             iou_threshold=rules.voting_iou, weight=rules.voting_weight)
+                             iou_threshold=rules.voting_threshold, weight=rules.voting_weight)
     return kept, kept_scores, labels[index]
 
 
@@ -131,17 +155,32 @@ def best_candidates(windows: Sequence[VideoColumns], rules: PostProcessing) -> V
     if not (np.isfinite(scores).all() and np.isfinite(segments).all()):
         raise SegmentError('predictions must be finite numbers, got NaN or infinity among '
                            'scores or times; the model has diverged.')
-    long_enough = segments[:, 1] - segments[:, 0] >= rules.min_duration_seconds
-    usable = np.flatnonzero(long_enough & (scores >= rules.min_score))
-    best = usable[np.argsort(-scores[usable], kind='stable')[:rules.max_candidates]]
+    duration = segments[:, 1] - segments[:, 0]
+    usable = (duration >= rules.min_duration_seconds) & (duration > 0)
+    if rules.voting_threshold is None:  # else those below min_score vote
+        usable &= scores >= rules.min_score
+    rows = np.flatnonzero(usable)
+    best = rows[np.argsort(-scores[rows], kind='stable')[:rules.max_candidates]]
+    if len(best) < len(rows):
+        _warn_of_cut(segments[rows], 'max_candidates', rules.max_candidates)
     return segments[best], scores[best], labels[best]
+
+
+def _warn_of_cut(segments: np.ndarray, option: str, limit: int) -> None:
+    """Warn, once per process, if a limit cuts the predictions of a long video."""
+    if np.ptp(segments) > LONG_SECONDS:
+        warnings.warn(f'{option}={limit} cuts the detections of a video of more than '
+                      f'{LONG_SECONDS / 60:g} minutes. To keep more, set {option} in '
+                      'model.test_cfg, or in post_processing of TADMetric.', CutWarning,
+                      stacklevel=3)
 
 
 def _suppress(segments: np.ndarray, scores: np.ndarray, groups: np.ndarray,
               rules: PostProcessing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return kept indices, their new scores and segments; ``scores`` are sorted, best first."""
     if rules.method == 'none':
-        index = np.arange(min(len(scores), rules.max_detections))
+        number = int(np.count_nonzero(scores >= rules.min_score))
+        index = np.arange(min(number, rules.max_detections))
         return index, scores[index], segments[index]
     options: dict[str, Any] = dict(
         iou_threshold=rules.iou_threshold, min_score=rules.min_score,

@@ -1,4 +1,6 @@
 """Windows to detections: predictions in full precision, duplicates suppressed once."""
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from sbp_tad.segments import (
 )
 from sbp_tad.segments.merging import (
     SUPPRESSION_METHODS,
+    CutWarning,
     PostProcessing,
     best_candidates,
     merge_windows,
@@ -44,8 +47,10 @@ def test_full_precision_is_kept():
 
 def test_short_and_weak_predictions_are_lost():
     window = columns([(0, 0.04, 0.9, 0), (1, 2, 0.0009, 0), (3, 4, 0.5, 0)])
-    segments, _, _ = merge_windows([window], PostProcessing())
+    segments, _, _ = merge_windows([window], PostProcessing(min_duration_seconds=0.05))
     assert segments.tolist() == [[3, 4]]
+    window = columns([(2, 2, 0.9, 0), (4, 3, 0.9, 0), (3, 4, 0.5, 0)])
+    assert merge_windows([window], PostProcessing())[0].tolist() == [[3, 4]]
 
 
 def test_best_candidates_and_detections_are_kept():
@@ -107,6 +112,48 @@ def test_class_agnostic_suppression_and_voting_cross_classes():
         method='hard', class_agnostic=True, voting_iou=0.7, voting_weight='score'))
     assert labels.tolist() == [0] and segments.tolist() == [[0, 9]]
     assert len(merge_windows([window], PostProcessing(method='hard'))[0]) == 2
+
+
+@pytest.mark.parametrize('method', SUPPRESSION_METHODS)
+def test_candidates_below_the_lowest_score_vote(method):
+    """As in ActionFormer's code: only the kept detections must reach ``min_score``."""
+    window = columns([(0, 10, 0.3, 0), (0, 8, 0.1, 0), (30, 40, 0.1, 0)])
+    rules = PostProcessing(method=method, min_score=0.2, voting_iou=0.7, voting_weight='score')
+    segments, scores, labels = merge_windows([window], rules)
+    assert segments.tolist() == [[0, pytest.approx((0.3 * 10 + 0.1 * 8) / 0.4)]]
+    assert scores.tolist() == [0.3] and labels.tolist() == [0]
+    parts = [columns([row]) for row in [(0, 10, 0.3, 0), (0, 8, 0.1, 0)]]
+    assert len(best_candidates(parts, rules)[1]) == 2
+    plain = merge_windows([window], PostProcessing(method=method, min_score=0.2))
+    assert plain[0].tolist() == [[0, 10]]
+
+
+def test_defaults_are_those_of_actionformer_on_thumos14():
+    """Its config: 2,000 of each of 6 levels, 200 detections, voting 0.7, not class-wise."""
+    rules = PostProcessing()
+    assert (rules.method, rules.sigma, rules.min_score) == ('gaussian', 0.5, 0.001)
+    assert (rules.max_candidates, rules.max_detections) == (6 * 2000, 200)
+    assert rules.voting_threshold is None and rules.voting_weight == 'score_iou'
+    assert PostProcessing(class_agnostic=True).voting_threshold == 0.7
+    assert PostProcessing(class_agnostic=True, voting_iou=None).voting_threshold is None
+    assert PostProcessing(voting_iou=0.75).voting_threshold == 0.75
+    with pytest.raises(SegmentError, match="voting_iou must lie in .*got 'of course'"):
+        PostProcessing(voting_iou='of course')
+
+
+@pytest.mark.parametrize('option', ['max_detections', 'max_candidates'])
+def test_a_limit_that_cuts_a_long_video_says_so(option):
+    """40 minutes with an action a minute; 10 minutes of the same are cut without a word."""
+    def cut(minutes):
+        window = columns([(60 * i, 60 * i + 5, 0.5, 0) for i in range(minutes)])
+        return merge_windows([window], PostProcessing(**{option: 5}))
+    with pytest.warns(CutWarning, match=f'{option}=5 cuts the detections .*more than 10 minutes'):
+        assert len(cut(40)[1]) == 5
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert len(cut(10)[1]) == 5
+        assert len(merge_windows([columns([(0, 5, 0.5, 0), (2400, 2405, 0.4, 0)])],
+                                 PostProcessing(max_detections=2))[1]) == 2
 
 
 def test_none_keeps_every_candidate():

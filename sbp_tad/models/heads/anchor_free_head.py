@@ -44,6 +44,8 @@ class AnchorFreeHead(DenseHead):
         normalizer_momentum: weight of the old value in an update of the running mean.
         score_threshold: drop predictions of this score or lower.
         max_per_level: best predictions to keep per level.
+        min_duration_grid: drop predictions of this duration or less, in
+            level-0 grid units.
         init_cfg: weight initialization of mmengine.
 
     Raises:
@@ -58,11 +60,12 @@ class AnchorFreeHead(DenseHead):
                  loss_cls: dict | None = None, loss_reg: dict | None = None,
                  normalizer_start: float = 100.0, normalizer_momentum: float = 0.9,
                  score_threshold: float = 0.001, max_per_level: int = 2000,
-                 init_cfg: dict | None = None) -> None:
+                 min_duration_grid: float = 0.05, init_cfg: dict | None = None) -> None:
         super().__init__(num_classes, in_channels, feat_channels, num_convs, kernel_size, 'LN',
                          strides, 1, class_prior, loss_cls, loss_reg, score_threshold,
                          max_per_level, init_cfg)
         _check_levels(strides, regression_ranges)
+        self.min_duration_grid = min_duration_grid
         self.regression_ranges = tuple(regression_ranges)
         self.center_radius = center_radius
         self.scales = nn.ModuleList(Scale() for _ in strides)

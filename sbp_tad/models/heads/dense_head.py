@@ -41,6 +41,8 @@ class DenseHead(BaseModule):
         init_cfg: weight initialization of mmengine.
     """
 
+    min_duration_grid = 0.0  # predictions of this duration or less are dropped, in grid units
+
     def __init__(self, num_classes: int, in_channels: int, feat_channels: int | None,
                  num_convs: int, kernel_size: int, norm: str, strides: Sequence[int],
                  priors_per_step: int, class_prior: float, loss_cls: dict | None,
@@ -169,6 +171,8 @@ class DenseHead(BaseModule):
         check_finite(scores, segments)
         kept = (scores > self.score_threshold).nonzero().squeeze(1)
         kept = kept[scores[kept].argsort(descending=True, stable=True)[:self.max_per_level]]
+        start, end = segments[kept // self.num_classes].unbind(-1)
+        kept = kept[end - start > self.min_duration_grid]
         return InstanceData(segments_grid=segments[kept // self.num_classes],
                             scores=scores[kept], labels=kept % self.num_classes)
 

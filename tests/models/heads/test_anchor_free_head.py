@@ -159,6 +159,15 @@ def test_scores_at_the_threshold_are_left_out():
     assert len(prediction) == 0 and prediction.segments_grid.shape == (0, 2)
 
 
+def test_short_predictions_are_left_out_in_grid_units():
+    """ActionFormer's ``duration_thresh`` of 0.05 is in steps of the feature grid."""
+    model = force(head(score_threshold=0.5), [0., 0., 0., 0.01], [0.02, 0.02])
+    short, = model.predict(*pyramid([32]))
+    assert (short.segments_grid.diff(dim=1) > 0.05).all() and len(short) == 16 + 8
+    model.min_duration_grid = 0.0
+    assert len(model.predict(*pyramid([32]))[0]) == 32 + 16 + 8
+
+
 def test_loss_and_predict_take_one_forward():
     model, calls = head(), []
     model.register_forward_hook(lambda *_: calls.append(1))
