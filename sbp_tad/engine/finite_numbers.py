@@ -2,8 +2,9 @@
 
 A forward hook of the model reads the losses. A hook that torch calls before a
 step of the optimizer reads the gradients. So accumulation and mixed precision
-work with any optimizer wrapper. The processes of DDP share the result of the
-check before they act on it.
+work with any optimizer wrapper. Clipping by the norm makes all gradients NaN if
+one is, so the gradients are also read before it. The processes of DDP share
+the result of the check before they act on it.
 """
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -81,11 +83,15 @@ class FiniteNumbersHook(Hook):
         self._pending: list[Iteration] = []  # since the last update
         self._stepped = False
         self._handles: list[Any] = []
+        self._clipped: list[OptimWrapper] = []
+        self._peaks: dict[int, Tensor] = {}  # id of a parameter -> largest gradient, unclipped
 
     def before_train(self, runner: Runner) -> None:
         """Attach hooks to the model and its optimizers."""
         self._handles = [runner.model.register_forward_hook(self._note_losses, with_kwargs=True)]
         for wrapper in optim_wrappers(runner):
+            if getattr(wrapper, 'clip_grad_kwargs', None):
+                self._read_before_clipping(wrapper)
             if isinstance(wrapper.optimizer, torch.optim.Optimizer):
                 self._handles.append(wrapper.optimizer.register_step_pre_hook(
                     partial(self._before_step, runner)))
@@ -94,6 +100,9 @@ class FiniteNumbersHook(Hook):
         """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
+        for wrapper in self._clipped:
+            del wrapper._clip_grad  # the method of the class is in use again
+        self._clipped.clear()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Record the samples of this iteration."""
@@ -113,6 +122,19 @@ class FiniteNumbersHook(Hook):
                 self._note_overflow(runner)
         self._pending.clear()
 
+    def _read_before_clipping(self, wrapper: OptimWrapper) -> None:
+        """Make a wrapper record the peaks of its gradients before it clips them."""
+        clip = wrapper._clip_grad
+
+        def read_and_clip() -> None:
+            parameters = parameters_of(wrapper.optimizer)
+            self._peaks.update(zip(map(id, parameters), _peaks(
+                [parameter.grad for parameter in parameters])))
+            clip()
+
+        wrapper._clip_grad = read_and_clip
+        self._clipped.append(wrapper)
+
     def _note_losses(self, model: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
         if kwargs.get('mode') == 'loss' and isinstance(output, Mapping) and self._pending:
             self._pending[-1].losses = {
@@ -121,14 +143,14 @@ class FiniteNumbersHook(Hook):
 
     def _before_step(self, runner: Runner, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         self._stepped = True
-        parameters = [parameter for group in optimizer.param_groups
-                      for parameter in group['params'] if parameter.grad is not None]
+        parameters = parameters_of(optimizer)
         if _any_process_has(self._losses(), [parameter.grad for parameter in parameters]):
             self._react(runner, parameters)
             for parameter in parameters:
                 parameter.grad = None  # the step then changes no parameter
         else:
             self._in_a_row = 0
+        self._peaks.clear()
 
     def _losses(self) -> list[Tensor]:
         return [loss for iteration in self._pending for loss in iteration.losses.values()]
@@ -167,7 +189,7 @@ class FiniteNumbersHook(Hook):
         """Return the fault with iteration, samples and seeds of all processes."""
         faults = [fault for fault in (iteration.fault() for iteration in self._pending) if fault]
         last = self._pending[-1]
-        own = dict(faults=faults or _gradient_faults(runner.model, parameters),
+        own = dict(faults=faults or _gradient_faults(runner.model, parameters, self._peaks),
                    samples=[name for iteration in self._pending for name in iteration.samples
                             if iteration.fault() or not faults],
                    seed=getattr(runner, 'seed', None))
@@ -210,14 +232,24 @@ def _parts(value: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
 
 def _any_process_has(losses: Sequence[Tensor], gradients: Sequence[Tensor]) -> bool:
     """Return True if any value of any process is not finite; transfers one number."""
-    # the largest entry is NaN if any entry is; a sum could overflow
-    peaks = list(losses) + [torch.linalg.vector_norm(gradient.detach(), float('inf'))
-                            for gradient in gradients if gradient.numel()]
+    peaks = [*losses, *_peaks(gradients)]
     if not peaks:
         return _verdict(False, None)
     device = peaks[-1].device
     finite = torch.stack([peak.to(device, torch.float32) for peak in peaks]).isfinite().all()
     return _verdict(~finite, device)
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """Return the parameters of an optimizer that have a gradient."""
+    return [parameter for group in optimizer.param_groups for parameter in group['params']
+            if parameter.grad is not None]
+
+
+def _peaks(gradients: Sequence[Tensor]) -> list[Tensor]:
+    """Return the largest entry of each gradient: NaN if any is; a sum could overflow."""
+    return [torch.linalg.vector_norm(gradient.detach(), float('inf')) if gradient.numel()
+            else gradient.new_zeros(()) for gradient in gradients]
 
 
 def _verdict(bad: bool | Tensor, where: Any) -> bool:
@@ -228,11 +260,14 @@ def _verdict(bad: bool | Tensor, where: Any) -> bool:
     return bool(verdict.item())
 
 
-def _gradient_faults(model: nn.Module, parameters: Sequence[nn.Parameter]) -> list[str]:
+def _gradient_faults(model: nn.Module, parameters: Sequence[nn.Parameter],
+                     peaks: Mapping[int, Tensor]) -> list[str]:
+    """Name the parameters whose gradient is not finite, before clipping if ``peaks`` has it."""
     wanted = {id(parameter) for parameter in parameters}
     module = model.module if is_model_wrapper(model) else model
     bad = [name for name, parameter in module.named_parameters()
-           if id(parameter) in wanted and not parameter.grad.isfinite().all()]
+           if id(parameter) in wanted
+           and not peaks.get(id(parameter), parameter.grad).isfinite().all()]
     if not bad:
         return []
     more = f' and {len(bad) - NUM_NAMED} more' if len(bad) > NUM_NAMED else ''

@@ -83,6 +83,44 @@ def test_a_gradient_is_named_where_the_loss_is_finite(tmp_path):
         make_runner([1, 7, 3], tmp_path).train()
 
 
+class TwoLayers(BaseModel):
+    """The second layer alone has a gradient that is not finite, where the input begins with 7."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 1)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        inputs = torch.stack(inputs).float()
+        found = self.first(inputs).sum()
+        bad = self.second(inputs).sum()
+        return dict(loss_a=found, loss_b=(bad - bad.detach()).sqrt() if inputs[0, 0] == 7 else bad)
+
+
+@pytest.mark.parametrize('clip', [None, dict(max_norm=1.0), dict(max_norm=1.0, norm_type='inf'),
+                                  dict(type='value', clip_value=1.0)])
+def test_clipped_gradients_blame_the_right_layer(tmp_path, clip):
+    """Clipping by the norm turns all gradients into NaN if one is not finite."""
+    runner = make_runner([1, 7, 3], tmp_path, wrapper=dict(clip_grad=clip))
+    runner.model = TwoLayers()
+    if clip is not None and clip.get('type') == 'value':
+        runner.train()  # an infinite gradient is clipped to a finite one
+        return
+    with pytest.raises(TrainingError, match='Iteration 2 .*: the gradient of second.weight, '
+                       'second.bias is not finite'):
+        runner.train()
+
+
+def test_skipping_with_clipped_gradients_leaves_the_update_out(tmp_path):
+    clip = dict(wrapper=dict(clip_grad=dict(max_norm=1.0)))
+    clean = make_runner([1, 2, 4], tmp_path / 'clean', **clip)
+    clean.train()
+    runner = make_runner([1, 2, 7, 4], tmp_path / 'skip', action='skip', **clip)
+    runner.train()
+    assert torch.equal(runner.model.linear.weight, clean.model.linear.weight)
+    assert '_clip_grad' not in vars(runner.optim_wrapper)  # the hook is gone after training
+
+
 def test_skipping_leaves_the_update_out_and_nothing_else(tmp_path):
     clean = make_runner([1, 2, 4], tmp_path / 'clean')
     clean.train()
