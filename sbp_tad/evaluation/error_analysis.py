@@ -1,10 +1,17 @@
 """Error analysis of mAP: kinds of false positives, sensitivity, false negatives.
 
 It follows DETAD (Alwassel et al., "Diagnosing Error in Temporal Action Detectors",
-ECCV 2018); ``error_kinds`` defines the kinds. Two points differ from the
-published code: the average number of instances a class is not rounded down,
-and the matches that sensitivity leaves out are those at the same threshold
-(there, at any lower one too).
+ECCV 2018); ``error_kinds`` defines the kinds. These points differ from the
+published code (its commit 24f7d95):
+
+- Instances of zero length, and with a coverage above 1, stay in the ground
+  truth. The published code removes them.
+- Detections in videos without ground truth are background. There, all but the
+  first of such a video are compared with the ground truth of another video.
+- Sensitivity leaves out the matches with other instances at the same
+  threshold; there, the matches at any threshold.
+- If a detection overlaps instances of its own and of another label equally,
+  its own label counts; there, the label that comes first in the file.
 """
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Detections in the formats of other code bases, as ``{video: [detection]}``.
 
-- flat JSON lists of detections, with or without ``proposal_list`` (mmaction2);
+- JSON lists of detections, or of videos with ``proposal_list`` (mmaction2) or
+  ``detections`` (``tools/infer.py --format json``);
 - tables (``.csv``, ``.tsv``) with a header, such as ActivityNet's data frames;
 - tables without header (``.txt``) of the THUMOS'14 challenge;
 - pickled columns (``.pkl``) of ActionFormer.
@@ -46,9 +47,9 @@ def results_of_list(entries: list[Any], path: str | Path) -> Results:
                 f'{path}: the content is a list whose entry {number} names no video: '
                 f'{str(entry)[:200]}. Expected {{video: [{{"segment", "label", "score"}}]}}, or a '
                 'list of {"video_id", "segment", "label", "score"}.')
-        found = entry.get('proposal_list')
+        of_video = entry.get('proposal_list', entry.get('detections'))
         results.setdefault(video, []).extend(
-            found if isinstance(found, list) else [_with_segment(entry, names)])
+            map(_with_segment, of_video if isinstance(of_video, list) else [entry]))
     return results
 
 
@@ -166,8 +167,11 @@ def _columns_of(names: Iterable[Any]) -> dict[str, Any]:
             for key, accepted in COLUMN_NAMES.items() if any(name in plain for name in accepted)}
 
 
-def _with_segment(entry: dict[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(entry)
+def _with_segment(entry: Any) -> Any:
+    """Return a detection with the usual keys; what is no object stays as it is."""
+    if not isinstance(entry, dict):
+        return entry
+    found, names = dict(entry), _columns_of(entry)
     if 'segment' not in found and {'start', 'end'} <= names.keys():
         found['segment'] = [entry[names['start']], entry[names['end']]]
     for key in ('score', 'label'):

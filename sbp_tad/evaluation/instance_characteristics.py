@@ -1,8 +1,10 @@
 """Characteristics of instances (length, coverage, number per video) in buckets XS to XL.
 
-Characteristics and bucket borders are those of DETAD (Alwassel et al.,
+The characteristics and their bucket borders are those of DETAD (Alwassel et al.,
 "Diagnosing Error in Temporal Action Detectors", ECCV 2018). Its context size,
-context distance and agreement need annotations of its authors.
+context distance and agreement need annotations of its authors. DETAD removes
+instances of zero length or with a coverage above 1. Here they stay: the first
+bucket includes 0, and the last has no upper border.
 """
 from __future__ import annotations
 

@@ -9,6 +9,14 @@ from typing import Any
 from sbp_tad.evaluation.errors import EvaluationError
 
 NUM_NAMED = 3
+# First bytes of files that users mistake for JSON, and what to do with them.
+_OTHER_FORMATS = {
+    b'\x80': 'It is a pickle: name it .pkl to have plain columns read.',
+    b'PK\x03\x04': 'It is a .npz or .zip file: tools/tune_nms.py reads raw predictions, '
+                   '--online of tools/evaluate.py frame scores.',
+    b'\x89HDF': 'It is an HDF5 file: write the detections as JSON or csv.',
+    b'\x93NUMPY': 'It is a numpy array: write the detections as JSON or csv.',
+}
 
 
 def read_json(path: str | Path, content: str) -> Any:
@@ -47,6 +55,9 @@ def _parse(path: Path, content: str, as_dict: Any) -> Any:
         text = path.read_bytes()
         if text[:2] == b'\x1f\x8b':
             text = gzip.decompress(text)
+        for start, advice in _OTHER_FORMATS.items():
+            if text.startswith(start):
+                raise EvaluationError(f'{path} is not JSON. {advice}')
         return json.loads(text, object_pairs_hook=as_dict)
     except (OSError, EOFError) as error:
         reason = getattr(error, 'strerror', None) or error

@@ -24,9 +24,8 @@ def recall_of(instances, detections):
 @given(cases())
 def test_equals_the_slow_reference(case):
     instances, detections = case
-    labels = {x[1] for x in instances} - {'Ambiguous'}
-    instances = [x for x in instances if x[1] in labels]
-    detections = [x for x in detections if x[1] in labels] * 12  # more than AN 100 keeps
+    instances = [x for x in instances if x[1] != 'Ambiguous']
+    detections = detections * 12  # more than AN 100 keeps; labels do not matter
     expected = average_recall_at(instances, detections, TIOU_THRESHOLDS)
     np.testing.assert_allclose(recall_of(instances, detections).recall, expected, atol=1e-9)
 

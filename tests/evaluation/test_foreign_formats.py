@@ -1,4 +1,5 @@
 """Tables, text and pickles of other code bases: what is read and what is refused."""
+import json
 import os
 import pickle
 from collections import OrderedDict
@@ -109,6 +110,28 @@ def test_lists_of_mmaction(tmp_path):
     found = read(tmp_path, 'p.json', text)
     assert found['v'] == [dict(segment=[1.0, 2.0], label='', score=0.5)]
     assert found['w'] == [dict(segment=[1.0, 2.0], label='a', score=1.0)]
+
+
+def test_the_list_of_inference(tmp_path):
+    detection = dict(start_seconds=1.0, end_seconds=2.5, label='run', score=0.5)
+    text = json.dumps([dict(video_id='v', duration_seconds=9.0, detections=[detection]),
+                       dict(video_id='w', duration_seconds=9.0, detections=[])])
+    assert read(tmp_path, 'videos.json', text) == {'v': EXPECTED['v'][:1], 'w': []}
+
+
+@pytest.mark.parametrize('content, message', [
+    (pickle.dumps(columns()), 'It is a pickle: name it .pkl'),
+    (b'PK\x03\x04...', 'tools/tune_nms.py reads raw predictions'),
+    (b'\x89HDF...', 'HDF5'), (b'\x93NUMPY...', 'a numpy array')])
+def test_other_files_under_the_name_of_json(tmp_path, content, message):
+    with pytest.raises(EvaluationError, match=f'p.json is not JSON. .*{message}'):
+        read(tmp_path, 'p.json', content)
+
+
+@pytest.mark.parametrize('entry', [3, None, [1], dict(video_id='v', segment=3, score=1)])
+def test_lists_of_something_else_are_refused(tmp_path, entry):
+    with pytest.raises(EvaluationError, match='names no video|must be .start, end.'):
+        read(tmp_path, 'p.json', json.dumps([entry]))
 
 
 def test_keys_that_occur_twice_are_named(tmp_path):
