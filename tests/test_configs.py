@@ -146,10 +146,22 @@ def test_config_is_built(path, data_root, tmp_path, monkeypatch):
         assert len(DATASETS.build(loader.dataset)) > 0
 
 
+def shrink_pictures(cfg: Config) -> None:
+    """Divide sizes from 112 pixels on, so that pictures of 112 or 224 pixels have 56."""
+    def smaller(size: int) -> int:
+        return size // max(1, size // 56)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        for step in loader.dataset.get('pipeline', ()):
+            for key in {'scale', 'size', 'crop_size'} & set(step):
+                size = step[key]
+                step[key] = smaller(size) if isinstance(size, int) else tuple(map(smaller, size))
+
+
 @pytest.mark.parametrize('path', rest_nightly(CONFIGS, TRAINED))
 def test_config_trains_and_validates(path, data_root, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     cfg = shrink(launch.load_config(path), data_root, tmp_path)
+    shrink_pictures(cfg)
     runner = launch.build_runner(cfg)
     before = {name: p.detach().clone() for name, p in runner.model.named_parameters()
               if p.requires_grad}

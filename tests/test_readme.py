@@ -3,6 +3,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from pages import ROOT, block_with, page, python_blocks
+from recognition_cases import shrink_pipeline
 
 from sbp_tad.apis import launch
 from sbp_tad.apis.named_files import find_config
@@ -33,7 +34,8 @@ def test_sbp_in_an_mmaction_config(tmp_path, write_video):
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
         loader.dataset.update(ann_file=str(tmp_path / 'list.txt'),
-                              data_prefix=dict(video=str(tmp_path)))
+                              data_prefix=dict(video=str(tmp_path)),
+                              pipeline=shrink_pipeline(loader.dataset.pipeline))
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
     cfg.work_dir, cfg.experiment_name = str(tmp_path / 'work'), tmp_path.name
     cfg.default_hooks.checkpoint.update(interval=-1, save_best=None)

@@ -63,7 +63,7 @@ def test_training_on_every_real_video(real_set, detector):
 
 @pytest.mark.slow
 def test_testing_on_every_real_video(real_set, detector):
-    dataset = DATASETS.build(dict(real_set, stride_frames=4, test_mode=True))
+    dataset = DATASETS.build(dict(real_set, stride_frames=8, test_mode=True))
     metric = TADMetric(tiou_thresholds=(0.5, ))
     metric.dataset_meta = dataset.metainfo
     with torch.no_grad():

@@ -34,6 +34,9 @@ class TokenFormTests:
                 pytest.param(name, options, id=f'{name}-{options}')
                 for name, case in self.CASES.items() for options in OPTIONS
                 if case.dropped or 'shortcut' not in options])
+        elif 'compiled' in metafunc.fixturenames:
+            marks = pytest.mark.nightly if self.COMPILED_NIGHTLY else ()
+            metafunc.parametrize('compiled', [pytest.param(self.COMPILED, marks=marks)])
         elif 'case' in metafunc.fixturenames:
             metafunc.parametrize('case', self.CASES)
 
@@ -57,14 +60,18 @@ class TokenFormTests:
 
 
 class CompiledTokenFormTests(TokenFormTests):
-    """The tests of a family, and one through ``torch.compile`` for the case ``COMPILED``."""
+    """The tests of a family, and one through ``torch.compile`` for the case ``COMPILED``.
+
+    Tracing takes seconds: one family does so with every change, the others in the nightly.
+    """
 
     COMPILED: str
+    COMPILED_NIGHTLY = True
 
     @pytest.mark.slow
     @pytest.mark.filterwarnings(
         'ignore:.*should not be instantiated:DeprecationWarning',
         'ignore:The .grad attribute of a Tensor',  # torch's own, in tracing
         'ignore:.*call to a `functools.lru_cache`')  # mmaction's compute_mask
-    def test_compiled(self):
-        check_compile(self.CASES[self.COMPILED])
+    def test_compiled(self, compiled):
+        check_compile(self.CASES[compiled])

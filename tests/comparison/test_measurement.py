@@ -24,8 +24,8 @@ PEAK = 123
 
 
 @pytest.fixture(scope='module')
-def cfg(tmp_path_factory):
-    return small_config(make_videos(tmp_path_factory.mktemp('videos')))
+def cfg(made_once):
+    return small_config(made_once('strategy_videos', make_videos))
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +117,7 @@ def test_what_is_measured_is_not_measured_again(cfg, tmp_path, monkeypatch):
         update('direct')
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # a process of its own; test_step_meter.py starts one with every change
 def test_the_peak_of_a_process_is_that_of_its_step(cfg, monkeypatch):
     monkeypatch.undo()
     strategy, = parse_strategies(['full'])

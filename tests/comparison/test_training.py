@@ -1,8 +1,10 @@
 """A run of a comparison, trained in this process: its figures, and an interruption."""
 import json
+import multiprocessing
 
 import pytest
 import torch
+from processes import start_method
 from strategy_cases import R3D, make_videos, small_config
 
 from sbp_tad.apis.launch import load_config
@@ -22,8 +24,8 @@ from sbp_tad.engine.cpu_time import CPUTimeHook
 
 
 @pytest.fixture(scope='module')
-def videos(tmp_path_factory):
-    return make_videos(tmp_path_factory.mktemp('videos'))
+def videos(made_once):
+    return made_once('strategy_videos', make_videos)
 
 
 @pytest.fixture
@@ -147,8 +149,10 @@ def test_a_finished_run_is_not_repeated_and_a_held_one_left_alone(plan, monkeypa
         finish_run(run)
 
 
-@pytest.mark.slow
-def test_a_process_of_its_own_trains_or_fails_with_its_last_words(plan):
+@pytest.mark.parametrize('method', ['forkserver', pytest.param('spawn', marks=pytest.mark.nightly)])
+def test_a_process_of_its_own_trains_or_fails_with_its_last_words(plan, method, monkeypatch):
+    context = multiprocessing.get_context(start_method() if method == 'forkserver' else method)
+    monkeypatch.setattr(training.multiprocessing, 'get_context', lambda _: context)
     good, = plan('full', folder='good', **{'train_cfg.max_epochs': 1})
     result = finish_run(good)
     assert result['samples'] == 4 and 'Epoch(train)' in (good.folder / OUTPUT).read_text()

@@ -61,8 +61,10 @@ def total(options, shape, ratio):
     return model.predict(configured(model, samples, shape[2] if backbone.clip_len else 1))
 
 
-@pytest.mark.parametrize('case', CASES)
-@pytest.mark.parametrize('ratio', [0.25, 1.0])
+@pytest.mark.parametrize('case, ratio', [
+    pytest.param(case, ratio, marks=() if (case, ratio) in ((
+        'frames', 1.0), ('tokens', 0.25), ('batch of clips', 0.25)) else pytest.mark.nightly)
+    for case in CASES for ratio in (0.25, 1.0)])
 def test_the_largest_that_fits_and_a_step_like_any_other(case, ratio):
     options, shape = CASES[case]
     planned = total(options, shape, ratio)
@@ -201,7 +203,7 @@ def test_a_backbone_that_cannot_be_planned_does_not_train():
             backbone(torch.zeros(1, 3, 4, 16, 16))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # a process of its own; test_import.py starts one with every change
 def test_custom_imports_of_the_package_are_enough():
     done = subprocess.run([sys.executable, '-c', FRESH], capture_output=True, text=True,
                           check=False)

@@ -14,9 +14,9 @@ FILES = [f'comparison.{kind}' for kind in ('csv', 'json', 'md', 'png')]
 
 
 @pytest.fixture(scope='module')
-def options(tmp_path_factory):
+def options(made_once):
     """The small config on the command line."""
-    values = small_options(make_videos(tmp_path_factory.mktemp('videos')))
+    values = small_options(made_once('strategy_videos', make_videos))
     return ['--cfg-options', *(f'{name}={str(value).replace(" ", "")}'
                                for name, value in values.items())]
 

@@ -53,7 +53,7 @@ def test_demo_writes_what_it_promises(run_demo, tmp_path):
         assert text in printed
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # the other demo takes most of the same steps
 def test_online_demo_streams_what_it_has_tested(run_demo, tmp_path):
     summary, printed = run_demo(ONLINE)
     check_common(tmp_path, summary, printed)

@@ -96,9 +96,9 @@ def test_frames_in_memory_are_scored_as_their_file(small_video, make_inferencer)
     np.testing.assert_array_equal(from_file, from_frames)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(('case', 'num_steps'), [
-    ('gru', 2_000), ('lstr', 2_000), pytest.param('gru', 10_000, marks=pytest.mark.nightly)])
+    ('gru', 700), ('lstr', 700), pytest.param('gru', 10_000, marks=pytest.mark.nightly),
+    pytest.param('lstr', 2_000, marks=pytest.mark.nightly)])
 def test_the_state_does_not_grow_with_the_stream(case, num_steps, make_inferencer):
     inferencer = make_inferencer(case)
     frames = np.random.default_rng(0).integers(0, 256, (7, 48, 48, 3), np.uint8)
@@ -109,7 +109,7 @@ def test_the_state_does_not_grow_with_the_stream(case, num_steps, make_inference
             sizes[index] = held_bytes(state)
     full = [size for index, size in sizes.items() if index > 16 * 4]  # the memory is full
     # num_seen is pickled in one byte, in two or in four
-    assert len(full) > 100 and max(full) - min(full) <= 64
+    assert len(full) > num_steps // 20 and max(full) - min(full) <= 64
     assert np.isfinite(scores).all()
 
 

@@ -8,6 +8,7 @@ import copy
 import pytest
 import torch
 from backbone_cases import CASES, FROZEN_STAGES, HEADS, NOT_REGISTERED, STOCHASTIC_DEPTH
+from families import rest_nightly
 from mmaction.structures import ActionDataSample
 from mmcv.cnn.bricks import DropPath
 from mmengine.logging import MessageHub
@@ -23,9 +24,8 @@ from sbp_tad.sbp.frozen_norm import folded_pair
 
 NORM = nn.modules.batchnorm._BatchNorm
 NUM_CLIPS = 3
-SLOW = {name: pytest.mark.slow if name == 'c3d' else () for name in CASES}  # 46 M parameters
-every_backbone = pytest.mark.parametrize('name', [
-    pytest.param(name, marks=SLOW[name]) for name in CASES])
+SMALL = [name for name in CASES if name != 'c3d']  # which has 46 M parameters
+every_backbone = pytest.mark.parametrize('name', rest_nightly(CASES, SMALL))
 with_context = pytest.mark.parametrize('name', [n for n, row in CASES.items() if row.context])
 
 
@@ -129,7 +129,7 @@ def assert_masked_gradients(model, video, encoder, clips, keep_ratio=0.5):
             torch.testing.assert_close(gradients[name].grad, gradient, rtol=1e-6, atol=1e-9)
 
 
-@every_backbone
+@pytest.mark.parametrize('name', CASES)
 def test_shape_and_temporal_stride(name):
     model, video = build(name)
     row = CASES[name]
@@ -155,10 +155,8 @@ def test_forward_is_that_of_the_plain_backbone(name, training):
     torch.testing.assert_close(model(video).detach(), expected, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize('mode, name', [
-    pytest.param(mode, name, marks=pytest.mark.nightly if (mode, name) == ('deferred', 'c3d')
-                 else SLOW[name])
-    for name in CASES for mode in ('direct', 'deferred')])
+@every_backbone
+@pytest.mark.parametrize('mode', ['direct', 'deferred'])
 def test_gradients_are_those_of_the_kept_clips(mode, name):
     model, video = build(name, keep_ratio=0.5, mode=mode)
     clips = clips_by_hand(video, CASES[name].clip_len)
@@ -243,7 +241,9 @@ def labelled(label):
     return getattr(sample, 'set_gt_label', getattr(sample, 'set_gt_labels', None))(label)
 
 
-@pytest.mark.parametrize('name', [name for name, row in CASES.items() if row.head])
+@pytest.mark.parametrize('name', rest_nightly(
+    [name for name, row in CASES.items() if row.head],
+    [name for name in SMALL if CASES[name].head]))
 def test_in_a_recognizer(name):
     """mmaction's recognizer with and without SBP: one loss, one set of keys; it trains."""
     skip_unregistered(name)

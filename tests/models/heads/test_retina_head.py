@@ -143,7 +143,7 @@ def test_a_neck_with_other_levels_is_refused():
         head()(features[:2], masks[:2])
 
 
-@pytest.mark.parametrize('amp', [False, True])
+@pytest.mark.parametrize('amp', [False, pytest.param(True, marks=pytest.mark.nightly)])
 def test_a_tiny_detector_learns_one_batch_and_finds_its_actions(amp):
     torch.manual_seed(0)
     neck = DaoTADNeck(8, 32, downsample_channels=32, num_levels=3)
