@@ -35,9 +35,7 @@ from sbp_tad.paths import path_within
 from sbp_tad.registry import DATASETS
 from sbp_tad.structures import TADDataSample
 
-# Differences between annotation and file below these are not worth a word.
-
-# Key of data_prefix -> what lies in that folder.
+# Key of data_prefix -> source of the frames or features in that folder.
 SOURCES: dict[str, type[VideoFiles]] = dict(video=VideoFiles, frames=FrameFolders,
                                             features=FeatureFiles)
 
@@ -46,40 +44,40 @@ SOURCES: dict[str, type[VideoFiles]] = dict(video=VideoFiles, frames=FrameFolder
 class TemporalDetectionDataset(BaseDataset):
     """Untrimmed videos with annotated actions.
 
-    In training an item is a video, whose window ``SampleWindow`` draws; in
-    testing an item is one window of the videos, which together cover every
-    video to its end. A subclass declares its classes in ``METAINFO`` and its
-    defaults as class attributes; a user's own set gives
-    ``metainfo=dict(classes=[...])`` and ``subsets`` in the config.
+    In training an item is a video, and ``SampleWindow`` draws its window. In
+    testing an item is one window; the windows of a video cover it to its end.
+    A subclass declares its classes in ``METAINFO`` and its defaults as class
+    attributes. For your own set give ``metainfo=dict(classes=[...])`` and
+    ``subsets`` in the config.
 
-    A test window that cannot be read comes out as a data sample with
-    ``error`` and no input, so that the run goes on.
+    An unreadable test window becomes a data sample with ``error`` and without
+    input, so that the run continues.
 
     Args:
         ann_file: annotation, see :mod:`sbp_tad.annotations`.
         subsets: subsets to use; ``None`` takes the declared ones.
-        num_frames, stride_frames, target_fps: see :class:`WindowSize`; of
-            features ``num_frames`` counts steps and the other two are absent.
+        num_frames, stride_frames, target_fps: see :class:`WindowSize`. For
+            features ``num_frames`` counts steps, and the other two are not set.
         overlap: share in [0, 1) that neighbouring test windows have in common;
             None for windows that tile the video, the last one padded.
-        windows_per_video: how often an epoch of training visits a video.
-        ignored_labels: labels that are no class, taken out.
-        excluded_videos: videos of the subsets that are left out.
+        windows_per_video: windows per video in an epoch of training.
+        ignored_labels: labels that are no class; their segments are removed.
+        excluded_videos: videos of the subsets that are not used.
         out_of_range: ``'error'`` or ``'clip'`` for segments outside the video.
-        tolerance_seconds: how far outside the video a segment may end.
-        on_bad_video: ``'raise'`` or ``'skip'`` (in training; reported, listed
-            in ``bad_videos``, and another video taken).
+        tolerance_seconds: accepted distance of a segment's end from the video.
+        on_bad_video: ``'raise'`` or ``'skip'`` (in training: the video is
+            reported, listed in ``bad_videos`` and replaced by another one).
         data_prefix: folder of ``video`` files, ``frames`` or ``features``.
         source: options of :class:`FrameFolders` or :class:`FeatureFiles`.
-        filename_template: file of a video below ``data_prefix``; the source's
-            own by default.
+        filename_template: file of a video below ``data_prefix``; by default
+            that of the source.
         filter_cfg: ``dict(filter_empty_gt=False)`` keeps training videos
             without an action.
-        kwargs: of mmengine's ``BaseDataset``.
+        kwargs: options of mmengine's ``BaseDataset``.
 
     Raises:
-        DatasetError: a declaration that cannot work.
-        AnnotationError: the annotation is at fault.
+        DatasetError: options out of range, or that contradict each other.
+        AnnotationError: a fault in the annotation.
     """
 
     METAINFO: dict = dict(dataset_type='temporal_action_detection')
@@ -103,7 +101,7 @@ class TemporalDetectionDataset(BaseDataset):
         self.source = _build_source(data_prefix, source)
         self.window_size = self.source.window_size(num_frames, stride_frames, target_fps)
         if overlap is not None:
-            sliding_window_starts(1, 1, overlap)  # a wrong overlap is refused here, not by an epoch
+            sliding_window_starts(1, 1, overlap)  # refuse a wrong overlap at once
         declared = self.TEST_SUBSETS if test_mode else self.TRAIN_SUBSETS
         self.subsets = (subsets,) if isinstance(subsets, str) else tuple(subsets or declared)
         self.overlap = overlap
@@ -122,10 +120,10 @@ class TemporalDetectionDataset(BaseDataset):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """Classes and protocol; in testing also what makes up the ground truth.
+        """Return classes and protocol; in testing also the settings of the ground truth.
 
-        Training sets leave the latter out: ``ConcatDataset`` joins only sets
-        of equal meta information.
+        Training sets omit the latter: ``ConcatDataset`` joins only sets of
+        equal meta information.
         """
         info = dict(super().metainfo, protocol=self.protocol)
         if self.test_mode:
@@ -135,7 +133,7 @@ class TemporalDetectionDataset(BaseDataset):
         return info
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """One dict a video (training) or a window (testing)."""
+        """Return one dict per video (training) or per window (testing)."""
         self._check_declaration()
         videos = [video for video in read_annotations(self.ann_file, self.subsets).values()
                   if video.video_id not in self.excluded_videos]
@@ -145,23 +143,23 @@ class TemporalDetectionDataset(BaseDataset):
         return [item for video in videos for item in parse(video)]
 
     def filter_data(self) -> list[dict[str, Any]]:
-        """Leave out training videos without an action; refuse an empty set."""
+        """Remove training videos without an action; refuse an empty set."""
         items = self.data_list
         if not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', True):
             items = [item for item in items if len(item['annotation'])]
         if not items:
             raise DatasetError(
-                f'{self.ann_file}: nothing is left of the subsets {list(self.subsets)} after '
-                'excluded videos, and in training videos without an action, are taken out.')
+                f'{self.ann_file}: no video is left in the subsets {list(self.subsets)} after '
+                'excluded videos, and in training videos without an action, are removed.')
         return items
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Class indices of an item's actions, for ``ClassBalancedDataset``."""
+        """Return the class indices of an item's actions, for ``ClassBalancedDataset``."""
         labels = set(self.get_data_info(idx)['annotation'].labels)
         return sorted(self._metainfo['classes'].index(label) for label in labels)
 
     def prepare_data(self, idx: int) -> dict[str, Any] | None:
-        """Run the pipeline on an item; ``None`` for a skipped training video."""
+        """Run the pipeline on an item; return ``None`` for a skipped training video."""
         return self.read(self.get_data_info(idx))
 
     def read(self, info: dict[str, Any]) -> dict[str, Any] | None:
@@ -180,7 +178,7 @@ class TemporalDetectionDataset(BaseDataset):
             return None
 
     def _rand_another(self) -> int:
-        """An item of a video that is not known to be bad."""
+        """Draw an item of a video that is not known to be bad."""
         good = [index for index in range(len(self))
                 if self.get_data_info(index)['video_id'] not in self.bad_videos]
         if not good:
@@ -190,14 +188,14 @@ class TemporalDetectionDataset(BaseDataset):
         return int(np.random.choice(good))
 
     def _read(self, info: dict[str, Any]) -> dict[str, Any] | None:
-        """The pipeline, with a decoder's error said in a sentence."""
+        """Run the pipeline; turn a decoder's error into a ``VideoReadError``."""
         if info['window'] is None and self.test_mode:
             raise VideoReadError(info['error'])
         info.update(self.source.inspect(info['filename'], info['annotation']))
         self._compare(info['annotation'], info['video_header'])
         for transform in self.pipeline.transforms:
-            # mmaction names every transform that touches the file like this;
-            # an error of any other transform is a bug and must show as one.
+            # names of all transforms of mmaction that open the file;
+            # an error of another transform is a bug and must stay visible
             reads = type(transform).__name__.endswith(('Init', 'Decode'))
             try:
                 info = transform(info)
@@ -212,7 +210,7 @@ class TemporalDetectionDataset(BaseDataset):
         return info
 
     def file_items(self, filename: str, video: VideoAnnotation) -> list[dict[str, Any]]:
-        """Test items of any file: its windows in order, or one with the ``error`` that it has."""
+        """Return the test items of any file: its windows in order, or one item with ``error``."""
         item = self._item(filename, video)
         try:
             video, windows = self.source.windows(filename, video, self.window_size, self.overlap)
@@ -223,7 +221,7 @@ class TemporalDetectionDataset(BaseDataset):
 
     def _filename(self, video: VideoAnnotation) -> str:
         folder, = self.data_prefix.values()
-        path_within(folder, video.video_id)  # of the annotation; the template is the user's own
+        path_within(folder, video.video_id)  # comes from the annotation; the template does not
         return str(Path(folder) / self.filename_template.format(video_id=video.video_id))
 
     def _item(self, filename: str, video: VideoAnnotation) -> dict[str, Any]:
@@ -250,7 +248,8 @@ class TemporalDetectionDataset(BaseDataset):
                 "metainfo=dict(classes=['first', 'second', ...]).")
         if set(classes) & set(self.ignored_labels):
             raise DatasetError(f'These labels are both classes and ignored_labels: '
-                               f'{sorted(set(classes) & set(self.ignored_labels))}.')
+                               f'{sorted(set(classes) & set(self.ignored_labels))}. Remove them '
+                               'from one of the two.')
         if not self.subsets:
             raise DatasetError(f"{type(self).__name__} needs subsets=['...'], the subsets of "
                                f'{self.ann_file} to use.')
@@ -275,8 +274,8 @@ class TemporalDetectionDataset(BaseDataset):
                   for video in checked}
         bad = {video_id: count for video_id, count in counts.items() if count}
         if bad and self.out_of_range == 'clip':
-            print_log(f'{self.ann_file}: {sum(bad.values())} segments leave their videos and '
-                      f'are clipped or, wholly outside, dropped: {bad}.', 'current',
+            print_log(f'{self.ann_file}: {sum(bad.values())} segments reach beyond their videos '
+                      f'and are clipped, or dropped if wholly outside: {bad}.', 'current',
                       logging.WARNING)
 
     def _report_bad(self, video_id: str, sentence: str) -> None:
@@ -288,13 +287,14 @@ class TemporalDetectionDataset(BaseDataset):
             print_log(f'Skipped: {sentence}', 'current', logging.WARNING)
 
     def _compare(self, video: VideoAnnotation, header: VideoHeader) -> None:
-        """Say once when a file is not the one that was annotated."""
+        """Warn once if a file differs from the annotated one."""
         if video.video_id in self._compared:
             return
         self._compared.add(video.video_id)
         fps = video.fps or header.fps
         seconds = video.duration_seconds or header.duration_seconds
-        if (abs(fps - header.fps) > FPS_TOLERANCE * fps
+        other_rate = header.clock.is_even and abs(fps - header.fps) > FPS_TOLERANCE * fps
+        if (other_rate
                 or abs(seconds - header.duration_seconds) > DURATION_TOLERANCE_SECONDS):
             print_log(f'{video.video_id}: the annotation says {fps:g} fps and {seconds:g} s, the '
                       f'file has {header.fps:g} fps and {header.duration_seconds:g} s. Frames '
@@ -302,14 +302,14 @@ class TemporalDetectionDataset(BaseDataset):
 
 
 def _build_source(data_prefix: dict[str, str], options: dict[str, Any] | None) -> VideoFiles:
-    """What lies below the one folder of ``data_prefix``.
+    """Build the source that ``data_prefix`` names.
 
     Raises:
         DatasetError: no or several folders, or options that the source lacks.
     """
     if len(data_prefix) != 1 or not set(data_prefix) <= set(SOURCES):
-        raise DatasetError(f'data_prefix must name one folder as one of {list(SOURCES)}, such as '
-                           f"dict(video='videos'), got {dict(data_prefix)}.")
+        raise DatasetError(f'data_prefix must name one folder as one of {list(SOURCES)}, for '
+                           f"example dict(video='videos'), got {dict(data_prefix)}.")
     kind = SOURCES[next(iter(data_prefix))]
     known = [field.name for field in fields(kind)]
     unknown = sorted(set(options or {}) - set(known))

@@ -127,7 +127,7 @@ def _convert(source: Path, target: Path, options: Callable[[Path], list[str]]) -
     _remove(part)
     target.parent.mkdir(parents=True, exist_ok=True)
     command = [find_ffmpeg(), '-nostdin', '-v', 'error', '-y', '-i', str(source),
-               '-map', '0:v:0', *options(part)]
+               '-map', '0:V:0', *options(part)]  # V: no cover picture
     try:
         result = subprocess.run(command, capture_output=True, text=True, errors='replace')
         if result.returncode:

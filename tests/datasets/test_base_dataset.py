@@ -113,7 +113,7 @@ def test_missing_timing_is_read_from_the_file(make):
     (dict(subsets=None), DatasetError, r"needs subsets=\['...'\]"),
     (dict(subsets=['Training']), AnnotationError, "no video is in subset 'Training'"),
     (dict(on_bad_video='ignore'), DatasetError, "'raise' or 'skip', got 'ignore'"),
-    (dict(excluded_videos=['a']), DatasetError, 'nothing is left of the subsets'),
+    (dict(excluded_videos=['a']), DatasetError, 'no video is left in the subsets'),
     (dict(metainfo=dict(classes=['throw'])), AnnotationError, "unknown label 'jump'"),
     (dict(stride_frames=None), DatasetError, 'exactly one of stride_frames and target_fps'),
     (dict(overlap=1), DatasetError, 'overlap must lie in'),
@@ -130,7 +130,7 @@ def test_segment_outside_the_video(make, lines):
         make(database)
     video = make(database, out_of_range='clip').get_data_info(0)['annotation']
     np.testing.assert_array_equal(video.segments_seconds, [[1, 2], [3, 4]])
-    assert len(lines) == 1 and '1 segments leave their videos' in lines[0]
+    assert len(lines) == 1 and '1 segments reach beyond their videos' in lines[0]
 
 
 @pytest.mark.parametrize('test_mode', [False, True])
@@ -246,7 +246,7 @@ def test_damaged_frames_are_an_error_of_the_video(tmp_path, small_video, make, d
     (tmp_path / 'videos').mkdir()
     damaged(tmp_path / 'videos' / 'noise.mp4', small_video, first=12)
     dataset = make({'noise': entry((2, 3, 'jump'))}, pipeline=pipeline(decoder))
-    with pytest.raises(VideoReadError, match=r'noise.mp4: (the video|frame 29) cannot be decoded'):
+    with pytest.raises(VideoReadError, match=r'noise.mp4: (the video|frame \d+) cannot be decoded'):
         dataset[0]
 
 

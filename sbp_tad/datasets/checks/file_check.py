@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.checks.annotation_check import Expectations, check_range, describe
 from sbp_tad.datasets.checks.findings import Finding
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.readers.video_header import (
     DURATION_TOLERANCE_SECONDS,
     FPS_TOLERANCE,
@@ -94,7 +97,9 @@ def _video_files(folder: Path) -> list[Path]:
 
 
 def _compare(video: VideoAnnotation, header: VideoHeader) -> Iterator[Finding]:
-    if video.fps and abs(video.fps - header.fps) > FPS_TOLERANCE * video.fps:
+    yield from _spacing(video.video_id, header.clock)
+    if video.fps and header.clock.is_even and \
+            abs(video.fps - header.fps) > FPS_TOLERANCE * video.fps:
         yield Finding('fps-mismatch', video.video_id, f'the annotation says {video.fps:g} fps, '
                       f'the file has {header.fps:g}.')
     seconds = header.duration_seconds
@@ -106,3 +111,17 @@ def _compare(video: VideoAnnotation, header: VideoHeader) -> Iterator[Finding]:
         if seconds <= start < (video.duration_seconds or 0):
             yield Finding('beyond-file', video.video_id, f'{describe(video, index)} begins after '
                           f'the end of the file at {seconds:g} s.')
+
+
+def _spacing(video_id: str, clock: FrameClock) -> Iterator[Finding]:
+    """Yield notes on frames that are not equally spaced from second 0."""
+    if clock.is_even:
+        return
+    seconds = clock.seconds(np.arange(clock.num_frames))
+    gaps = np.diff(seconds)
+    if len(gaps) and gaps.max() > 1.5 * gaps.min():
+        yield Finding('variable-frame-rate', video_id, f'variable frame rate: {clock.num_frames} '
+                      f'frames, from {gaps.min():.3g} to {gaps.max():.3g} s apart.')
+    if seconds[0] * clock.fps >= 1:
+        yield Finding('late-track', video_id,
+                      f'the first frame is shown at second {seconds[0]:.3g}.')

@@ -40,6 +40,8 @@ KINDS: dict[str, tuple[str, str]] = {
     'excluded-video': ('note', 'The config leaves it out; it was not checked.'),
     'absent-subset': ('note', 'Fine if the other subsets are the intended ones.'),
     'unused-subset': ('note', 'No checked data set uses these videos.'),
+    'variable-frame-rate': ('note', 'Fine: every frame is read at its presentation time.'),
+    'late-track': ('note', 'Fine: frames are read at the seconds at which a player shows them.'),
     'unknown-timing': ('note', 'Duration or fps is read from the video file if it is absent.'),
 }
 

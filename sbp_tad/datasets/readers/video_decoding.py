@@ -14,6 +14,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import VideoReformatter
 from mmcv.transforms import BaseTransform
 
@@ -73,9 +74,7 @@ def read_frames(filename: str, indices: Sequence[int], times: FrameTimes | None 
         VideoReadError: more than ``MOST_LOST_FRAMES`` frames in a row are lost.
     """
     wanted = sorted(set(indices))
-    shown = _read_by_time(filename, wanted, times) if times else {}
-    if len(shown) < len(wanted):  # no time stamps, or times that no frame has
-        shown = _read_by_count(filename, wanted)
+    shown = _read_by_time(filename, wanted, times) if times else _read_by_count(filename, wanted)
     if len(shown) < len(wanted):
         missing = next(index for index in wanted if index not in shown)
         raise VideoReadError(f'{filename}: frame {missing} cannot be decoded. Replace the file, '
@@ -203,20 +202,47 @@ def _one_thread(container: av.container.InputContainer) -> av.VideoStream:
 
 
 def _upright_pixels(frames: Iterator[tuple[int, av.VideoFrame]]) -> dict[int, np.ndarray]:
-    """Return the RGB pixels of numbered frames.
+    """Return the RGB pixels of numbered frames of one file.
 
     One reformatter serves all: ``VideoFrame.to_ndarray`` sets up a new one
-    for every frame, which takes a third of the time.
+    for every frame, which takes a third of the time. A file has one display
+    matrix.
     """
-    reformatter = VideoReformatter()
-    return {index: upright_pixels(frame, reformatter) for index, frame in frames}
+    reformatter, shown, matrix = VideoReformatter(), {}, None
+    for index, frame in frames:
+        image = reformatter.reformat(frame, **RGB).to_ndarray()
+        if not shown:
+            matrix = _display_matrix(frame)
+        shown[index] = image if matrix is None else _displayed(image, matrix)
+    return shown
 
 
 def upright_pixels(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
-    """Return the RGB pixels (H, W, 3) uint8 of a frame, turned as the file says."""
+    """Return the RGB pixels (H, W, 3) uint8 of a frame, turned and mirrored as the file says."""
     image = reformatter.reformat(frame, **RGB).to_ndarray()
-    turns = round(frame.rotation / 90) % 4  # counterclockwise
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    matrix = _display_matrix(frame)
+    return image if matrix is None else _displayed(image, matrix)
+
+
+def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+    matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    return None if matrix is None else np.frombuffer(matrix, np.int32)
+
+
+def _displayed(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Apply a display matrix, by its nearest quarter turn and mirroring.
+
+    Args:
+        image: (H, W, 3).
+        matrix: (9,) rows ``a b u, c d v, x y w``; the pixel (x, y) is shown at
+            ``(a x + c y, b x + d y)``, up to a shift and a scale.
+    """
+    a, b, _, c, d = matrix[:5].astype(np.int64)
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        image, (mirror_x, mirror_y) = image.transpose(1, 0, 2), (c < 0, b < 0)
+    else:
+        mirror_x, mirror_y = a < 0, d < 0
+    return np.ascontiguousarray(image[::-1 if mirror_y else 1, ::-1 if mirror_x else 1])
 
 
 def stream_frames(filename: str, times: FrameTimes | None = None

@@ -9,7 +9,7 @@ from sbp_tad.datasets.checks.annotation_check import Expectations
 from sbp_tad.datasets.checks.file_check import check_files, find_files, unlisted_files
 from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.frame_clock import FrameClock
-from sbp_tad.datasets.readers.video_header import VideoHeader
+from sbp_tad.datasets.readers.video_header import VideoHeader, probe_video
 
 
 def video(*segments, duration=4.0, fps=10.0, labels=None):
@@ -62,6 +62,25 @@ def test_other_sources_bring_their_own_header(tmp_path):
     kinds = [finding.kind for finding in found(video(), tmp_path, inspect=inspect)]
     assert kinds == ['fps-mismatch', 'duration-mismatch'] and seen == [(tmp_path, 'v')]
     assert found(video(), tmp_path, inspect=lambda *_: None) == []
+
+
+@pytest.mark.parametrize('name, kinds, message', [
+    ('phone.mp4', ['variable-frame-rate'], 'variable frame rate: 60 frames, from 0.03 to 0.2 s'),
+    ('screen.webm', ['variable-frame-rate'], 'variable frame rate: 60 frames, from 0.02 to 1 s'),
+    ('gap.ts', ['variable-frame-rate'], 'from 0.04 to 1.64 s apart'),
+    ('late.mp4', ['late-track'], 'the first frame is shown at second 1.6'),
+    ('cover.mp4', ['variable-frame-rate'], 'variable frame rate'),
+    ('steady.mp4', [], ''), ('raw_30.h264', [], '')])
+def test_times_of_frames_are_a_note(name, kinds, message, timed_files):
+    """Whatever rate an annotation gives, a variable one is no fault of the file."""
+    path, _ = timed_files[name]
+    header = probe_video(path)
+    for fps in (None, 30.0) if kinds else (None,):
+        annotated = video((0.1, 0.5), duration=header.duration_seconds, fps=fps)
+        findings = found(annotated, path)
+        assert [finding.kind for finding in findings] == kinds
+        assert all(finding.severity == 'note' and message in finding.message
+                   for finding in findings)
 
 
 def test_files_are_found_whatever_their_extension(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sbp_tad.apis.inference.stream_sources import open_stream
 from sbp_tad.datasets import PyAVSeekDecode, probe_video
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.datasets.readers import video_decoding
@@ -104,6 +105,66 @@ def everything(videos):
     return shown
 
 
+@pytest.mark.parametrize('mirrors', [{}, {'hflip': True}, {'vflip': True}])
+@pytest.mark.parametrize('degrees', [0, 90, 180, 270])
+def test_frames_are_turned_and_mirrored_as_players_do(degrees, mirrors, tmp_path):
+    path = tmp_path / 'x.mp4'
+    texture = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    pixels = cv2.resize(texture, (64, 48), interpolation=cv2.INTER_NEAREST)
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        stream.set_display_rotation(degrees, **mirrors)  # counterclockwise, mirrored after it
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format='rgb24')))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        stored = next(container.decode(video=0)).to_ndarray(format='rgb24')
+    expected = np.rot90(stored, degrees // 90)
+    expected = expected[:, ::-1] if 'hflip' in mirrors else expected
+    expected = expected[::-1] if 'vflip' in mirrors else expected
+    shown, = read_frames(str(path), [1], probe_video(path).times)
+    np.testing.assert_array_equal(shown, expected)
+    stream = open_stream(path)
+    np.testing.assert_array_equal(stream.pixels(next(stream.frames)[1]), expected)
+    if 'vflip' not in mirrors and 'hflip' not in mirrors:
+        np.testing.assert_array_equal(opencv_frames(path)[1], expected)
+
+
+def damaged(source: Path, path: Path, packets: range) -> Path:
+    """The same file with noise in the place of some packets, which then decode to nothing."""
+    content = bytearray(source.read_bytes())
+    with av.open(str(source)) as container:
+        for number, packet in enumerate(container.demux(video=0)):
+            if number in packets:
+                content[packet.pos:packet.pos + packet.size] = b'\xff' * packet.size
+    path.write_bytes(content)
+    return path
+
+
+def test_lost_packets_at_the_end_repeat_the_last_frame(videos, everything, tmp_path):
+    name = 'references_only.mp4'
+    path = str(damaged(videos[name], tmp_path / name, range(NUM_FRAMES - 2, NUM_FRAMES)))
+    for times in (probe_video(path).times, None):
+        np.testing.assert_array_equal(read_frames(path, [0, 97, 98, 99], times),
+                                      everything[name][[0, 97, 97, 97]])
+
+
+def test_lost_frames_in_the_middle_repeat_the_one_before(videos, everything, tmp_path):
+    """Numbers of later frames do not change."""
+    path = str(damaged(videos['no_b_frames.avi'], tmp_path / 'x.avi', range(50, 53)))
+    times = probe_video(path).times
+    shown = read_frames(path, [49, 50, 52, 72], times)
+    np.testing.assert_array_equal(shown, everything['no_b_frames.avi'][[49, 49, 49, 72]])
+
+
+def test_a_long_damage_is_a_sentence(videos, tmp_path):
+    path = str(damaged(videos['references_only.mp4'], tmp_path / 'x.mp4', range(30, 70)))
+    assert len(read_frames(path, [10, 40], probe_video(path).times)) == 2
+    with pytest.raises(VideoReadError, match='x.mp4: frame 55 cannot be decoded'):
+        read_frames(path, [10, 55], probe_video(path).times)
+
+
 def opencv_frames(path: Path) -> np.ndarray:
     """Every frame in the order in which OpenCV shows them."""
     capture, frames = cv2.VideoCapture(str(path)), []
@@ -148,6 +209,7 @@ def test_a_cut_hides_the_frames_before_it(videos, everything):
 @pytest.mark.parametrize('name', [name for name in (*FILES, *DERIVED) if name != 'b_frames.avi'])
 def test_one_seek_is_enough(name, videos, monkeypatch):
     """Only AVI with B-frames is decoded from its beginning."""
+    monkeypatch.delattr(video_decoding, '_read_before')
     monkeypatch.delattr(video_decoding, '_read_by_count')
     header = probe_video(videos[name])
     for index in range(0, header.num_frames, 7):
@@ -187,7 +249,7 @@ def test_repeated_frames_share_no_memory(videos):
 
 
 def test_wrong_times_are_noticed(videos, everything):
-    """Time stamps that no frame has: the file is decoded from its beginning instead."""
+    """Time stamps that no frame has: the last frame before each is shown."""
     path = str(videos['b_frames.mp4'])
     times = probe_video(path).times
     wrong = type(times)(times.timestamps + 1, times.key_frames)
