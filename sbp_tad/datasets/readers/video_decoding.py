@@ -14,7 +14,6 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import VideoReformatter
 from mmcv.transforms import BaseTransform
 
@@ -178,9 +177,9 @@ def _decode_all(container: av.container.InputContainer, stream: av.VideoStream
 
 def _read_by_count(filename: str, wanted: list[int]) -> dict[int, np.ndarray]:
     """Return the wanted frames, counted from the beginning; the last one repeats at the end."""
-    numbers, last = frozenset(wanted), None
+    numbers, last, reformatter = frozenset(wanted), None, VideoReformatter()
     found: list[tuple[int, av.VideoFrame]] = []
-    reformatter, shown = VideoReformatter(), {}
+    shown: dict[int, np.ndarray] = {}
     with open_container(filename) as container:
         frames = _decode_all(container, _one_thread(container))
         for index, frame in zip(range(wanted[-1] + 1), frames):
@@ -208,7 +207,8 @@ def _upright_pixels(frames: Iterator[tuple[int, av.VideoFrame]]) -> dict[int, np
     for every frame, which takes a third of the time. A file has one display
     matrix.
     """
-    reformatter, shown, matrix = VideoReformatter(), {}, None
+    reformatter, matrix = VideoReformatter(), None
+    shown: dict[int, np.ndarray] = {}
     for index, frame in frames:
         image = reformatter.reformat(frame, **RGB).to_ndarray()
         if not shown:
@@ -225,8 +225,8 @@ def upright_pixels(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.nd
 
 
 def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
-    matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
-    return None if matrix is None else np.frombuffer(matrix, np.int32)
+    matrix: Any = frame.side_data.get('DISPLAYMATRIX')
+    return None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
 
 
 def _displayed(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
