@@ -21,7 +21,12 @@ from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationCase
 from sbp_tad.evaluation.options import EvaluationOptions
-from sbp_tad.evaluation.plausibility import classes_of, find_implausible, refuse_implausible
+from sbp_tad.evaluation.plausibility import (
+    classes_of,
+    find_implausible,
+    refuse_implausible,
+    unused_names,
+)
 from sbp_tad.evaluation.plausible_labels import label_order_findings
 from sbp_tad.evaluation.plausible_types import ERROR, NOTE, WARNING, Finding
 
@@ -133,8 +138,13 @@ def check_plausible(arguments: argparse.Namespace, annotations: Mapping[str, Vid
         videos, _ = scan_annotations(arguments.ground_truth)
         return {name: video.subset for name, video in videos.items()}
 
-    return report_findings(arguments, find_implausible(
-        annotations, detections, options, all_subsets, with_labels), offered)
+    given = vars(arguments)
+    findings = [
+        *find_implausible(annotations, detections, options, all_subsets, with_labels),
+        *unused_names(annotations, detections,
+                      given.get('excluded_videos', given.get('exclude_video', ())),
+                      given.get('ignored_labels', given.get('ignore_label', ())))]
+    return report_findings(arguments, findings, offered)
 
 
 def check_label_order(arguments: argparse.Namespace, case: EvaluationCase) -> None:

@@ -70,46 +70,46 @@ def refuse_implausible(findings: Collection[Finding], offered: Collection[str]) 
 def _video_findings(annotations: Mapping[str, VideoAnnotation], detections: Detections,
                     options: EvaluationOptions, all_subsets: Subsets | None) -> list[Finding]:
     known = {*annotations, *options.excluded_videos}
-    per_video = np.bincount(detections.video_index, minlength=len(detections.video_ids))
-    outside = np.array([name not in known for name in detections.video_ids])
-    share = _share(per_video[outside].sum(), len(detections))
-    absent = [name for name in options.excluded_videos
-              if name not in annotations and name not in detections.video_ids]
-    findings = [Finding(WARNING, f'Excluded videos that neither file lists: {listed(absent)}. '
-                        'Check their spelling.')] if absent else []
+    per_video = dict(zip(detections.video_ids, np.bincount(
+        detections.video_index, minlength=len(detections.video_ids)).tolist()))
+    unknown = {name: count for name, count in per_video.items() if name not in known}
+    share = _share(sum(unknown.values()), len(detections))
     if not share:
-        return findings
-    names = [name for name, is_outside in zip(detections.video_ids, outside) if is_outside]
-    matches = {name: other for name, other in match_videos(names, annotations).items()
-               if other not in detections.video_ids}
-    matched = _share(sum(count for name, count in zip(detections.video_ids, per_video)
-                         if name in matches), len(detections))
+        return []
     fault = (f'{share:.0%} of the detections lie in videos that the ground truth does not list '
-             f'({listed(names)}; the ground truth has {listed(annotations)}).')
-    if matched > FEW or (matches and share == 1):
-        name, other = next(iter(matches.items()))
-        return [*findings, Finding(
-            ERROR, f'{fault} The ids of {len(matches)} videos differ only in folder, extension, '
-            f'prefix or case: {name!r} and {other!r}.', 'Add --map-video-ids to match them.',
-            '--map-video-ids')]
+             f'({listed(list(unknown))}; the ground truth has {listed(list(annotations))}).')
     if detections.video_ids == ('results', ):
         fault += (' "results" is read as a video, because its list names no video; expected '
                   '{"results": {video: [...]}}.')
+    matches = {name: other for name, other in match_videos(unknown, annotations).items()
+               if other not in per_video}
+    matched = _share(sum(unknown[name] for name in matches), len(detections))
+    if matched > FEW or (matches and share == 1):
+        name, other = next(iter(matches.items()))
+        return [Finding(
+            ERROR, f'{fault} The ids of {len(matches)} videos differ only in folder, extension, '
+            f'prefix or case: {name!r} and {other!r}.', 'Add --map-video-ids to match them.',
+            '--map-video-ids')]
+    return _other_videos(fault, share, list(unknown), options, all_subsets)
+
+
+def _other_videos(fault: str, share: float, names: list[str], options: EvaluationOptions,
+                  all_subsets: Subsets | None) -> list[Finding]:
+    """Return the finding for videos whose ids match none of the subset."""
     subsets = {} if all_subsets is None else all_subsets()
     theirs = sorted({subsets[name] for name in names if name in subsets})
     if theirs and 2 * sum(name in subsets for name in names) >= len(names):
         fault += f' Those videos are in the subset {listed(theirs)}.'
         if share == 1:
-            return [*findings, Finding(ERROR, fault, f'Give --subset {theirs[0]} to score them.',
-                                       '--subset')]
-    if share >= MANY:
-        rule = options.outside_videos
-        return [*findings, Finding(
-            ERROR if share == 1 else WARNING,
-            f'{fault} They count as: {rule}. Check that annotation and detections are of the '
-            'same data.', 'To leave such detections out, add --outside-videos drop.'
-            if share < 1 and rule == 'false-positive' else '', '--outside-videos')]
-    return findings
+            return [Finding(ERROR, fault, f'Give --subset {theirs[0]} to score them.', '--subset')]
+    if share < MANY:
+        return []
+    rule = options.outside_videos
+    cure = 'To leave such detections out, add --outside-videos drop.' \
+        if share < 1 and rule == 'false-positive' else ''
+    return [Finding(ERROR if share == 1 else WARNING,
+                    f'{fault} They count as: {rule}. Check that annotation and detections are of '
+                    'the same data.', cure, '--outside-videos')]
 
 
 def _label_findings(annotations: Mapping[str, VideoAnnotation], detections: Detections,
@@ -117,44 +117,57 @@ def _label_findings(annotations: Mapping[str, VideoAnnotation], detections: Dete
     classes = classes_of(annotations, options)
     per_label = dict(zip(detections.labels, np.bincount(
         detections.label_index, minlength=len(detections.labels)).tolist()))
-    total = len(detections)
-    unlabelled = _share(per_label.pop(NO_LABEL, 0), total)
-    unknown = {label: count for label, count in per_label.items()
-               if count and label not in classes and label not in options.ignored_labels}
-    share = _share(sum(unknown.values()), total)
+    unlabelled = _share(per_label.pop(NO_LABEL, 0), len(detections))
     findings = [] if not unlabelled else [Finding(
         ERROR if unlabelled > FEW else WARNING,
         f'{unlabelled:.0%} of the detections have no label, which mAP needs.',
         'To score proposals without labels, add --average-recall.', '--average-recall')]
-    absent = [label for label in options.ignored_labels if label != 'Ambiguous'
-              and label not in per_label and not any(
-                  label in video.labels for video in annotations.values())]
-    if absent:
-        findings.append(Finding(WARNING, f'Ignored labels that neither file has: {listed(absent)}. '
-                                'Check their spelling.'))
-    if not unknown or not classes:
-        return findings
+    unknown = {label: count for label, count in per_label.items()
+               if count and label not in classes and label not in options.ignored_labels}
+    if unknown and classes:
+        findings += _unknown_labels(unknown, classes, len(detections))
+    return findings
+
+
+def _unknown_labels(unknown: Mapping[str, int], classes: Collection[str], total: int
+                    ) -> list[Finding]:
+    """Return the finding for labels (with their counts) that are not classes."""
+    share = _share(sum(unknown.values()), total)
     fault = (f'{share:.0%} of the detections have labels without ground truth '
              f'({listed(list(unknown))}; the ground truth has {listed(sorted(classes))}).')
     numbers = _share(sum(count for label, count in unknown.items() if label.isdigit()), total)
-    matches = match_labels(unknown, classes)
-    matched = _share(sum(unknown[label] for label in matches), total)
     if numbers >= MANY:
-        findings.append(Finding(
+        return [Finding(
             ERROR, f'{fault} The labels are numbers.', 'Add --labels-by-index FILE with one class '
-            'name per line, in the order of the numbers.', '--labels-by-index'))
-    elif matches:
+            'name per line, in the order of the numbers.', '--labels-by-index')]
+    matches = match_labels(unknown, classes)
+    if matches:
         label, other = next(iter(matches.items()))
-        findings.append(Finding(
+        matched = _share(sum(unknown[label] for label in matches), total)
+        return [Finding(
             ERROR if matched > FEW else WARNING,
             f'{fault} {len(matches)} of them differ only in case or punctuation: {label!r} and '
-            f'{other!r}.', 'Add --map-labels to match them.', '--map-labels'))
-    elif share >= MANY:
-        findings.append(Finding(
-            ERROR if share == 1 else WARNING,
-            f'{fault} Such detections are dropped. Check that annotation and detections have the '
-            'same classes.'))
-    return findings
+            f'{other!r}.', 'Add --map-labels to match them.', '--map-labels')]
+    if share < MANY:
+        return []
+    return [Finding(ERROR if share == 1 else WARNING,
+                    f'{fault} Such detections are dropped. Check that annotation and detections '
+                    'have the same classes.')]
+
+
+def unused_names(annotations: Mapping[str, VideoAnnotation], detections: Detections,
+                 excluded_videos: Collection[str], ignored_labels: Collection[str]
+                 ) -> list[Finding]:
+    """Return warnings of names that the user gave and neither file has."""
+    labels = {*detections.labels, 'Ambiguous', *(label for video in annotations.values()
+                                                 for label in video.labels)}
+    videos = {*annotations, *detections.video_ids}
+    absent = (('Excluded videos that neither file lists',
+               [name for name in excluded_videos if name not in videos]),
+              ('Ignored labels that neither file has',
+               [label for label in ignored_labels if label not in labels]))
+    return [Finding(WARNING, f'{words}: {listed(names)}. Check their spelling.')
+            for words, names in absent if names]
 
 
 def _value_findings(detections: Detections) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""What a run could not read stands in one file, and too much of it ends the run."""
+"""Videos that a run could not read are listed in one file; too many of them stop the run."""
 import json
 from pathlib import Path
 

@@ -83,7 +83,7 @@ class Training:
             seconds /= 2
 
     def num_operations(self) -> int:
-        """How often the last run opened, renamed or removed a checkpoint."""
+        """Count how often the last run opened, renamed or removed a checkpoint."""
         return Path(f'{self.log}.operations').stat().st_size
 
     def result(self, last: str) -> dict:
@@ -118,7 +118,7 @@ def never_killed(processes, data_root, tmp_path_factory):
 
 
 def differences(one, other, path='') -> list[str]:
-    """Where two nested values differ, tensors to the bit."""
+    """Return the paths at which two nested values differ, tensors to the bit."""
     if isinstance(one, dict):
         assert one.keys() == other.keys(), path
         return [line for key in one for line in differences(one[key], other[key],

@@ -68,7 +68,7 @@ def test_equals_the_slow_reference(case):
 @settings(deadline=None, max_examples=60)
 @given(cases())
 def test_parts_of_the_ground_truth_equal_the_slow_reference(case):
-    """How many instances a video holds; the drawn ones are too short for the other buckets."""
+    """The number of instances per video; drawn instances are too short for the other buckets."""
     instances, detections = case
     instances = [x for x in instances if x[1] != 'Ambiguous']
     labels = {x[1] for x in instances}

@@ -108,6 +108,7 @@ def test_without_a_dataset_the_subset_must_be_named(run):
     (['--subset', 'val'], 'no video is in subset'),
     (['--tiou', '0.7:0.3:0.1'], 'needs start <= end'),
     (['--tiou', '0'], 'must lie in (0, 1]'),
+    (['--tiou', '0.3-0.7'], "a range start:end:step like 0.3:0.7:0.1, got '0.3-0.7'"),
     (['--predictions', 'none.json'], 'Cannot read the detections in none.json'),
     (['--predictions', FIXTURE + '_gt.json'], 'holds annotations'),
     (['--ground-truth', FIXTURE + '.json.gz'], "expected {'database'"),
