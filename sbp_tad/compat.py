@@ -14,11 +14,12 @@ layer ``sbp_tad.sbp`` stays light.
 from __future__ import annotations
 
 import functools
-import importlib.abc
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import sys
+import textwrap
 import types
 import warnings
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from sbp_tad.checkpoint_safety import guard_checkpoint_loading
-from sbp_tad.import_hooks import after_import
+from sbp_tad.import_hooks import DRNFinder, after_import
 from sbp_tad.versions import check_versions, release, require_packages, require_pkg_resources
 
 
@@ -52,6 +53,7 @@ def prepare_stack() -> None:
     register_parent_types()
     provide_torchvision_names()
     repair_old_numpy_names()
+    repair_tcanet_scores()
     repair_negative_hue()
     repair_bfloat16_scores()
 
@@ -66,35 +68,14 @@ def provide_importlib_metadata() -> None:
         sys.modules['importlib_metadata'] = importlib.metadata
 
 
-class _DRNFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finder of ``mmaction.models.localizers.drn``, after all other finders."""
-
-    package = 'mmaction.models.localizers.drn'
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Return a module specification for the two names, None for any other."""
-        if name not in (self.package, f'{self.package}.drn'):
-            return None
-        return importlib.util.spec_from_loader(name, self, is_package=name == self.package)
-
-    def create_module(self, spec: Any) -> types.ModuleType | None:
-        """Leave the module object to the import system."""
-        return None
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Fill the inner module with a placeholder of the class."""
-        if module.__name__ != self.package:
-            module.DRN = type('DRN', (), {'__doc__': 'Missing from the wheel of mmaction2.'})
-
-
 def provide_missing_drn() -> None:
     """Cure for ``No module named 'mmaction.models.localizers.drn'``.
 
     The wheel of mmaction2 1.2.0 lacks a subpackage that ``mmaction.models``
     imports. The finder comes last, so an existing subpackage is found first.
     """
-    if not any(isinstance(finder, _DRNFinder) for finder in sys.meta_path):
-        sys.meta_path.append(_DRNFinder())
+    if not any(isinstance(finder, DRNFinder) for finder in sys.meta_path):
+        sys.meta_path.append(DRNFinder())
 
 
 def offer_configs() -> None:
@@ -232,6 +213,26 @@ def repair_old_numpy_names() -> None:
         module = sys.modules.get(f'mmaction.{name}')
         if module is not None:
             module.np = _NumpyWithOldNames('numpy')
+
+
+def repair_tcanet_scores() -> None:
+    """Cure for proposals of TCANet that all score 0, whose average recall is then of no order.
+
+    ``TCANet.predict`` of mmaction2 takes the scores as a view of the proposals
+    and then writes the number of the video over them. This is that method,
+    with a copy in place of the view.
+    """
+    from mmaction.models import TCANet
+
+    source = textwrap.dedent(inspect.getsource(TCANet.predict))
+    view = 'scores = proposals[:, :, 2]\n'
+    if view not in source:  # repaired here before, or in mmaction2
+        return
+    methods: dict[str, Any] = {}
+    exec(source.replace(view, view.replace(']\n', '].clone()\n')),
+         vars(sys.modules[TCANet.__module__]), methods)
+    methods['predict'].__wrapped__ = TCANet.predict
+    TCANet.predict = methods['predict']
 
 
 def repair_negative_hue() -> None:

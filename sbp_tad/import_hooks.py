@@ -1,4 +1,4 @@
-"""Additions to modules of other packages that may be imported later, or never."""
+"""Modules that other packages lack, and additions to those that may be imported later."""
 from __future__ import annotations
 
 import importlib.abc
@@ -38,3 +38,24 @@ def after_import(module: str, add: Callable[[types.ModuleType], None]) -> None:
     elif not any(isinstance(finder, AfterImport) and finder.module == module
                  for finder in sys.meta_path):
         sys.meta_path.insert(0, AfterImport(module, add))
+
+
+class DRNFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finder of ``mmaction.models.localizers.drn``, after all other finders."""
+
+    package = 'mmaction.models.localizers.drn'
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Return a module specification for the two names, None for any other."""
+        if name not in (self.package, f'{self.package}.drn'):
+            return None
+        return importlib.util.spec_from_loader(name, self, is_package=name == self.package)
+
+    def create_module(self, spec: Any) -> types.ModuleType | None:
+        """Leave the module object to the import system."""
+        return None
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Fill the inner module with a placeholder of the class."""
+        if module.__name__ != self.package:
+            module.DRN = type('DRN', (), {'__doc__': 'Missing from the wheel of mmaction2.'})

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 from urllib.error import URLError
 
@@ -69,7 +70,9 @@ def explain(error: Exception, cfg: Config | None = None) -> str | None:
 def explain_component(text: str) -> str:
     """Return why a registry does not know a component."""
     message = text.partition('. Please check')[0].strip('\'"')
-    name = message.partition(' is not in the')[0].rpartition('.')[2]
+    scope, _, name = message.partition(' is not in the')[0].rpartition('.')
+    if name not in MISSING and scope.isidentifier() and find_spec(scope) is None:
+        return f'{message}: it is of the package {scope}, which is not installed.'
     return f'{message}. {MISSING.get(name, SPELLING)}'
 
 

@@ -26,6 +26,7 @@ PHASES = dict(train=('train_dataloader', 'train_cfg', 'optim_wrapper'),
 BACKEND_PACKAGES = dict(petrel='petrel_client', memcached='mc', lmdb='lmdb')
 # Networks that read their weights also where `pretrained` is None.
 SHIFTED = ('ResNetTSM', 'ResNetTIN', 'MobileNetV2TSM')
+ONE_VIDEO = ('BMN', 'PEM', 'TCANet')  # evaluate one video at a time
 HOW_TO = 'docs/howto/mmaction_configs.md'
 
 
@@ -145,6 +146,21 @@ def check_initialization(cfg: Config) -> None:
         raise ConfigError(f'{key}.pretrained is None, but {name} loads weights of images unless '
                           f'{key}.pretrained2d=False; set that to train from scratch, or name the '
                           'weights.')
+
+
+def check_single_videos(cfg: Config) -> None:
+    """Refuse batches of several videos where mmaction's ``predict`` looks at the first alone.
+
+    Raises:
+        ConfigError: the batch size to set; the recall would be that of a part of the videos.
+    """
+    name = str(cfg.model.get('type')).rpartition('.')[2]
+    for phase in ('val', 'test') if name in ONE_VIDEO else ():
+        size = _dict(cfg.get(f'{phase}_dataloader')).get('batch_size', 1)
+        if size != 1:
+            raise ConfigError(f'{phase}_dataloader.batch_size is {size}, but {name} finds '
+                              'proposals for the first video of a batch only; set '
+                              f'--cfg-options {phase}_dataloader.batch_size=1.')
 
 
 def _dict(value: Any) -> dict:

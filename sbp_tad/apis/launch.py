@@ -22,6 +22,7 @@ from sbp_tad.apis.config_refusals import (
     check_initialization,
     check_model,
     check_phases,
+    check_single_videos,
 )
 from sbp_tad.apis.named_files import check_checkpoint
 from sbp_tad.errors import ConfigError, UserError
@@ -238,6 +239,7 @@ def check_run(cfg: Config, phase: str) -> None:
     """
     check_phases(cfg, phase)
     check_backends(cfg)
+    check_single_videos(cfg)
     if phase == 'train':
         check_initialization(cfg)
     check_clip_lists(cfg, phase)

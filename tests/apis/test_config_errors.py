@@ -22,6 +22,7 @@ class DECORDError(RuntimeError):
     (KeyError(REGISTRY.format('Recogniser3D', 'Recogniser3D')),
      'unknown component: Recogniser3D is not in the mmaction::model registry. Check its spelling'),
     (KeyError(REGISTRY.format('FastRCNN', 'FastRCNN')), 'AVA.* needs mmdet'),
+    (KeyError(REGISTRY.format('mmcls.ImageNet', 'x')), 'of the package mmcls, which is not inst'),
     (KeyError(REGISTRY.format('DRN', 'DRN')), 'The wheel of mmaction2 1.2.0 lacks'),
     (KeyError(REGISTRY.format('Collect', 'Collect')), 'PackActionInputs in place of Collect'),
     (TypeError("__init__() got an unexpected keyword argument 'x'"), 'wrong options: .*x'),

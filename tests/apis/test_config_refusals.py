@@ -109,3 +109,14 @@ def test_a_shifted_network_from_scratch_names_the_other_key(wrapped):
         config_refusals.check_initialization(cfg)
     cfg.merge_from_dict({f'{key}.pretrained2d': False})
     config_refusals.check_initialization(cfg)
+
+
+def test_a_batch_of_several_videos_would_be_scored_by_the_first_alone():
+    cfg = Config(dict(model=dict(type='mmaction.BMN'), val_dataloader=dict(batch_size=1),
+                      test_dataloader=dict(batch_size=4)))
+    with pytest.raises(ConfigError, match=r'^test_dataloader.batch_size is 4, but BMN'):
+        config_refusals.check_single_videos(cfg)
+    cfg.test_dataloader.batch_size = 1
+    config_refusals.check_single_videos(cfg)
+    config_refusals.check_single_videos(Config(dict(model=dict(type='TEM'),
+                                                    val_dataloader=dict(batch_size=16))))
