@@ -4,9 +4,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+# Keys whose values are paths, also if they look like numbers, for example data_root=2024.
+PATH_KEYS = ('data_root', 'ann_file', 'filename_template', 'work_dir', 'load_from')
+
 
 class ConfigOptions(argparse.Action):
-    """Read ``key=value`` pairs as mmengine's ``DictAction`` does; use it with ``nargs='+'``."""
+    """Read ``key=value`` pairs as mmengine's ``DictAction`` does; use it with ``nargs='+'``.
+
+    Values of ``PATH_KEYS`` and below ``data_prefix`` stay text.
+    """
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
                  values: Sequence[str], option_string: str | None = None) -> None:
@@ -18,6 +24,12 @@ class ConfigOptions(argparse.Action):
         from mmengine.config import DictAction  # only here, so that --help answers at once
         action = DictAction(self.option_strings, self.dest, nargs='+')
         action(parser, namespace, values, option_string)
+        pairs = getattr(namespace, self.dest)
+        for key, _, text in (value.partition('=') for value in values):
+            *parents, name = key.split('.')
+            is_path = name in PATH_KEYS or 'data_prefix' in parents[-1:]
+            if is_path and not isinstance(pairs[key], (str, type(None))):
+                pairs[key] = text
 
 
 def add_config_options(parser: argparse.ArgumentParser,

@@ -24,7 +24,9 @@ from sbp_tad.apis.config_refusals import (
     check_phases,
     check_single_videos,
 )
+from sbp_tad.apis.config_values import check_overrides, prepare_values
 from sbp_tad.apis.named_files import check_checkpoint
+from sbp_tad.engine.start_checks import check_before_run
 from sbp_tad.errors import ConfigError, UserError
 from sbp_tad.registry import RUNNERS
 
@@ -64,6 +66,7 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     except CONFIG_ERRORS as error:
         raise ConfigError(f'config {path} cannot be read: {error}') from error
     if cfg_options:
+        check_overrides(cfg, cfg_options)
         cfg.merge_from_dict(cfg_options)
     check_generation(cfg, path)
     check_model(cfg, path)
@@ -249,18 +252,22 @@ def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
     """Build the Runner of a config, on the available devices.
 
     Raises:
-        ConfigError: a component does not exist or does not accept its options.
+        ConfigError: a component does not exist or does not accept its options, or
+            an option of a loader cannot work.
         LauncherError: the launcher does not work on this machine.
     """
     cfg.launcher = launcher
     cfg.default_scope = cfg.get('default_scope') or 'sbp_tad'  # finds mmaction's types as well
     check_strategy(cfg)
+    prepare_values(cfg)
     process_groups.use_gloo_without_cuda(cfg)
     process_groups.rejoin_with_cuda(cfg)
     compat.use_plain_collate(cfg)
     use_cpu_amp_without_cuda(cfg)
     with config_faults(cfg):
-        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    check_before_run(runner)
+    return runner
 
 
 def check_strategy(cfg: Config) -> None:

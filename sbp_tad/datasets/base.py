@@ -20,6 +20,7 @@ from sbp_tad.annotations import (
     read_annotations,
 )
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.pipeline_check import check_pipeline, missing_entry
 from sbp_tad.datasets.readers.features import FeatureFiles
 from sbp_tad.datasets.readers.frame_folders import FrameFolders
 from sbp_tad.datasets.readers.video_files import VideoFiles
@@ -115,7 +116,9 @@ class TemporalDetectionDataset(BaseDataset):
         self.filename_template = filename_template or self.source.filename_template
         self.bad_videos: dict[str, str] = {}
         self._compared: set[str] = set()
-        super().__init__(ann_file, data_prefix=data_prefix, pipeline=build_pipeline(pipeline),
+        transforms = build_pipeline(pipeline)
+        check_pipeline(next(iter(data_prefix)), transforms)
+        super().__init__(ann_file, data_prefix=data_prefix, pipeline=transforms,
                          test_mode=test_mode, **kwargs)
 
     @property
@@ -205,6 +208,11 @@ class TemporalDetectionDataset(BaseDataset):
                 raise VideoReadError(
                     f"{info['filename']}: the video cannot be decoded ({_first_line(error)}). "
                     "Replace the file, or set on_bad_video='skip'.") from error
+            except KeyError as error:
+                fault = missing_entry(error, transform, info, self.pipeline.transforms)
+                if fault is None:
+                    raise
+                raise DatasetError(fault) from error
             if info is None:
                 return None
         return info

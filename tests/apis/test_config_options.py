@@ -26,6 +26,13 @@ def test_pairs_are_read_as_mmengine_reads_them():
     assert parser().parse_args([]).cfg_options == parse_pairs([]) == {}
 
 
+def test_paths_that_look_like_other_values_stay_text():
+    assert parse_pairs(['a.data_root=2024', 'b.ann_file=1e5', 'c.data_prefix.video=007',
+                        'd.data_root=x,y', 'load_from=None', 'e.num_frames=2024']) == {
+        'a.data_root': '2024', 'b.ann_file': '1e5', 'c.data_prefix.video': '007',
+        'd.data_root': 'x,y', 'load_from': None, 'e.num_frames': 2024}
+
+
 def test_a_word_that_is_no_pair_is_a_sentence(capsys):
     with pytest.raises(SystemExit) as caught:
         parser().parse_args(['--cfg-options', 'a=1', 'b'])

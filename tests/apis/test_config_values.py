@@ -1,0 +1,62 @@
+"""Values of a config that are checked or repaired before a Runner is built."""
+from __future__ import annotations
+
+import pytest
+from mmengine.config import Config
+
+from sbp_tad.apis.config_values import check_overrides, prepare_values
+from sbp_tad.errors import ConfigError
+
+
+def loader(**options):
+    return Config(dict(train_dataloader=dict(batch_size=1, dataset=dict(type='x'), **options)))
+
+
+def test_without_workers_their_options_go():
+    cfg = loader(num_workers=0, persistent_workers=True, prefetch_factor=4, timeout=9,
+                 multiprocessing_context='fork')
+    prepare_values(cfg)
+    found = cfg.train_dataloader
+    assert (found.persistent_workers, found.prefetch_factor, found.timeout,
+            found.multiprocessing_context) == (False, None, 0, None)
+    cfg = loader(num_workers=1, persistent_workers=True)
+    prepare_values(cfg)
+    assert cfg.train_dataloader.persistent_workers
+    assert 'timeout' not in cfg.train_dataloader
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(num_workers=1.5), 'train_dataloader.num_workers must be a whole number of at least 0'),
+    (dict(num_workers='two'), "num_workers must be a whole number of at least 0, got 'two'"),
+])
+def test_numbers_of_a_loader(options, message):
+    with pytest.raises(ConfigError, match=message):
+        prepare_values(loader(**options))
+
+
+@pytest.mark.parametrize('dataset, key', [
+    (dict(type='x', data_root=3), 'dataset.data_root'),
+    (dict(type='RepeatDataset', dataset=dict(data_prefix=dict(video=3))),
+     'dataset.dataset.data_prefix.video'),
+    (dict(type='ConcatDataset', datasets=[dict(ann_file='a'), dict(ann_file=3)]),
+     'dataset.datasets.1.ann_file'),
+])
+def test_paths_are_text_also_inside_wrappers(dataset, key):
+    cfg = Config(dict(val_dataloader=dict(dataset=dataset)))
+    with pytest.raises(ConfigError, match=f'val_dataloader.{key} must be a path as text, got 3'):
+        prepare_values(cfg)
+
+
+@pytest.mark.parametrize('options', [
+    {'model.head.x': 1}, {'work_dir': 'w'}, {'find_unused_parameters': True}, {'resume': True}, {}])
+def test_overrides_with_an_effect(options):
+    check_overrides(Config(dict(model=dict(head=dict(x=0)))), options)
+
+
+def test_overrides_without_an_effect():
+    cfg = Config(dict(num_classes=6, model=dict(head=dict(num_classes=6), neck=dict(width=6))))
+    with pytest.raises(ConfigError, match=r'num_classes has no effect.*Override '
+                       r'model.head.num_classes=... instead'):
+        check_overrides(cfg, {'num_classes': 2})
+    with pytest.raises(ConfigError, match="no 'modl', and nothing reads it. Did you mean 'model'"):
+        check_overrides(cfg, {'modl.head.num_classes': 2})
