@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sbp_tad.annotations import read_annotations
 from sbp_tad.apis.command_line import announce, run_main
+from sbp_tad.evaluation.command_inputs import (
+    add_file_arguments,
+    check_plausible,
+    read_corrected_detections,
+)
+from sbp_tad.evaluation.corrections import map_video_ids
+from sbp_tad.evaluation.detections import read_detections
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--exclude-video', nargs='+', metavar='ID', default=[],
                         help='videos to leave out')
     parser.add_argument('--title', help='headline (default: name of the file of predictions)')
+    add_file_arguments(parser.add_argument_group('corrections of the detections'))
     return parser
 
 
@@ -38,17 +47,21 @@ def main(argv: list[str] | None = None) -> None:
     arguments = build_parser().parse_args(argv)
     announce(f'Reading {arguments.predictions}')
     # Imported after the options are read: --help answers at once.
-    from sbp_tad.evaluation.detections import read_detections
     from sbp_tad.evaluation.options import EvaluationOptions, parse_tiou_thresholds
     from sbp_tad.visualization.report_page.content import read_subsets, report_content
     from sbp_tad.visualization.report_page.page import write_page
-    detections = read_detections(arguments.predictions)
-    annotations, subset = None, ''
-    if arguments.ground_truth:
-        annotations, subset = read_subsets(arguments.ground_truth, arguments.subset, detections)
     options = EvaluationOptions(tiou_thresholds=parse_tiou_thresholds(arguments.tiou),
                                 ignored_labels=tuple(arguments.ignore_label),
                                 excluded_videos=tuple(arguments.exclude_video))
+    detections = read_detections(arguments.predictions, arguments.label_key)
+    annotations, subset = None, ''
+    if arguments.ground_truth:
+        if arguments.map_video_ids:  # the ids say which subset is shown
+            detections = map_video_ids(detections, read_annotations(arguments.ground_truth))
+        annotations, subset = read_subsets(arguments.ground_truth, arguments.subset, detections)
+        detections = read_corrected_detections(arguments, annotations, options)
+        for note in check_plausible(arguments, annotations, detections, options):
+            print(note)
     title = arguments.title or arguments.predictions.name.split('.')[0]
     content = report_content(detections, annotations, options, subset, title)
     names = [video['name'] for video in content['videos']]

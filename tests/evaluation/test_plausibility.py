@@ -94,6 +94,13 @@ def test_some_detections_beyond_the_end_are_warned_of():
     assert levels(find(results)) == [WARNING]  # 4 of 24
 
 
+def test_weak_detections_may_leave_their_videos():
+    """Anchors of detectors that do not clip are longer than short videos."""
+    results = {name: [*found, *[dict(row, segment=[0, 10_000], score=0.01) for row in found * 3]]
+               for name, found in RESULTS.items()}
+    assert find(results) == []
+
+
 def test_short_videos_may_have_short_times():
     truth = {'v': VideoAnnotation('v', 'test', 2.0, None, None, np.array([[0., .5]]), ('a', ))}
     found = find_implausible(truth, Detections.from_results(

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from evaluation_files import make_annotation, perfect_results, renamed, scaled, write
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = str(ROOT / 'tests' / 'data' / 'evaluation' / 'mmaction2_eval_localization')
@@ -69,6 +70,23 @@ def test_predictions_alone_give_a_page_without_scores(run, tmp_path):
     found = read_data(tmp_path)
     assert (found['hasGroundTruth'], found['evaluation'], found['errorAnalysis']) == (
         False, None, None)
+
+
+def test_detections_that_do_not_fit_the_annotation_are_refused_and_corrected(run, tmp_path):
+    database = make_annotation()
+    results = perfect_results(database)
+    files = ['--ground-truth', write(tmp_path / 'gt.json', dict(database=database)),
+             '--predictions', tmp_path / 'found.json']
+    write(tmp_path / 'found.json', renamed(results, 'v_{}'.format))
+    status, _, errors = run(*files)
+    assert status == 2 and 'add --map-video-ids' in errors
+    assert run(*files, '--map-video-ids')[0] == 0
+    assert read_data(tmp_path)['evaluation']['average_mAP'] == pytest.approx(1)
+    write(tmp_path / 'found.json', scaled(results, lambda _: 1000))
+    status, _, errors = run(*files)
+    assert status == 2 and 'Add --time-unit milliseconds' in errors
+    assert run(*files, '--time-unit', 'milliseconds')[0] == 0
+    assert read_data(tmp_path)['evaluation']['average_mAP'] == pytest.approx(1)
 
 
 def test_faults_are_sentences(run, tmp_path):

@@ -79,7 +79,8 @@ def read_subsets(path: str | Path, subset: str | None, detections: Detections
     if not subsets:
         raise EvaluationError(
             f'{path} annotates none of the {len(detections.video_ids)} videos of the predictions. '
-            'Check that both files use the same video names, or give --subset.')
+            'If their ids differ only in folder, extension, prefix or case, add --map-video-ids; '
+            'else check that both files are of the same data.')
     return ({name: video for name, video in annotations.items() if video.subset in subsets},
             ','.join(sorted(subsets)))
 
