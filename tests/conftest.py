@@ -27,13 +27,13 @@ SHARED_DATA = REPOSITORY / '..' / 'shared' / 'data'
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Import mmengine once before the workers start.
+    """Let yapf, which mmengine imports, write its grammar before the workers start.
 
-    Its first import on a machine makes yapf write a grammar file into the user's cache; a second
-    process that imports at that moment reads half of it (``EOFError``).
+    The first import on a machine writes it into the user's cache; a second process that imports
+    at that moment reads half of it (``EOFError``).
     """
     if not hasattr(config, 'workerinput'):
-        import mmengine  # noqa: F401
+        import yapf.yapflib.yapf_api  # noqa: F401
 
 
 def pytest_collection_finish() -> None:
