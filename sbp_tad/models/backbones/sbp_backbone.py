@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import MessageHub
-from mmengine.model import BaseModule
 from torch import Tensor
 
 from sbp_tad.models.backbones.clip_features import (
@@ -22,6 +21,7 @@ from sbp_tad.models.backbones.clip_layout import ClipLayout
 from sbp_tad.models.backbones.strategies import StrategyConfig, build_strategy
 from sbp_tad.models.backbones.strategies.memory_bank import BANK_NAME
 from sbp_tad.models.backbones.strategies.modes import STOCHASTIC_MODES, TOKEN_MODE
+from sbp_tad.models.backbones.transparent_wrapper import TransparentWrapper
 from sbp_tad.models.backbones.wrapped_network import build_network, fold_network
 from sbp_tad.models.layers.batch_norm import freeze_batch_norm
 from sbp_tad.registry import MODELS, TASK_UTILS
@@ -45,7 +45,7 @@ def check_budget(mode: str, keep_ratio: float | str, memory_budget: str | int | 
 
 
 @MODELS.register_module()
-class SBPBackbone(BaseModule):
+class SBPBackbone(TransparentWrapper):
     """Stochastic backpropagation (SBP) around any backbone of mmaction, or one of its rivals.
 
     The forward of every clip is exact. In training only a random part of the
@@ -64,8 +64,9 @@ class SBPBackbone(BaseModule):
     keep these frames together: with ``clip_len`` they are one clip, without it
     they are ``num_segments`` successive items.
 
-    ``state_dict()`` has the keys of the wrapped backbone without a prefix, so
-    checkpoints of mmaction load unchanged, in both directions.
+    ``state_dict()`` and ``named_parameters()`` have the names of the wrapped
+    backbone without a prefix, so checkpoints of mmaction load unchanged, in
+    both directions.
 
     The kept part depends only on (seed, iteration, position in the global
     batch). The iteration is that of the running mmengine Runner, so a resumed
@@ -126,30 +127,31 @@ class SBPBackbone(BaseModule):
                  token_blocks: Sequence[str] | None = None, context_frames: int = 0,
                  memory_budget: str | int | None = None, options: dict[str, Any] | None = None,
                  init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
         check_budget(mode, keep_ratio, memory_budget)
-        self.strategy = build_strategy(
+        strategy = build_strategy(
             mode, options, keep_ratio=1.0 if keep_ratio == 'auto' else keep_ratio,
             clips_at_once=clips_at_once, sampler=sampler, rescale=rescale, token=token,
             token_blocks=token_blocks)
         # The planner imports the models, so a registry finds it by name. None: nothing to plan.
-        self.planner = None if memory_budget is None else TASK_UTILS.build(
+        planner = None if memory_budget is None else TASK_UTILS.build(
             dict(type='sbp_tad.KeepRatioPlanner', memory_budget=memory_budget))
         layout = ClipLayout(clip_len, context_frames, input_format)
+        network, run, takes_frames = build_network(backbone)
+        if isinstance(network, SBPBackbone):
+            raise SBPError('an SBPBackbone wraps an SBPBackbone; wrap the backbone once, and set '
+                           'keep_ratio there.')
+        super().__init__(network, init_cfg)
+        self._run, self.strategy, self.planner = run, strategy, planner
         self.norm_eval = norm_eval
         self.seed = seed
         self._last_iteration, self._repeat = -1, 0
-        self.backbone, self._run, takes_frames = build_network(backbone)
-        if isinstance(self.backbone, SBPBackbone):
-            raise SBPError('an SBPBackbone wraps an SBPBackbone; wrap the backbone once, and set '
-                           'keep_ratio there.')
         layout.check_num_segments(self.num_segments)
         default_format = 'NCHW' if takes_frames or clip_len == 1 else 'NCTHW'
         self.layout = replace(layout, input_format=input_format or default_format)
         if fold_bn:
-            fold_network(self.backbone)
-        prefer_onednn(self.backbone)
-        self.strategy.attach(self.backbone, self.layout)
+            fold_network(self.wrapped_network)
+        prefer_onednn(self.wrapped_network)
+        self.strategy.attach(self.wrapped_network, self.layout)
         # Backbones of mmaction freeze stages when put into training mode: do
         # it before an optimizer, DDP or EMA looks at the parameters.
         self.train()
@@ -187,9 +189,9 @@ class SBPBackbone(BaseModule):
         """Set the mode; frozen batch normalization stays in evaluation mode."""
         super().train(mode)
         if mode and self.norm_eval:
-            freeze_batch_norm(self.backbone)
+            freeze_batch_norm(self.wrapped_network)
         if mode:
-            self.strategy.on_train(self.backbone)
+            self.strategy.on_train(self.wrapped_network)
         return self
 
     def set_keep_ratio(self, keep_ratio: float) -> None:
@@ -222,8 +224,8 @@ class SBPBackbone(BaseModule):
         """Encode a batch of items of any shape to the backbone's own output."""
         together = self.num_segments or 1
         if len(items) % together:
-            raise SBPError(f'{type(self.backbone).__name__} takes num_segments={together} frames '
-                           f'at a time, got {len(items)}; sample as many frames of a video '
+            raise SBPError(f'{type(self.wrapped_network).__name__} takes num_segments={together} '
+                           f'frames at a time, got {len(items)}; sample that many frames per video '
                            f'(num_clips={together}) or set num_segments.')
         groups = items.unflatten(0, (-1, together))  # (n, S, ...)
         # Clips are drawn from the whole batch, tokens from each of its items.
@@ -232,7 +234,7 @@ class SBPBackbone(BaseModule):
         return map_tensors(lambda rows: rows.flatten(0, 1), features)
 
     def _run_backbone(self, inputs: Tensor) -> Features:
-        return self._run(self.backbone, inputs)
+        return self._run(self.wrapped_network, inputs)
 
     def _encode(self, encoder: Encoder, clips: Tensor, batch: int) -> Features:
         if not (self.training and torch.is_grad_enabled()):
@@ -250,7 +252,7 @@ class SBPBackbone(BaseModule):
     @property
     def num_segments(self) -> int | None:
         """Frames among which the backbone exchanges features; None where it exchanges none."""
-        return getattr(self.backbone, 'num_segments', None)
+        return getattr(self.wrapped_network, 'num_segments', None)
 
     @torch.no_grad()
     def temporal_stride(self, size: int = 224) -> float:
@@ -267,7 +269,7 @@ class SBPBackbone(BaseModule):
                            'stride; set clip_len.')
         was_training = self.training
         self.eval()
-        blank = next(self.backbone.parameters()).new_zeros(1, 3, self.clip_len, size, size)
+        blank = next(self.wrapped_network.parameters()).new_zeros(1, 3, self.clip_len, size, size)
         steps = self(blank).shape[2]
         self.train(was_training)
         return self.clip_len / steps
@@ -289,15 +291,7 @@ class SBPBackbone(BaseModule):
         rank, world = get_rank(), get_world_size()
         return [(seed, iteration, self._repeat, sample * world + rank) for sample in range(batch)]
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the wrapped backbone's state dict, under its own keys."""
-        return self.backbone.state_dict(*args, **kwargs)
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        inner = prefix + 'backbone.'
-        for key in [key for key in state_dict if key.startswith(prefix)]:
-            if not key.startswith(inner):
-                state_dict[inner + key[len(prefix):]] = state_dict.pop(key)
-        if not hasattr(self.backbone, BANK_NAME):  # features of training, not needed elsewhere
-            state_dict.pop(f'{inner}{BANK_NAME}._extra_state', None)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        if not hasattr(self.wrapped_network, BANK_NAME):  # needed in training with the bank only
+            state_dict.pop(f'{prefix}{BANK_NAME}._extra_state', None)
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -120,7 +120,7 @@ def assert_masked_gradients(model, video, encoder, clips, keep_ratio=0.5):
     _, expected = masked_gradients(encoder, lambda steps: in_order(steps).sin().sum(), clips, kept,
                                    len(kept) / kept.sum())
     model(video).sin().sum().backward()
-    gradients = dict(model.named_parameters())
+    gradients = dict(model.wrapped_network.named_parameters('backbone'))
     assert any(gradient is not None and gradient.any() for gradient in expected.values())
     for name, gradient in expected.items():
         if gradient is None:
