@@ -8,7 +8,9 @@ backward, which halves the saved bytes of a ResNet.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
@@ -188,6 +190,7 @@ class FoldedPair:
         self.conv = cast(Convolution, parent.get_submodule(pair.conv))
         self.norm = cast(BatchNorm, parent.get_submodule(pair.norm))
         self.output: Tensor | None = None  # normalized, for ``normalize``
+        self.is_used = [False]  # whether ``normalize`` has received that output
 
     def install(self) -> None:
         """Replace both forward methods."""
@@ -201,12 +204,27 @@ class FoldedPair:
     def convolve(self, x: Tensor) -> Tensor:
         """Forward of the convolution: its output, already normalized if the pair is folded now."""
         conv, norm = self.conv, self.norm
+        self.output = None  # left by a forward that failed before the normalization
         if not conv.training or norm.training or self.parent._modules[self.norm_name] is not norm:
             return self.convolve_alone(x)
         self.output = self.apply(cast_like_autocast(x), conv.weight, conv.bias, norm.weight,
                                  norm.bias, norm.running_mean, norm.running_var, norm.eps,
                                  geometry_of(conv))
+        self.is_used = [False]
+        if self.output.requires_grad and not torch.compiler.is_compiling():
+            self.output.register_hook(partial(self.check_used, self.is_used))
         return self.output
+
+    def check_used(self, is_used: list[bool], gradient: Tensor) -> None:
+        """Check in the backward pass that the output has gone through the normalization.
+
+        Raises:
+            SBPError: another layer has used it, which expects it without normalization.
+        """
+        if not is_used[0]:
+            raise SBPError(f'the output of {self.conv_name!r} is used without '
+                           f'{self.norm_name!r}, so the two cannot be folded; remove the pair '
+                           'from the rules, or do not fold (fold_bn=False).')
 
     def convolve_alone(self, x: Tensor) -> Tensor:
         """Compute the convolution alone."""
@@ -222,9 +240,9 @@ class FoldedPair:
         Raises:
             SBPError: another operation changed the output in between.
         """
-        if self.output is None:
+        if self.output is None or not self.conv.training or self.norm.training:
             return type(self.norm).forward(self.norm, x)
-        expected, self.output = self.output, None
+        expected, self.output, self.is_used[0] = self.output, None, True
         if x is not expected:
             raise SBPError(f'the input of {self.norm_name!r} is not the output of '
                            f'{self.conv_name!r}, so the two cannot be folded; remove the pair '
@@ -249,9 +267,18 @@ def can_fold(conv: nn.Module, norm: nn.Module, conv_types: Sequence[type]) -> bo
         and 'forward' not in conv.__dict__ and 'forward' not in norm.__dict__
 
 
+def shared_layers(module: nn.Module) -> set[int]:
+    """Return the ids of layers that several modules contain, which may use them differently."""
+    places = Counter(id(child) for parent in module.modules()
+                     for child in parent._modules.values())
+    return {layer for layer, count in places.items() if count > 1}
+
+
 def find_pairs(module: nn.Module, rules: Sequence[PairRule] = DEFAULT_RULES,
                conv_types: Sequence[type] = CONV_TYPES) -> list[tuple[nn.Module, Pair]]:
     """Find all pairs that can be folded, with the parent of each.
+
+    A layer that several modules contain is not folded.
 
     Args:
         module: searched with all of its submodules.
@@ -259,7 +286,7 @@ def find_pairs(module: nn.Module, rules: Sequence[PairRule] = DEFAULT_RULES,
         conv_types: exact types that compute a plain convolution.
     """
     found: list[tuple[nn.Module, Pair]] = []
-    taken: set[int] = set()
+    taken = shared_layers(module)
     for parent in module.modules():
         for pair in (pair for rule in rules for pair in rule(parent)):
             conv, norm = (parent.get_submodule(name) for name in pair)

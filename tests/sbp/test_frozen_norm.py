@@ -183,6 +183,97 @@ def test_a_wrong_pair_is_refused_at_the_first_forward():
         model(torch.randn(2, 3, 6, 6))
 
 
+def frozen(*sizes):
+    """Batch normalization in evaluation mode with statistics of its own."""
+    layers = [nn.BatchNorm2d(size) for size in sizes]
+    for layer in layers:
+        nn.init.normal_(layer.running_mean)
+        nn.init.uniform_(layer.running_var, 0.5, 2)
+    return [layer.eval() for layer in layers]
+
+
+class SharedConvolution(nn.Module):
+    """One convolution that two normalizations share, as heads on a pyramid do."""
+
+    def __init__(self, conv, norms):
+        super().__init__()
+        self.paths = nn.ModuleList(nn.Sequential(conv, norm) for norm in norms)
+
+    def forward(self, x):
+        return self.paths[0](x) + self.paths[1](2 * x)
+
+
+def test_a_convolution_that_two_normalizations_share_is_not_folded():
+    torch.manual_seed(0)
+    model = SharedConvolution(nn.Conv2d(3, 4, 3), frozen(4, 4))
+    model.append = nn.Sequential(nn.Conv2d(4, 4, 3), *frozen(4))
+    x = torch.randn(2, 3, 6, 6)
+    expected = model(x)
+    assert fold_frozen_norm(model) == 1  # the one that is not shared
+    assert torch.equal(model(x), expected)
+
+
+def test_a_normalization_that_two_convolutions_share_is_not_folded():
+    (norm, ) = frozen(4)
+    model = nn.ModuleList(nn.Sequential(nn.Conv2d(3, 4, 3), norm) for _ in range(2))
+    with pytest.raises(SBPError, match='no convolution followed by'):
+        fold_frozen_norm(model)
+
+
+class TwoNorms(nn.Module):
+    """A convolution in one module whose second normalization no rule knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3)
+        self.bn1, self.other = frozen(4, 4)
+
+    def forward(self, x):
+        return self.bn1(self.conv1(x)) + self.other(self.conv1(2 * x))
+
+
+def test_an_output_without_its_normalization_is_refused_in_the_backward():
+    model = TwoNorms()
+    fold_frozen_norm(model, [numbered_pairs])
+    with pytest.raises(SBPError, match="the output of 'conv1' is used without 'bn1'"):
+        model(torch.randn(2, 3, 6, 6)).sum().backward()
+    unfold_frozen_norm(model)
+    model(torch.randn(2, 3, 6, 6)).sum().backward()
+
+
+class Fails(nn.Module):
+    """A convolution and its normalization; a forward in training fails between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3)
+        (self.bn1, ) = frozen(4)
+        self.fails = False
+
+    def forward(self, x):
+        x = self.conv1(x)
+        if self.fails:
+            raise MemoryError
+        return self.bn1(x)
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('alone', [True, False])
+def test_a_forward_that_fails_in_between_leaves_nothing_behind(training, alone):
+    model, x = Fails(), torch.randn(2, 3, 6, 6)
+    expected, normalized = model(x), model.bn1(model.conv1(x))
+    fold_frozen_norm(model, [numbered_pairs])
+    model.fails = True
+    with pytest.raises(MemoryError):
+        model(x)
+    model.fails = False
+    model.conv1.train(training)
+    if alone and not training:  # the normalization is called first
+        torch.testing.assert_close(model.bn1(nn.Conv2d.forward(model.conv1, x)), normalized)
+    torch.testing.assert_close(model(x), expected, rtol=1e-5, atol=1e-6)
+    model(x).sum().backward()
+
+
 def test_twice_and_nothing_to_undo():
     model, _ = build('2d')
     with pytest.raises(SBPError, match='nothing to undo'):
