@@ -16,7 +16,13 @@ from sbp_tad.sbp.config import GRADIENT_SAMPLER, SBPConfig, SBPError
 from sbp_tad.sbp.deferred import ChooseClips, encode_deferred
 from sbp_tad.sbp.functions import scale_gradient
 from sbp_tad.sbp.nested_tensors import Encoder, Features, encode_in_chunks, map_tensors
-from sbp_tad.sbp.sampling import draw_by_gradient, draw_kept_clips, keep_count
+from sbp_tad.sbp.sampling import (
+    draw_by_gradient,
+    draw_kept_clips,
+    global_positions,
+    in_backward,
+    keep_count,
+)
 
 
 def encode_clips(encoder: Encoder, clips: Tensor, kept: Tensor, *, clips_at_once: int = 16,
@@ -174,8 +180,10 @@ class ClipwiseSBP(nn.Module):
     """Encoder that backpropagates a random part of the clips of each sample.
 
     In evaluation mode and without gradient it calls the encoder directly. The
-    kept clips depend only on (seed, step, sample). ``step`` counts the training
-    forwards. It is not part of the state dict: set it when resuming.
+    kept clips depend only on (seed, step, position in the global batch), so
+    the processes of data-parallel training keep different clips. ``step``
+    counts the training forwards. It is not part of the state dict: set it when
+    resuming.
 
     Args:
         encoder: module that maps (n, ...) clips to (n, ...) features.
@@ -200,7 +208,9 @@ class ClipwiseSBP(nn.Module):
         flat = clips.flatten(0, 1)  # (B * K, ...)
         if not (self.training and torch.is_grad_enabled()):
             return self.encoder(flat)
-        keys = [(self.seed, self.step, sample) for sample in range(batch)]
-        self.step += 1
+        if not in_backward():
+            self.step += 1
+        # The first forward has step 0.
+        keys = [(self.seed, self.step - 1, sample) for sample in global_positions(batch)]
         return encode_stochastically(self.encoder, self.encoder, flat, num_clips, self.config,
                                      keys)

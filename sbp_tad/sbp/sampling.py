@@ -12,8 +12,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
 
 Sampler = Callable[[int, int, torch.Generator], Tensor]
+
+ROWS_AT_ONCE = 32  # of a matrix of products; blocks bound the temporary memory
 
 
 def keep_count(keep_ratio: float, num_clips: int) -> int:
@@ -103,7 +106,8 @@ def systematic_indices(probabilities: Tensor, start: Tensor) -> Tensor:
     edges = probabilities.cumsum(0)
     num_kept = round(float(edges[-1]))
     edges[-1] = num_kept  # a rounding error must not exclude the last point
-    return torch.searchsorted(edges, start + torch.arange(num_kept), right=True)
+    found = torch.searchsorted(edges, start + torch.arange(num_kept), right=True)
+    return found.clamp(max=len(edges) - 1)  # a start just below 1 may be rounded up
 
 
 def gradient_spread(products: Tensor, num_kept: int) -> Tensor:
@@ -122,13 +126,50 @@ def gradient_spread(products: Tensor, num_kept: int) -> Tensor:
         num_kept: k; a sampling step is K / k clips.
     """
     num_clips = len(products)
-    products = products.detach().to('cpu', torch.float64)
+    rate = 4 * num_kept / num_clips
     times = torch.arange(num_clips, dtype=torch.float64)
-    nearness = (-(times[:, None] - times).abs() * 4 * num_kept / num_clips).exp()
-    averages = nearness / nearness.sum(dim=1, keepdim=True)  # (K, K), rows sum to 1
-    residuals = torch.eye(num_clips, dtype=torch.float64) - averages
-    spread = (residuals @ products @ residuals.mT).diagonal()
-    return (spread + 0.03 * products.diagonal()).clamp(min=0).sqrt()
+    blocks = products.detach().cpu().split(ROWS_AT_ONCE)
+    spread = torch.empty(num_clips, dtype=torch.float64)
+    sums = sum_nearby(blocks, rate)
+    # With averages A, rows of which sum to 1: the diagonal of (I - A) P (I - A)'.
+    for part, nearby, rows in zip(blocks, sums, times.split(ROWS_AT_ONCE)):
+        nearness = (-(rows[:, None] - times).abs() * rate).exp()  # (rows, K)
+        total = nearness.sum(dim=1)
+        differences = part - nearby / total[:, None]
+        places = rows.long()
+        norms = part.gather(1, places[:, None])[:, 0].double()
+        own = differences.gather(1, places[:, None])[:, 0]
+        spread[places] = own - (differences * nearness).sum(dim=1) / total + 0.03 * norms
+    return spread.clamp(min=0).sqrt()
+
+
+def sum_nearby(blocks: Sequence[Tensor], rate: float) -> list[Tensor]:
+    """Sum the rows of a matrix with the weights ``exp(-rate * |i - j|)``.
+
+    Recursive sums from both ends take O(K^2) operations for K x K numbers.
+
+    Args:
+        blocks: the matrix, ``ROWS_AT_ONCE`` rows in each block.
+        rate: of the exponential decay per row.
+
+    Returns:
+        The sums, float64, in the same blocks.
+    """
+    places = torch.arange(ROWS_AT_ONCE, dtype=torch.float64)
+    within = (-(places[:, None] - places).abs() * rate).exp()
+    decay = (-(places + 1) * rate).exp()[:, None]  # from the row before the block
+    sums, before = [], torch.zeros(blocks[0].shape[1], dtype=torch.float64)
+    for part in blocks:
+        size = len(part)
+        sums.append(torch.addmm(decay[:size] * before, within[:size, :size], part.double()))
+        # The sum up to the last row of the block.
+        before = decay[size - 1] * before + within[size - 1, :size] @ part.double()
+    after = torch.zeros_like(before)
+    for part, total in zip(reversed(blocks), reversed(sums)):
+        size = len(part)
+        total += decay[:size].flip(0) * after
+        after = decay[size - 1] * after + within[0, :size] @ part.double()
+    return sums
 
 
 def sample_systematic(probabilities: Tensor, generator: torch.Generator) -> Tensor:
@@ -139,6 +180,21 @@ def sample_systematic(probabilities: Tensor, generator: torch.Generator) -> Tens
     """
     start = torch.rand(1, generator=generator, dtype=torch.float64)
     return systematic_indices(probabilities, start)
+
+
+def global_positions(batch: int) -> list[int]:
+    """Return the positions in the global batch of the samples of this process.
+
+    Ranks interleave: sample ``i`` of rank ``r`` of ``n`` is at ``i * n + r``.
+    """
+    ranked = dist.is_available() and dist.is_initialized()
+    rank, world = (dist.get_rank(), dist.get_world_size()) if ranked else (0, 1)
+    return [sample * world + rank for sample in range(batch)]
+
+
+def in_backward() -> bool:
+    """Tell whether a backward pass runs; a forward in it is one that checkpointing repeats."""
+    return torch._C._current_graph_task_id() != -1
 
 
 SAMPLERS: dict[str, Sampler] = {

@@ -7,6 +7,7 @@ import pytest
 import torch
 from reference.masked_backprop import masked_gradients
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from sbp_tad.sbp import (
     ClipwiseSBP,
@@ -233,3 +234,13 @@ class TestModule:
         module(clips)
         twin = copied(module)
         assert torch.equal(self.grads(module, clips), self.grads(twin, clips))
+
+    def test_checkpointing_repeats_the_same_clips(self):
+        module, clips = self.build()
+        expected = [self.grads(module, clips) for _ in range(2)]
+        module.step = 0
+        for gradient in expected:
+            loss = head_loss(checkpoint(module, clips, use_reentrant=False))
+            found = torch.autograd.grad(loss, module.parameters())
+            torch.testing.assert_close(torch.cat([g.flatten() for g in found]), gradient)
+        assert module.step == 2

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from sbp_tad.sbp.sampling import (
     SAMPLERS,
@@ -176,6 +177,45 @@ def test_spread_is_the_distance_from_the_average_around():
         average = sum(w * row for w, row in zip(weights, rows)) / sum(weights)
         squared = (rows[clip] - average).square().sum() + 0.03 * rows[clip].square().sum()
         assert found == pytest.approx(float(squared.sqrt()))
+
+
+def slow_spread(products, num_kept):
+    """The distance from the average around by matrix products, in O(K^3)."""
+    num_clips = len(products)
+    times = torch.arange(num_clips, dtype=torch.float64)
+    nearness = (-(times[:, None] - times).abs() * 4 * num_kept / num_clips).exp()
+    residuals = torch.eye(num_clips, dtype=torch.float64) \
+        - nearness / nearness.sum(dim=1, keepdim=True)
+    spread = (residuals @ products @ residuals.mT).diagonal()
+    return (spread + 0.03 * products.diagonal()).clamp(min=0).sqrt()
+
+
+@pytest.mark.parametrize('num_clips, num_kept', [
+    (1, 1), (2, 1), (31, 8), (32, 32), (33, 1), (100, 25), (256, 3)])
+def test_spread_and_draws_are_those_of_the_matrix_products(num_clips, num_kept):
+    rows = torch.stack([some_rows(num_clips, seed=seed) * (1 + 9 * seed) for seed in range(4)])
+    rows[0] = rows[0, :1]  # equal gradients
+    products = rows @ rows.mT
+    expected = torch.stack([slow_spread(sample, num_kept) for sample in products])
+    found = torch.stack([gradient_spread(sample, num_kept) for sample in products])
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    keys = [(seed, sample) for sample in range(4) for seed in range(20)]
+    kept, _ = draw_by_gradient(products.repeat_interleave(20, 0), num_kept, keys)
+    chances = [inclusion_probabilities(row, num_kept) for row in expected]
+    for row, key in zip(kept, keys):
+        drawn = sample_systematic(chances[key[1]], seeded_generator(*key))
+        assert torch.equal(row.nonzero().flatten(), drawn)
+
+
+def test_spread_takes_no_product_of_large_matrices():
+    """Counted floating-point operations of matrix products grow with K^2."""
+    def operations(num_clips):
+        products = products_of(some_rows(num_clips))
+        with FlopCounterMode(display=False) as counter:
+            gradient_spread(products, num_clips // 4)
+        return counter.get_total_flops()
+
+    assert operations(512) <= 4.1 * operations(256)
 
 
 def test_equal_gradients_need_few_samples_and_lonely_ones_many():
