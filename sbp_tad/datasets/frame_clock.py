@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-# Ticks up to this length may be rounded times (Matroska: 1 ms), so that the nearest tick counts.
-# A longer tick is a frame interval (AVI) and exact.
-LONGEST_ROUNDED_TICK_SECONDS = 0.002
+# Time stamps in ticks of this length are rounded times (Matroska: 1 ms), so that the nearest tick
+# counts. Shorter ticks round by nothing that matters; a longer one is a frame interval (AVI).
+_COARSE_TICK_SECONDS = 0.0005, 0.002
 _ROUNDING_TICKS = 1e-4  # of the float product of seconds and ticks per second
 
 
@@ -67,8 +67,8 @@ class FrameClock:
         if self.ticks is None:
             shown = np.floor(positions * (self.fps / fps))
         else:
-            rounding = 0.5 if self.tick_seconds <= LONGEST_ROUNDED_TICK_SECONDS \
-                else _ROUNDING_TICKS
+            shortest, longest = _COARSE_TICK_SECONDS
+            rounding = 0.5 if shortest <= self.tick_seconds <= longest else _ROUNDING_TICKS
             ticks = np.floor(positions / fps / self.tick_seconds + rounding) + self.origin
             shown = np.searchsorted(self.ticks, ticks, side='right') - 1
         return shown.clip(0, self.num_frames - 1).astype(np.int64)
@@ -104,7 +104,7 @@ def clock_of_ticks(ticks: np.ndarray, tick_seconds: float, origin: int, end_tick
     """
     starts, end = (ticks - origin) * tick_seconds, (end_tick - origin) * tick_seconds
     num_frames = len(ticks)
-    rounded = tick_seconds <= LONGEST_ROUNDED_TICK_SECONDS
+    rounded = tick_seconds <= _COARSE_TICK_SECONDS[1]
     tolerance = tick_seconds * (1 + _ROUNDING_TICKS if rounded else _ROUNDING_TICKS)
     for fps in rates:
         if np.abs(starts - np.arange(num_frames) / fps).max() <= tolerance:
@@ -113,7 +113,7 @@ def clock_of_ticks(ticks: np.ndarray, tick_seconds: float, origin: int, end_tick
             return FrameClock(num_frames, fps, end if extended else None)
     fps = _prevailing_rate(np.diff(ticks), tick_seconds, rates) \
         or num_frames / max(end - starts[0], tick_seconds)
-    return FrameClock(num_frames, fps, float(end), ticks, tick_seconds, origin)
+    return FrameClock(num_frames, float(fps), float(end), ticks, tick_seconds, origin)
 
 
 def _prevailing_rate(gaps: np.ndarray, tick_seconds: float, rates: list[float]) -> float | None:
