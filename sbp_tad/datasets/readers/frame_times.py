@@ -1,8 +1,9 @@
 """Presentation times of a video stream, from its packets and without decoding them."""
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -43,8 +44,7 @@ class FrameTimes:
         return FrameTimes(self.timestamps[kept], self.key_frames[kept])
 
 
-@dataclass(frozen=True)
-class Packet:
+class Packet(NamedTuple):
     """Time stamps of one packet in the stream's time base; None if the file lacks them."""
 
     pts: int | None
@@ -234,5 +234,5 @@ def _without_jumps(packets: list[Packet]) -> list[Packet]:
             if last is not None and packet.dts + offset < last:
                 offset = last + step - packet.dts
             last = packet.dts + offset
-        straight.append(replace(packet, pts=packet.pts + offset))
+        straight.append(packet._replace(pts=packet.pts + offset))
     return straight

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from timed_videos import LATE, NAMES, PHONE, expected_seconds, seconds_of, write_timed
 
-from sbp_tad.datasets import TemporalDetectionDataset, probe_video
+from sbp_tad.datasets import OnlineDetectionDataset, TemporalDetectionDataset, probe_video
 from sbp_tad.datasets.errors import VideoReadError
 
 DECODERS = {'PyAVSeek': ['SampleWindow', 'PyAVSeekDecode'],
@@ -126,3 +126,24 @@ def test_the_last_frame_may_last_long(tmp_path):
     times = np.r_[np.arange(25) / 25, 5.0]
     path = write_timed(tmp_path / 'x.mkv', times, shown=np.minimum(times, 0.96))
     assert probe_video(path).duration_seconds == pytest.approx(5.04, abs=0.05)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_history_and_working_frames_of_online_windows(name, timed_files):
+    path, times = timed_files[name]
+    (path.parent / 'online.json').write_text(json.dumps({'database': {path.name: {
+        'subset': 'test', 'annotations': []}}}))
+    dataset = OnlineDetectionDataset(
+        str(path.parent / 'online.json'), data_prefix=dict(video=str(path.parent)), num_frames=8,
+        filename_template='{video_id}', metainfo=dict(classes=['jump']), subsets=['test'],
+        target_fps=8, test_mode=True, memory_frames=4, memory_stride=2,
+        pipeline=[dict(type='SampleOnlineWindow'), dict(type='PyAVSeekDecode'),
+                  dict(type='FormatShape', input_format='NCTHW'), dict(type='PackOnlineInputs')])
+    for index in range(len(dataset)):
+        item = dataset[index]
+        window = item['data_samples'].window
+        steps = np.r_[[-8, -6, -4, -2], np.arange(window.num_valid_frames)] + 0.5
+        seconds = window.start_seconds + steps * window.seconds_per_frame
+        frames = item['inputs'].numpy().transpose(1, 2, 3, 0)[:len(steps)]
+        np.testing.assert_allclose([seconds_of(frame) for frame in frames],
+                                   expected_seconds(times, seconds), atol=0.006)
