@@ -151,9 +151,11 @@ def encode_stochastically(encoder: Encoder, module: nn.Module, clips: Tensor, nu
         Features of all B * K clips, equal to ``encoder(clips)``.
 
     Raises:
-        SBPError: there are no clips, or batch normalization uses batch
-            statistics.
+        SBPError: there are no samples or clips, or batch normalization uses
+            batch statistics.
     """
+    if not len(keys):
+        raise SBPError('the batch is empty: SBP draws clips of at least one sample.')
     if num_clips < 1 or len(clips) != num_clips * len(keys):
         raise SBPError('expected at least one clip per sample and '
                        f'{len(keys)} x {num_clips} clips in total, got {len(clips)}; check the '

@@ -77,12 +77,14 @@ class ModelState:
         """Return sampling keys of ``batch`` items: the key of the sample and the clip number.
 
         Raises:
-            SBPError: the samples do not have equally many items.
+            SBPError: no sample, or the samples do not have equally many items.
         """
         if self.keys is None:
             ranked = dist.is_available() and dist.is_initialized()
             rank, world = (dist.get_rank(), dist.get_world_size()) if ranked else (0, 1)
             return [(self.seed, self.step, sample * world + rank) for sample in range(batch)]
+        if not len(self.keys):
+            raise SBPError('the batch is empty: SBP draws tokens of at least one sample.')
         num_clips, rest = divmod(batch, len(self.keys))
         if rest:
             raise SBPError(f'a block sees {batch} items at once, but there are {len(self.keys)} '

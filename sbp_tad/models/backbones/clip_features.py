@@ -46,8 +46,9 @@ def split_clips(video: Tensor, clip_len: int, context_frames: int = 0) -> Tensor
     num_frames = video.shape[2]
     if num_frames == 0 or num_frames % clip_len:
         lower = num_frames // clip_len * clip_len
+        near = f'{lower} or {lower + clip_len}' if lower else f'{clip_len}'
         raise SBPError(f'a window of {num_frames} frames is not a multiple of clip_len {clip_len}; '
-                       f'set num_frames to {lower or clip_len} or {lower + clip_len}.')
+                       f'set num_frames to {near}.')
     if context_frames:
         first_frames = torch.arange(0, num_frames, clip_len, device=video.device)
         offsets = torch.arange(-context_frames, clip_len + context_frames, device=video.device)

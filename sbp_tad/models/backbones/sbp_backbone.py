@@ -208,9 +208,12 @@ class SBPBackbone(TransparentWrapper):
                 that store features of videos.
 
         Raises:
-            SBPError: inputs of another shape.
+            SBPError: inputs of another shape, or an empty batch.
             PlanningError: no keep ratio fits the memory budget.
         """
+        if not len(inputs):
+            raise SBPError(f'the batch is empty, got inputs of shape {tuple(inputs.shape)}; '
+                           'give at least one sample.')
         self.strategy.windows = windows
         if self.planner is not None and self.training and torch.is_grad_enabled():
             self.set_keep_ratio(self.planner.plan(self, inputs))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.heads.online_head import StreamState
+from sbp_tad.models.layers.masked_layers import check_batch
 from sbp_tad.registry import MODELS
 from sbp_tad.structures import OnlineDataSample
 
@@ -88,8 +89,10 @@ class OnlineActionDetector(BaseModel):
         """Return history features (B, C', M), their mask (B, M) and window features (B, C', T).
 
         Raises:
-            ModelError: no working frame, or a backbone that gives not one feature per frame.
+            ModelError: an empty batch, no working frame, or a backbone that does not
+                give one feature per frame.
         """
+        check_batch(inputs)
         mask = self._history_masks(inputs, data_samples)
         num_history = mask.shape[1]
         if inputs.shape[2] <= num_history:
@@ -132,6 +135,7 @@ class OnlineActionDetector(BaseModel):
 
     def loss(self, inputs: Tensor, data_samples: list[OnlineDataSample]) -> dict[str, Tensor]:
         """Return the losses of a training batch."""
+        check_batch(inputs)
         targets = torch.stack([sample.frame_targets for sample in data_samples])
         valid = torch.stack([sample.frame_valid for sample in data_samples])
         return self.head.loss(*self.extract(inputs, data_samples), targets.to(inputs.device),
@@ -141,7 +145,7 @@ class OnlineActionDetector(BaseModel):
                 data_samples: list[OnlineDataSample]) -> list[OnlineDataSample]:
         """Give each readable sample its ``pred_scores`` (T, 1 + classes) float32."""
         readable = [sample for sample in data_samples if sample.error is None]
-        if inputs is not None:
+        if inputs is not None and len(inputs):
             scores = self.head.predict(*self.extract(inputs, readable))
             for sample, of_sample in zip(readable, scores):
                 sample.pred_scores = of_sample

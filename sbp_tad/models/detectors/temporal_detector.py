@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sbp_tad.models.errors import ModelError
+from sbp_tad.models.layers.masked_layers import check_batch
 from sbp_tad.registry import MODELS
 from sbp_tad.segments.merging import PostProcessing
 from sbp_tad.segments.overlap import SegmentError
@@ -86,7 +87,12 @@ class TemporalDetector(BaseModel):
 
     def extract(self, inputs: Tensor, data_samples: list[TADDataSample] | None
                 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], float]:
-        """Return pyramid levels (B, C, T_l), masks (B, T_l) and the frames per level-0 step."""
+        """Return pyramid levels (B, C, T_l), masks (B, T_l) and the frames per level-0 step.
+
+        Raises:
+            ModelError: an empty batch.
+        """
+        check_batch(inputs)
         features = self.encode(inputs, data_samples)  # (B, C', T')
         if self.num_steps is not None:
             features = F.interpolate(features, size=self.num_steps, mode='linear',
@@ -131,7 +137,7 @@ class TemporalDetector(BaseModel):
         for sample in data_samples:
             sample.set_metainfo(dict(post_processing=self.post_processing))
             sample.pred_instances = empty_predictions()
-        if inputs is None:
+        if inputs is None or not len(inputs):
             return data_samples
         levels, masks, frames_per_step = self.extract(inputs, readable)
         for sample, found in zip(readable, self.head.predict(levels, masks)):

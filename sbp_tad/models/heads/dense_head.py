@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.layers.global_batch import average_over_batch, global_count
-from sbp_tad.models.layers.masked_layers import ConvTower, check_finite
+from sbp_tad.models.layers.masked_layers import (
+    ConvTower,
+    check_batch,
+    check_finite,
+    check_sequence,
+)
 from sbp_tad.models.task_modules.prior_generators import pyramid_steps
 from sbp_tad.registry import MODELS
 
@@ -50,6 +55,7 @@ class DenseHead(BaseModule):
                  init_cfg: dict | None) -> None:
         super().__init__(init_cfg)
         self.num_classes, self.priors_per_step = num_classes, priors_per_step
+        self.in_channels = in_channels
         self.strides = tuple(strides)
         self.score_threshold, self.max_per_level = score_threshold, max_per_level
         widths = (in_channels, feat_channels or in_channels)
@@ -96,12 +102,15 @@ class DenseHead(BaseModule):
             masks: (B, T_l) bool of every level, True = real.
 
         Raises:
-            ModelError: the number of levels is not that of ``strides``.
+            ModelError: the number of levels is not that of ``strides``, or their
+                channels are not ``in_channels``.
         """
         if len(features) != len(self.strides):
             raise ModelError(
                 f'strides of the head name {len(self.strides)} levels, the neck gave '
                 f'{len(features)}: give one stride (and one regression range) per level')
+        for level, mask in zip(features, masks):
+            check_sequence(level, mask, self.in_channels)
         levels = list(zip(features, masks))
         # (B, T_l, A * width) to (B, T_l * A, width)
         return tuple(tuple(tower(x, mask).unflatten(2, (self.priors_per_step, -1)).flatten(1, 2)
@@ -121,6 +130,7 @@ class DenseHead(BaseModule):
             ``loss_cls`` and ``loss_reg``, scalars. They are finite and have
             gradients even if the batch has no action.
         """
+        check_batch(features[0])
         logits, offsets = self(features, masks)
         lengths = [x.shape[2] for x in features]
         real = torch.cat(self._prior_masks(masks), dim=1)  # (B, P)

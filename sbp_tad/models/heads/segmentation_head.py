@@ -11,7 +11,12 @@ from torch import Tensor
 
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.layers.global_batch import average_over_batch, global_count
-from sbp_tad.models.layers.masked_layers import ConvTower, check_finite
+from sbp_tad.models.layers.masked_layers import (
+    ConvTower,
+    check_batch,
+    check_finite,
+    check_sequence,
+)
 from sbp_tad.registry import MODELS
 
 
@@ -47,6 +52,7 @@ class SegmentationHead(BaseModule):
             raise ModelError('thresholds must hold at least one number, all in (0, 1), got '
                              f'{list(thresholds)}')
         self.num_classes, self.max_segments = num_classes, max_segments
+        self.in_channels = in_channels
         self.thresholds = tuple(thresholds)
         self.tower = ConvTower(in_channels, in_channels, num_classes, num_convs, kernel_size=3)
         # otherwise the many background steps dominate the loss of the first training steps
@@ -58,16 +64,18 @@ class SegmentationHead(BaseModule):
         """Return logits (B, T, num_classes) of one level (B, C, T) with its mask (B, T).
 
         Raises:
-            ModelError: more or fewer levels than one.
+            ModelError: more or fewer levels than one, or other channels.
         """
         if len(features) != 1:
             raise ModelError(f'SegmentationHead takes a single level, got {len(features)}: '
                              'leave the neck out, or give it one level')
+        check_sequence(features[0], masks[0], self.in_channels)
         return self.tower(features[0], masks[0])
 
     def loss(self, features: Sequence[Tensor], masks: Sequence[Tensor],
              segments_grid: Sequence[Tensor], labels: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return ``loss_cls`` per positive step; arguments as of :meth:`AnchorFreeHead.loss`."""
+        check_batch(features[0])
         logits, real = self(features, masks), masks[0]
         targets = torch.stack([label_steps(*item, logits.shape[1], self.num_classes)
                                for item in zip(segments_grid, labels)])  # (B, T, C)

@@ -18,6 +18,20 @@ def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
     return x.masked_fill(~mask[:, None], 0.0)
 
 
+def check_batch(inputs: Tensor | None) -> None:
+    """Check that a batch has a sample.
+
+    Args:
+        inputs: (B, ...), or None if no sample of the batch is readable.
+
+    Raises:
+        ModelError: it has none.
+    """
+    if inputs is None or not len(inputs):
+        raise ModelError('the batch is empty: none of its samples is readable, or the data set '
+                         'gave none. Only prediction takes such a batch')
+
+
 def check_sequence(features: Tensor, masks: Tensor, in_channels: int) -> None:
     """Check the shapes of features (B, in_channels, T) and masks (B, T).
 
@@ -27,7 +41,7 @@ def check_sequence(features: Tensor, masks: Tensor, in_channels: int) -> None:
     if features.ndim != 3 or features.shape[1] != in_channels:
         raise ModelError(
             f'features must have shape (B, in_channels={in_channels}, T), got '
-            f'{tuple(features.shape)}: set in_channels to the channels of the backbone')
+            f'{tuple(features.shape)}: set in_channels to the channels of the features')
     if masks.shape != (features.shape[0], features.shape[2]):
         raise ModelError(f'masks of features {tuple(features.shape)} must have shape '
                          f'(B, T), got {tuple(masks.shape)}')
