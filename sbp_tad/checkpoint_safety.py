@@ -6,6 +6,7 @@ At module level only the standard library is imported, as in
 from __future__ import annotations
 
 import argparse
+import errno
 import functools
 import os
 import warnings
@@ -19,6 +20,11 @@ from sbp_tad.errors import UserError
 # torch's own switches: the first allows all pickles by default, the second refuses them always.
 TRUST_VARIABLE = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 REFUSE_VARIABLE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+
+
+# torch's messages about a damaged file, or about one of another kind.
+DAMAGED = ('PytorchStreamReader', 'Invalid magic number', 'unexpected EOF', 'corrupted',
+           'not a ZIP archive')
 
 
 class CheckpointError(UserError, ValueError):
@@ -61,6 +67,7 @@ def weights_only(name: str | os.PathLike) -> Iterator[None]:
         name: name of the file, for the message.
 
     Raises:
+        CheckpointError: the file is damaged or empty.
         UntrustedCheckpointError: the file holds other objects.
     """
     import torch
@@ -74,6 +81,12 @@ def weights_only(name: str | os.PathLike) -> Iterator[None]:
             yield
     except UntrustedCheckpointError:
         raise
+    except (RuntimeError, EOFError, KeyError, OSError) as error:
+        if not _is_damage(error):
+            raise
+        reason = str(error).strip().split('\n')[0][:200] or 'it is empty'
+        raise CheckpointError(f'{name}: not a readable checkpoint ({reason}). Give one that '
+                              'tools/train.py wrote.') from error
     except UnpicklingError as error:
         raise UntrustedCheckpointError(
             f'{name}: not a checkpoint, or one that holds more than weights, numbers and history '
@@ -117,6 +130,13 @@ def guard_checkpoint_loading() -> None:
         return checkpoint if is_trusting() else without_code(checkpoint)
 
     CheckpointLoader.load_checkpoint = staticmethod(load_safely)
+
+
+def _is_damage(error: Exception) -> bool:
+    """Return whether torch says that a file is damaged; other errors are not about the file."""
+    if isinstance(error, OSError):
+        return error.errno == errno.EINVAL  # an offset before the start of the file
+    return isinstance(error, (EOFError, KeyError)) or any(text in str(error) for text in DAMAGED)
 
 
 def _reason(error: Exception) -> str:

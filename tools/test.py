@@ -20,6 +20,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--raw-dump', metavar='FILE.npz',
                         help='also write the predictions of all windows before suppression, for '
                              'tools/tune_nms.py')
+    parser.add_argument('--allow-missing', nargs='+', default=[], metavar='NAME',
+                        help='weights that the checkpoint may lack, names or patterns such as '
+                             "'neck.*'; they keep their initial values")
     return parser
 
 
@@ -31,13 +34,16 @@ def main(argv: list[str] | None = None) -> None:
     announce(f'Loading PyTorch to test {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch
+    from sbp_tad.engine.complete_weights import CompleteWeightsHook
     cfg = launch.read_config(arguments)
     launch.check_run(cfg, 'test')
     launch.set_checkpoint(cfg, arguments.checkpoint)
     launch.set_dump(cfg, arguments.dump)
     launch.set_raw_dump(cfg, arguments.raw_dump)
     with launch.config_faults(cfg):
-        launch.build_runner(cfg, arguments.launcher).test()
+        runner = launch.build_runner(cfg, arguments.launcher)
+        runner.register_hook(CompleteWeightsHook(arguments.checkpoint, arguments.allow_missing))
+        runner.test()
 
 
 if __name__ == '__main__':

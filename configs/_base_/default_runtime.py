@@ -12,6 +12,7 @@ default_hooks = dict(
     sync_buffers=dict(type='SyncBuffersHook'),
     training_state=dict(type='TrainingStateHook'),
     exact_resume=dict(type='ExactResumeHook'),
+    resume_check=dict(type='ResumeCheckHook'),
     # action='skip' skips an update with NaN or infinity instead of ending the run
     finite_numbers=dict(type='FiniteNumbersHook'),
     provenance=dict(type='ProvenanceHook'),

@@ -25,7 +25,8 @@ from sbp_tad.apis.config_refusals import (
     check_single_videos,
 )
 from sbp_tad.apis.config_values import check_overrides, prepare_values
-from sbp_tad.apis.named_files import check_checkpoint
+from sbp_tad.apis.named_files import check_checkpoint, newest_checkpoint
+from sbp_tad.engine.resume_check import ResumeCheckHook
 from sbp_tad.engine.start_checks import check_before_run
 from sbp_tad.errors import ConfigError, UserError
 from sbp_tad.registry import RUNNERS
@@ -115,16 +116,23 @@ def skip_validation(cfg: Config) -> None:
 def set_resume(cfg: Config, resume: str | None) -> None:
     """Resume from the newest checkpoint of the work dir (``'auto'``) or from the given file.
 
-    A run that was killed before its first checkpoint starts again, from the
-    weights that its config loads.
+    Without an option, ``resume`` and ``load_from`` of the config decide. A run
+    that was killed before its first checkpoint starts again, from the weights
+    that its config loads.
+
+    Raises:
+        ConfigError: the checkpoint does not exist.
     """
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'
     if resume is None:
         return
-    if resume == 'auto' and cfg.get('load_from') and \
-            not (Path(cfg.work_dir) / 'last_checkpoint').is_file():
-        return
-    cfg.resume = True
-    cfg.load_from = None if resume == 'auto' else resume
+    if resume == 'auto':
+        resume = newest_checkpoint(cfg.work_dir)
+    else:
+        check_checkpoint(resume)
+    cfg.resume = resume is not None
+    cfg.load_from = resume or cfg.get('load_from')
 
 
 def set_epochs(cfg: Config, epochs: int) -> None:
@@ -267,6 +275,8 @@ def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
     with config_faults(cfg):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     check_before_run(runner)
+    if not any(isinstance(hook, ResumeCheckHook) for hook in runner.hooks):
+        runner.register_hook(ResumeCheckHook())
     return runner
 
 

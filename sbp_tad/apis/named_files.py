@@ -60,3 +60,24 @@ def check_checkpoint(path: str) -> None:
     listing = f' That folder holds {", ".join(there[:5])}.' if there else ''
     raise ConfigError(f'checkpoint {path} does not exist. Give a file that training wrote, for '
                       f'example work_dirs/.../best_*.pth.{listing}')
+
+
+def newest_checkpoint(work_dir: str | Path) -> str | None:
+    """Return the checkpoint that ``last_checkpoint`` of a work dir names; None without that file.
+
+    If the work dir was moved, the checkpoint is found beside ``last_checkpoint``.
+
+    Raises:
+        ConfigError: the named checkpoint does not exist.
+    """
+    note = Path(work_dir) / 'last_checkpoint'
+    if not note.is_file():
+        return None
+    named = note.read_text().strip()
+    beside = Path(work_dir) / Path(named).name
+    if '://' in named or (named and Path(named).exists()):
+        return named
+    if named and beside.exists():
+        return str(beside)
+    raise ConfigError(f'{note} names the checkpoint {named!r}, which does not exist. Name one with '
+                      f'--resume FILE, or remove {note} to start again.')

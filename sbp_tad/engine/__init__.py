@@ -8,11 +8,12 @@ from sbp_tad.engine.exact_resume import ExactResumeHook
 from sbp_tad.engine.finite_numbers import FiniteNumbersHook
 from sbp_tad.engine.keep_ratio import KeepRatioSchedule
 from sbp_tad.engine.provenance_hook import ProvenanceHook
+from sbp_tad.engine.resume_check import ResumeCheckHook
 from sbp_tad.engine.saved_memory import SavedMemoryHook
 from sbp_tad.engine.start_checks import StartChecksHook
 from sbp_tad.engine.training_state import TrainingStateHook
 
 __all__ = ['AtomicCheckpointHook', 'BadItemsHook', 'CpuAmpOptimWrapper',
            'CPUTimeHook', 'DetectionVisualizationHook', 'ExactResumeHook', 'FiniteNumbersHook',
-           'KeepRatioSchedule', 'ProvenanceHook', 'SavedMemoryHook', 'StartChecksHook',
-           'TrainingStateHook']
+           'KeepRatioSchedule', 'ProvenanceHook', 'ResumeCheckHook', 'SavedMemoryHook',
+           'StartChecksHook', 'TrainingStateHook']

@@ -55,11 +55,19 @@ class AtomicCheckpointHook(CheckpointHook):
         super().__init__(*args, backend_args=backend_args or dict(backend='atomic'), **kwargs)
 
     def before_train(self, runner: Runner) -> None:
-        """Also remove incomplete files of a killed run."""
+        """Forget the best checkpoints of another work dir; remove incomplete files."""
         super().before_train(runner)
+        if not self._is_own(getattr(self, 'best_ckpt_path', None)):
+            self.best_ckpt_path = None
+        for name, path in getattr(self, 'best_ckpt_path_dict', {}).items():
+            if not self._is_own(path):
+                self.best_ckpt_path_dict[name] = None
         if is_main_process() and Path(self.out_dir).is_dir():
             for partial in Path(self.out_dir).glob(f'*{PARTIAL_SUFFIX}'):
                 partial.unlink()
+
+    def _is_own(self, path: str | None) -> bool:
+        return path is None or Path(path).parent.resolve() == Path(self.out_dir).resolve()
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Write the checkpoint, then ``last_checkpoint``, then remove the outdated checkpoint."""

@@ -1,0 +1,197 @@
+"""Resuming continues exactly or is refused; testing refuses weights that do not fill the model."""
+from pathlib import Path
+
+import pytest
+import torch
+from feature_training import make_training
+
+
+@pytest.fixture(scope='module')
+def config(made_once):
+    return made_once('feature_training', make_training) / 'config.py'
+
+
+@pytest.fixture(scope='module')
+def whole(config, call_tool, made_once):
+    """Return the work dir of a training that nobody interrupted."""
+    def train(folder):
+        status, _, errors = call_tool('train', config, '--work-dir', folder)
+        assert status == 0, errors
+    return made_once('feature_training_run', train)
+
+
+def named(path: Path, part: str) -> Path:
+    return next(path.glob(part))
+
+
+def refused(call_tool, *arguments):
+    status, _, errors = call_tool(*arguments)
+    sentences = [line for line in errors.splitlines() if not line.startswith('Loading ')]
+    assert status == 2 and sentences[0].startswith('Error: '), errors
+    assert 'Traceback' not in errors
+    return '\n'.join(sentences)
+
+
+def same(one, other):
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def load(path):
+    return torch.load(path, weights_only=False)
+
+
+# ---------------------------------------------------------------- resuming
+@pytest.mark.parametrize('harmless', [
+    [],
+    ['default_hooks.logger.interval=3', 'log_level=WARNING',
+     'default_hooks.timer.type=CPUTimeHook', 'visualizer.type=TimelineVisualizer'],
+    ['train_dataloader.num_workers=1', 'val_dataloader.num_workers=1',
+     'train_dataloader.persistent_workers=True'],
+    ['train_cfg.val_interval=1', 'val_dataloader.batch_size=1', 'model.test_cfg.sigma=0.3',
+     'default_hooks.checkpoint.max_keep_ckpts=1'],
+], ids=['work_dir', 'logging', 'workers', 'evaluation'])
+def test_what_may_change_does_not_change_the_weights(harmless, config, whole, call_tool, tmp_path):
+    before = sorted(path.name for path in whole.glob('*.pth'))
+    options = ['--cfg-options', *harmless] if harmless else []
+    status, _, errors = call_tool('train', config, '--work-dir', tmp_path / 'other', '--resume',
+                                  whole / 'epoch_2.pth', *options)
+    assert status == 0, errors
+    resumed, expected = load(tmp_path / 'other/epoch_4.pth'), load(whole / 'epoch_4.pth')
+    for part in ('state_dict', 'optimizer', 'param_schedulers'):
+        assert same(resumed[part], expected[part]), part
+    assert sorted(path.name for path in whole.glob('*.pth')) == before
+
+
+@pytest.mark.parametrize('options, told', [
+    (['train_dataloader.batch_size=3'],
+     'train_dataloader.batch_size: 2 in the checkpoint, 3 now'),
+    (['optim_wrapper.optimizer.lr=0.001'],
+     'optim_wrapper.optimizer.lr: 0.003 in the checkpoint, 0.001 now'),
+    (['param_scheduler.1.T_max=9'], 'param_scheduler.1.T_max: 3 in the checkpoint, 9 now'),
+    (['param_scheduler='], 'param_scheduler.0.type'),
+    (['model.head.num_classes=3'], 'model.head.num_classes: 2 in the checkpoint, 3 now'),
+    (['train_dataloader.sampler.shuffle=False'],
+     'train_dataloader.sampler.shuffle: True in the checkpoint, False now'),
+    (['train_dataloader.sampler.type=InfiniteSampler'], 'train_dataloader.sampler.type'),
+    (['randomness.seed=5'], 'randomness.seed: 0 in the checkpoint, 5 now'),
+    (['default_hooks.ema.type=EMAHook'], "EMAHook.type: not set in the checkpoint, 'EMAHook' now"),
+    (['train_dataloader.dataset.subsets=test'], 'number of training items: 6 in the checkpoint, 2'),
+    (['train_dataloader.dataset.ann_file=other.json'], 'digest of the annotation')])
+def test_another_training_is_refused(options, told, config, whole, call_tool, tmp_path):
+    other = config.parent / 'other.json'
+    other.write_text((config.parent / 'annotations.json').read_text().replace('"a"', '"b"', 1))
+    checkpoint = whole / 'epoch_2.pth'
+    text = refused(call_tool, 'train', config, '--work-dir', tmp_path, '--resume', checkpoint,
+                   '--cfg-options', *options)
+    assert f'{checkpoint} cannot be resumed exactly by this run' in text and told in text
+    assert f'--cfg-options load_from={checkpoint}' in text
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_several_changes_are_all_named(config, whole, call_tool, tmp_path):
+    text = refused(call_tool, 'train', config, '--work-dir', tmp_path, '--resume',
+                   whole / 'epoch_2.pth', '--seed', '1', '--cfg-options',
+                   'train_dataloader.batch_size=3', 'optim_wrapper.optimizer.lr=1')
+    for key in ('train_dataloader.batch_size', 'optim_wrapper.optimizer.lr', 'randomness.seed'):
+        assert key in text
+
+
+def test_the_advice_can_be_followed(config, whole, call_tool, tmp_path):
+    """A new run from the weights takes the new values."""
+    status, _, errors = call_tool(
+        'train', config, '--work-dir', tmp_path, '--cfg-options', 'train_dataloader.batch_size=3',
+        'train_cfg.max_epochs=1', f'load_from={whole / "epoch_2.pth"}')
+    assert status == 0, errors
+    assert load(tmp_path / 'epoch_1.pth')['meta']['iter'] == 2
+
+
+def test_more_epochs_are_fine_when_nothing_depends_on_their_number(config, whole, call_tool,
+                                                                   tmp_path):
+    longer = ['--cfg-options', 'train_cfg.max_epochs=5']
+    for name, resume in (('resumed', ['--resume', whole / 'epoch_4.pth']), ('straight', [])):
+        status, _, errors = call_tool('train', config, '--work-dir', tmp_path / name, *resume,
+                                      *longer)
+        assert status == 0, errors
+    resumed, straight = (load(tmp_path / name / 'epoch_5.pth') for name in ('resumed', 'straight'))
+    assert same(resumed['state_dict'], straight['state_dict'])
+
+
+def test_the_best_checkpoint_is_refused(config, whole, call_tool, tmp_path):
+    best = named(whole, 'best_*.pth')
+    text = refused(call_tool, 'train', config, '--work-dir', tmp_path, '--resume', best)
+    assert f'{best} cannot be resumed from: it lacks optimizer, param_schedulers' in text
+    assert 'epoch_*.pth' in text and f'load_from={best}' in text
+
+
+def test_weights_alone_are_refused(config, whole, call_tool, tmp_path):
+    torch.save(load(whole / 'epoch_2.pth')['state_dict'], tmp_path / 'weights.pth')
+    text = refused(call_tool, 'train', config, '--work-dir', tmp_path, '--resume',
+                   tmp_path / 'weights.pth')
+    assert 'it lacks meta, message_hub, optimizer' in text
+
+
+def test_a_config_that_resumes_is_checked_too(config, whole, call_tool, tmp_path):
+    text = refused(call_tool, 'train', config, '--work-dir', tmp_path, '--cfg-options',
+                   'resume=True', f'load_from={named(whole, "best_*.pth")}')
+    assert 'cannot be resumed from' in text
+    text = refused(call_tool, 'train', config, '--work-dir', tmp_path, '--cfg-options',
+                   'resume=True', 'load_from=absent.pth')
+    assert 'checkpoint absent.pth does not exist' in text
+
+
+@pytest.mark.parametrize('content, told', [
+    ('absent/epoch_9.pth', "names the checkpoint 'absent/epoch_9.pth', which does not exist"),
+    ('', "names the checkpoint '', which does not exist")])
+def test_a_note_that_points_nowhere(content, told, config, call_tool, tmp_path):
+    (tmp_path / 'last_checkpoint').write_text(content)
+    text = refused(call_tool, 'train', config, '--work-dir', tmp_path, '--resume')
+    assert told in text and 'to start again' in text
+
+
+def test_a_moved_work_dir_is_resumed(config, whole, call_tool, tmp_path):
+    (tmp_path / 'epoch_2.pth').write_bytes((whole / 'epoch_2.pth').read_bytes())
+    (tmp_path / 'last_checkpoint').write_text('/gone/epoch_2.pth')
+    status, _, errors = call_tool('train', config, '--work-dir', tmp_path, '--resume')
+    assert status == 0, errors
+    assert same(load(tmp_path / 'epoch_4.pth')['state_dict'],
+                load(whole / 'epoch_4.pth')['state_dict'])
+
+
+@pytest.mark.parametrize('content', [b'', b'no checkpoint at all', None])
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_a_damaged_checkpoint_is_a_sentence(tool, content, config, whole, call_tool, tmp_path):
+    path = tmp_path / 'damaged.pth'
+    stored = (whole / 'epoch_2.pth').read_bytes()
+    path.write_bytes(stored[:len(stored) // 2] if content is None else content)
+    words = ['--resume', path] if tool == 'train' else [path]
+    assert 'damaged.pth: not a' in refused(call_tool, tool, config, *words, '--work-dir', tmp_path)
+
+
+# ---------------------------------------------------------------- testing
+def test_testing_refuses_another_number_of_classes(config, whole, call_tool, tmp_path):
+    text = refused(call_tool, 'test', config, whole / 'epoch_4.pth', '--work-dir', tmp_path,
+                   '--cfg-options', 'model.head.num_classes=3')
+    assert 'weights of the model in another shape, the first is head.' in text
+
+
+def test_testing_refuses_another_model(config, call_tool, tmp_path):
+    torch.save(dict(state_dict={'backbone.conv1.weight': torch.zeros(3)}), tmp_path / 'other.pth')
+    text = refused(call_tool, 'test', config, tmp_path / 'other.pth', '--work-dir', tmp_path)
+    assert 'lacks' in text and 'weights of the model, the first is' in text
+
+
+def test_weights_that_may_be_absent_are_named(config, whole, call_tool, tmp_path):
+    checkpoint = load(whole / 'epoch_4.pth')
+    for name in [name for name in checkpoint['state_dict'] if name.startswith('neck.')]:
+        del checkpoint['state_dict'][name]
+    torch.save(checkpoint, tmp_path / 'part.pth')
+    command = ('test', config, tmp_path / 'part.pth', '--work-dir', tmp_path)
+    assert '--allow-missing' in refused(call_tool, *command)
+    refused(call_tool, *command, '--allow-missing', 'head.*')
+    status, output, errors = call_tool(*command, '--allow-missing', 'neck.*')
+    assert status == 0, errors
+    assert 'weights that may be absent' in output + errors
