@@ -136,7 +136,9 @@ def _is_damage(error: Exception) -> bool:
     """Return whether torch says that a file is damaged; other errors are not about the file."""
     if isinstance(error, OSError):
         return error.errno == errno.EINVAL  # an offset before the start of the file
-    return isinstance(error, (EOFError, KeyError)) or any(text in str(error) for text in DAMAGED)
+    if isinstance(error, KeyError):
+        return isinstance(error.args[0], int)  # an opcode that pickle does not have
+    return isinstance(error, EOFError) or any(text in str(error) for text in DAMAGED)
 
 
 def _reason(error: Exception) -> str:

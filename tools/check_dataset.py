@@ -27,6 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('source', metavar='CONFIG_OR_JSON')
     parser.add_argument('--videos', type=Path, metavar='DIR',
                         help='with a JSON: folder of the video files (default: do not check files)')
+    parser.add_argument('--filename-template', default='{video_id}.mp4', metavar='TEMPLATE',
+                        help='with a JSON: names of the video files, as the dataset will look '
+                             'for them (default: %(default)s)')
     parser.add_argument('--classes', nargs='+', metavar='NAME',
                         help='with a JSON: class names (default: the labels that occur)')
     parser.add_argument('--subsets', nargs='+', metavar='NAME',
@@ -57,7 +60,8 @@ def make_report(arguments: argparse.Namespace) -> DatasetReport:
     declarations, cfg = [], None
     if is_json(arguments.source):
         declarations = declare_json(arguments.source, arguments.videos, arguments.classes,
-                                    arguments.subsets, arguments.ignore_label)
+                                    arguments.subsets, arguments.ignore_label,
+                                    arguments.filename_template)
         if arguments.model is None:  # an annotation alone needs no PyTorch
             announce(f'Checking {arguments.source}')
             return check_annotation(declarations, arguments.coverage)

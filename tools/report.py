@@ -27,6 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
                                          'predicted videos)')
     parser.add_argument('--videos', type=Path, metavar='DIR',
                         help='folder of the video files that the page links to')
+    parser.add_argument('--filename-template', default='{video_id}.mp4', metavar='TEMPLATE',
+                        help='names of the video files; other extensions, and v_ before the name, '
+                             'are found too (default: %(default)s)')
     parser.add_argument('--copy-videos', action='store_true',
                         help='copy the videos into the report, so that it can be moved')
     parser.add_argument('--out', required=True, type=Path, metavar='DIR',
@@ -75,8 +78,8 @@ def find_links(arguments: argparse.Namespace, video_ids: list[str]) -> dict[str,
     # Imported only for --videos: data sets take seconds to import.
     from sbp_tad.datasets.checks.file_check import find_files
     from sbp_tad.visualization.report_page.page import link_videos
-    return link_videos(arguments.out, arguments.videos, find_files(arguments.videos, video_ids),
-                       arguments.copy_videos)
+    files = find_files(arguments.videos, video_ids, arguments.filename_template)
+    return link_videos(arguments.out, arguments.videos, files, arguments.copy_videos)
 
 
 if __name__ == '__main__':

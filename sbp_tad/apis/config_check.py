@@ -1,7 +1,7 @@
 """Check of the data sets of a config, and of the memory of its model."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.apis.dataset_check import (
     DatasetReport,
     Declaration,
-    Videos,
     add_advice,
     check_datasets,
 )
@@ -84,7 +83,7 @@ def _declare(config: dict, training: bool, check_media: bool) -> Declaration:
         dataset.ignored_labels, dataset.excluded_videos, dataset.out_of_range,
         dataset.tolerance_seconds, training)
 
-    def files(videos: Videos) -> dict[str, Path]:
+    def files(videos: Iterable[str]) -> dict[str, Path]:
         return {video_id: Path(folder) / dataset.filename_template.format(video_id=video_id)
                 for video_id in videos}
 

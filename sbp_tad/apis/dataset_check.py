@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,15 @@ from sbp_tad.datasets.checks.annotation_check import (
     shared_subsets,
     unused_subsets,
 )
-from sbp_tad.datasets.checks.file_check import Inspect, check_files, find_files, unlisted_files
+from sbp_tad.datasets.checks.file_check import (
+    VIDEO_TEMPLATE,
+    Inspect,
+    check_files,
+    check_names,
+    find_files,
+    unlisted_files,
+    unsafe_ids,
+)
 from sbp_tad.datasets.checks.findings import Finding
 from sbp_tad.datasets.checks.window_advice import (
     BackboneShape,
@@ -25,6 +33,7 @@ from sbp_tad.datasets.checks.window_advice import (
     summarize,
 )
 from sbp_tad.datasets.errors import VideoReadError
+from sbp_tad.datasets.file_names import check_template
 from sbp_tad.datasets.readers.video_header import probe_video, with_timing
 
 if TYPE_CHECKING:
@@ -43,13 +52,15 @@ class Declaration:
         files: returns the file of each video; None skips the check of files.
         inspect: reads a header, see :func:`check_files`.
         overlap: overlap of the test windows, in [0, 1).
+        check_names: finds files that the dataset would not open.
     """
 
     ann_file: Path
     expected: Expectations
-    files: Callable[[Videos], dict[str, Path]] | None = None
+    files: Callable[[Iterable[str]], dict[str, Path]] | None = None
     inspect: Inspect = lambda path, _: probe_video(path)
     overlap: float = 0.5
+    check_names: Callable[[Mapping[str, Path]], Iterable[Finding]] = lambda files: ()
 
 
 @dataclass
@@ -71,12 +82,22 @@ class DatasetReport:
 
 def declare_json(path: str | Path, videos: str | Path | None = None,
                  classes: Sequence[str] | None = None, subsets: Sequence[str] | None = None,
-                 ignored_labels: Sequence[str] = ('Ambiguous',)) -> list[Declaration]:
-    """Declare the data set of an annotation file; options that are None are taken from it."""
+                 ignored_labels: Sequence[str] = ('Ambiguous',),
+                 template: str = VIDEO_TEMPLATE) -> list[Declaration]:
+    """Declare the data set of an annotation file; options that are None are taken from it.
+
+    Raises:
+        DatasetError: the template is not valid.
+    """
+    check_template(template)
     expected = Expectations(tuple(classes) if classes else None,
                             tuple(subsets) if subsets else None, tuple(ignored_labels))
-    return [Declaration(Path(path), expected,
-                        None if videos is None else lambda chosen: find_files(videos, chosen))]
+    if videos is None:
+        return [Declaration(Path(path), expected)]
+    folder = Path(videos)
+    return [Declaration(
+        Path(path), expected, lambda chosen: find_files(folder, chosen, template),
+        check_names=lambda files: check_names(files, folder, template))]
 
 
 def check_datasets(declarations: Sequence[Declaration]
@@ -100,7 +121,12 @@ def check_datasets(declarations: Sequence[Declaration]
             findings += check_annotations(videos, declaration.expected)
             chosen = declaration.expected.select(videos)
             if declaration.files is not None:
-                files = declaration.files(videos)
+                unsafe = unsafe_ids(videos)
+                findings += [Finding('unsafe-id', video_id[:100], sentence)
+                             for video_id, sentence in unsafe.items()]
+                chosen = {name: video for name, video in chosen.items() if name not in unsafe}
+                files = declaration.files([name for name in videos if name not in unsafe])
+                findings += declaration.check_names({name: files[name] for name in chosen})
                 known_files += files.values()
                 findings += check_files(chosen, files, declaration.expected, declaration.inspect)
                 chosen = _fill_timing(chosen, files, declaration.inspect)
@@ -134,7 +160,7 @@ def _fill_timing(videos: Videos, files: Mapping[str, Path], inspect: Inspect
         try:
             header = None if video.fps and video.duration_seconds else \
                 inspect(files[video_id], video)
-        except VideoReadError:
+        except (VideoReadError, OSError, ValueError):
             continue  # already among the findings
         timed[video_id] = video if header is None else with_timing(video, header)
     return timed

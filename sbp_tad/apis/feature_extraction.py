@@ -23,6 +23,7 @@ from sbp_tad.apis.clip_plan import ClipPlan, make_plan
 from sbp_tad.apis.errors import InferenceError
 from sbp_tad.apis.launch import config_faults, start_processes
 from sbp_tad.datasets import FeatureGrid, TemporalDetectionDataset
+from sbp_tad.datasets.file_names import with_suffix
 from sbp_tad.datasets.readers.feature_files import (
     WRITERS,
     import_h5py,
@@ -44,7 +45,7 @@ class ExtractionOptions:
     """Options of the extraction: files, format and clips.
 
     Args:
-        out_dir: folder of the files, ``<video>.<file_format>`` and its JSON.
+        out_dir: folder of the files, one of each video and its JSON.
         file_format: one of ``FORMATS``.
         clip_stride: None writes the input of the detector's neck: adjacent
             windows, every step of the backbone. A number slides clips (of the
@@ -75,9 +76,17 @@ class ExtractionOptions:
             if value is not None and value < 1:
                 raise InferenceError(f'{name} must be at least 1, got {value}.')
 
-    def path(self, video_id: str) -> Path:
-        """Return the path of the feature file of a video."""
-        return path_within(self.out_dir, f'{video_id}.{self.file_format}')
+    def path(self, video_id: str, template: str = '{video_id}') -> Path:
+        """Return the path of the feature file of a video, named as its video is.
+
+        Args:
+            video_id: the video.
+            template: ``filename_template`` of the dataset, whose suffix gives way
+                to that of the features.
+        """
+        name = with_suffix(template if '{video_id' in template else '{video_id}',
+                           f'.{self.file_format}').format(video_id=video_id)
+        return path_within(self.out_dir, name)
 
 
 @dataclass
@@ -134,8 +143,8 @@ def extract_features(cfg: Config, checkpoint: str, options: ExtractionOptions,
         model = build_model(cfg, checkpoint)
     plan = make_plan(model.backbone, dataset.window_size, options.clip_stride)
     identity = describe(cfg, checkpoint, options, plan)
-    videos = first_items(dataset)
-    present = {video for video in videos if is_present(options.path(video), identity)}
+    videos, template = first_items(dataset), dataset.filename_template
+    present = {video for video in videos if is_present(options.path(video, template), identity)}
     mine = list(videos)[get_rank()::get_world_size()]
     report = ExtractionReport(present=[video for video in mine if video in present])
     Path(options.out_dir).mkdir(parents=True, exist_ok=True)
@@ -145,7 +154,7 @@ def extract_features(cfg: Config, checkpoint: str, options: ExtractionOptions,
         if isinstance(found, str):
             report.failed[video] = found
             continue
-        store(options.path(video), found, identity, video)
+        store(options.path(video, template), found, identity, video)
         report.written.append(video)
         print_log(f'{len(report.written)}/{len(pending)} {video}: features '
                   f'{tuple(found[1].shape)}', 'current')

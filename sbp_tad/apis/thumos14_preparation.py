@@ -10,7 +10,13 @@ from pathlib import Path
 from sbp_tad.annotations import AnnotationError, VideoAnnotation
 from sbp_tad.apis.dataset_check import DatasetReport
 from sbp_tad.datasets.checks.annotation_check import Expectations
-from sbp_tad.datasets.checks.file_check import check_files, find_files, unlisted_files
+from sbp_tad.datasets.checks.file_check import (
+    VIDEO_TEMPLATE,
+    check_files,
+    check_names,
+    find_files,
+    unlisted_files,
+)
 from sbp_tad.datasets.checks.findings import Finding
 from sbp_tad.datasets.ffmpeg import Conversion, convert_all
 from sbp_tad.datasets.formats.thumos14_text import IGNORED_LABEL, convert_official_annotation
@@ -52,7 +58,8 @@ def check_videos(videos: Mapping[str, VideoAnnotation], folder: Path, fps: float
     if fps is not None:
         videos = {name: replace(video, fps=fps) for name, video in videos.items()}
     files = find_files(folder, videos)
-    findings = [*check_files(videos, files, expected), *unlisted_files(files.values())]
+    findings = [*check_names(files, folder, VIDEO_TEMPLATE),
+                *check_files(videos, files, expected), *unlisted_files(files.values())]
     numbers, segments = Counter(), Counter()
     for video in videos.values():
         numbers[video.subset] += 1

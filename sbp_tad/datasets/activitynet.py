@@ -16,10 +16,9 @@ class ActivityNetDataset(TemporalDetectionDataset):
 
     The labels of `testing` are not public. Published scores leave out the
     videos that YouTube no longer has (OpenTAD tests on 4,728 of 4,926). List
-    them in ``excluded_videos``.
+    them in ``excluded_videos``. The published file names begin with ``v_``.
 
     Args:
-        filename_template: file name of a video; the published names begin with ``v_``.
         out_of_range: ``'clip'``, because some segments end after their video.
         kwargs: of :class:`TemporalDetectionDataset`.
     """
@@ -28,12 +27,11 @@ class ActivityNetDataset(TemporalDetectionDataset):
                           tiou_thresholds=ACTIVITYNET_TIOU_THRESHOLDS)
     TRAIN_SUBSETS = ('training',)
     TEST_SUBSETS = ('validation',)
+    VIDEO_TEMPLATE = 'v_{video_id}.mp4'
 
     def __init__(self, ann_file: str = 'annotations/activitynet.json', *,
-                 filename_template: str = 'v_{video_id}.mp4', out_of_range: str = 'clip',
-                 **kwargs: Any) -> None:
-        super().__init__(ann_file, filename_template=filename_template,
-                         out_of_range=out_of_range, **kwargs)
+                 out_of_range: str = 'clip', **kwargs: Any) -> None:
+        super().__init__(ann_file, out_of_range=out_of_range, **kwargs)
 
 
 @DATASETS.register_module()

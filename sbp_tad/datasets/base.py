@@ -20,6 +20,7 @@ from sbp_tad.annotations import (
     read_annotations,
 )
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.file_names import check_template, with_suffix
 from sbp_tad.datasets.pipeline_check import check_pipeline, missing_entry
 from sbp_tad.datasets.readers.features import FeatureFiles
 from sbp_tad.datasets.readers.frame_folders import FrameFolders
@@ -88,6 +89,7 @@ class TemporalDetectionDataset(BaseDataset):
     TRAIN_SUBSETS: tuple[str, ...] = ()
     TEST_SUBSETS: tuple[str, ...] = ()
     IGNORED_LABELS: tuple[str, ...] = ()
+    VIDEO_TEMPLATE: str | None = None  # published names of the video files
 
     def __init__(self, ann_file: str, *, num_frames: int, stride_frames: float | None = None,
                  target_fps: float | None = None, subsets: Sequence[str] | str | None = None,
@@ -113,7 +115,7 @@ class TemporalDetectionDataset(BaseDataset):
         self.out_of_range = out_of_range
         self.tolerance_seconds = tolerance_seconds
         self.on_bad_video = on_bad_video
-        self.filename_template = filename_template or self.source.filename_template
+        self.filename_template = check_template(filename_template or self._default_template())
         self.bad_videos: dict[str, str] = {}
         self._compared: set[str] = set()
         transforms = build_pipeline(pipeline)
@@ -226,6 +228,13 @@ class TemporalDetectionDataset(BaseDataset):
             return [dict(item, annotation=self._check(video), error=str(error))]
         item['annotation'] = self._check(video)
         return [dict(item, window=window) for window in windows]
+
+    def _default_template(self) -> str:
+        """Return the published names of videos, with the suffix of the source."""
+        own = self.source.filename_template
+        if self.VIDEO_TEMPLATE is None or type(self.source) is VideoFiles:
+            return self.VIDEO_TEMPLATE or own
+        return with_suffix(self.VIDEO_TEMPLATE, own.partition('}')[2])
 
     def _filename(self, video: VideoAnnotation) -> str:
         folder, = self.data_prefix.values()

@@ -34,7 +34,6 @@ class EpicKitchens100VerbDataset(EgocentricDataset):
     """EPIC-Kitchens-100 with 97 verbs; labels are the keys of the published verb classes.
 
     Args:
-        filename_template: file name of a video; the published names end in ``.MP4``.
         kwargs: of :class:`EgocentricDataset`.
     """
 
@@ -42,9 +41,11 @@ class EpicKitchens100VerbDataset(EgocentricDataset):
                           classes=read_class_names('epic_kitchens_100_verb'),
                           tiou_thresholds=EGOCENTRIC_TIOU_THRESHOLDS)
 
-    def __init__(self, ann_file: str = 'annotations/epic_kitchens_100_verb.json', *,
-                 filename_template: str = '{video_id}.MP4', **kwargs: Any) -> None:
-        super().__init__(ann_file, filename_template=filename_template, **kwargs)
+    VIDEO_TEMPLATE = '{video_id}.MP4'
+
+    def __init__(self, ann_file: str = 'annotations/epic_kitchens_100_verb.json',
+                 **kwargs: Any) -> None:
+        super().__init__(ann_file, **kwargs)
 
 
 @DATASETS.register_module()

@@ -41,7 +41,8 @@ class ResumeCheckHook(Hook):
         if not runner._resume:
             return
         path = str(runner._load_from or Path(runner.work_dir) / 'last_checkpoint')
-        check_state(checkpoint, path, bool(runner.cfg.get('param_scheduler')))
+        if 'DeepSpeed' not in str(runner.cfg.get('strategy')):  # it keeps that state elsewhere
+            check_state(checkpoint, path, bool(runner.cfg.get('param_scheduler')))
         meta = checkpoint['meta']
         changes = [*changed_facts(meta.get(FACTS) or {}, training_facts(runner))]
         if 'cfg' in meta:
@@ -54,7 +55,7 @@ class ResumeCheckHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Save facts that the config does not tell."""
         self._facts = self._facts or training_facts(runner)
-        checkpoint['meta'][FACTS] = self._facts
+        checkpoint.setdefault('meta', {})[FACTS] = self._facts
 
 
 def check_state(checkpoint: Mapping[str, Any], path: str, has_schedulers: bool) -> None:

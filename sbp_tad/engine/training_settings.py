@@ -25,7 +25,8 @@ HARMLESS_HOOKS = frozenset((
     'DetectionVisualizationHook', 'DistSamplerSeedHook', 'EarlyStoppingHook', 'EmptyCacheHook',
     'ExactResumeHook', 'FiniteNumbersHook', 'IterTimerHook', 'LoggerHook', 'NPUProfilerHook',
     'ParamSchedulerHook', 'PrepareTTAHook', 'ProfilerHook', 'ProvenanceHook', 'ResumeCheckHook',
-    'RuntimeInfoHook', 'SavedMemoryHook', 'TrainingStateHook', 'VisualizationHook'))
+    'RuntimeInfoHook', 'SavedMemoryHook', 'StartChecksHook', 'TrainingStateHook',
+    'VisualizationHook'))
 LENGTHS = ('train_cfg.max_epochs', 'train_cfg.max_iters')
 LENGTH_HOOKS = ('KeepRatioSchedule',)
 ABSENT = 'not set'

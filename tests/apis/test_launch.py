@@ -85,12 +85,14 @@ def test_without_validation_no_best_checkpoint_is_sought():
     assert cfg.default_hooks.checkpoint.save_best is None
 
 
-@pytest.mark.parametrize('resume, expected', [
-    (None, (None, None)), ('auto', (True, None)), ('x.pth', (True, 'x.pth'))])
-def test_resume(resume, expected):
-    cfg = config()
-    launch.set_resume(cfg, resume)
-    assert (cfg.get('resume'), cfg.get('load_from')) == expected
+def test_resume(tmp_path):
+    for resume, expected in ((None, (None, None)), ('auto', (False, None)),
+                             ('https://x/y.pth', (True, 'https://x/y.pth'))):
+        cfg = config(work_dir=str(tmp_path))
+        launch.set_resume(cfg, resume)
+        assert (cfg.get('resume'), cfg.get('load_from')) == expected
+    with pytest.raises(launch.ConfigError, match='checkpoint absent.pth does not exist'):
+        launch.set_resume(config(), 'absent.pth')
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_from_the_weights_it_loads(tmp_path):
@@ -98,8 +100,9 @@ def test_a_run_killed_before_its_first_checkpoint_begins_from_the_weights_it_loa
     launch.set_resume(cfg, 'auto')
     assert not cfg.get('resume') and cfg.load_from == 'weights.pth'
     (tmp_path / 'last_checkpoint').write_text('epoch_1.pth')
+    (tmp_path / 'epoch_1.pth').touch()
     launch.set_resume(cfg, 'auto')
-    assert cfg.resume and cfg.load_from is None
+    assert cfg.resume and cfg.load_from == str(tmp_path / 'epoch_1.pth')
 
 
 def test_randomness_of_the_command_line_wins():

@@ -76,6 +76,11 @@ def test_hacs_has_the_classes_of_activitynet_and_files_of_its_own():
     hacs = HACSDataset(num_frames=1, stride_frames=1, lazy_init=True)
     assert (hacs.ann_file, hacs.filename_template) == ('annotations/hacs.json',
                                                        'v_{video_id}.mp4')
+    for kind, name in (('features', 'v_{video_id}.npy'), ('frames', 'v_{video_id}')):
+        size = dict(num_frames=1) if kind == 'features' else dict(num_frames=1, stride_frames=1)
+        source = dict(stride_frames=4) if kind == 'features' else None
+        hacs = HACSDataset(data_prefix={kind: kind}, lazy_init=True, source=source, **size)
+        assert hacs.filename_template == name
 
 
 def test_every_list_of_names_says_where_it_is_from():

@@ -72,6 +72,39 @@ def test_options_of_a_json(run, annotation, tmp_path):
     assert run(path, '--classes', 'pour', '--ignore-label', 'stir')[0] == 0
 
 
+def test_files_that_the_dataset_does_not_open(run, write_annotation, write_video, tmp_path):
+    """Other extensions and prefixes are found, read and named with the template that opens them."""
+    items = dict(subset='training', annotations=[dict(segment=[1, 3], label='pour')])
+    path = write_annotation({'a': items, 'b': items, 'c.mp4': items, 'd': items})
+    folder = tmp_path / 'videos'
+    folder.mkdir()
+    for name in ('a.avi', 'v_b.mp4', 'c.mp4', 'd.mp4'):
+        write_video(folder / name, 100)
+    status, printed, _ = run(path, '--videos', folder)
+    assert status == 0 and 'warning other-file-name (3): Set filename_template' in printed
+    for text in ("a.mp4: no such file, but a.avi exists. Its name follows "
+                 "filename_template='{video_id}.avi'", "filename_template='v_{video_id}.mp4'",
+                 "c.mp4.mp4: no such file, but c.mp4 exists. Its name follows "
+                 "filename_template='{video_id}'"):
+        assert text in printed
+    assert run(path, '--videos', folder, '--strict')[0] == 1
+    _, printed, _ = run(path, '--videos', folder, '--filename-template', '{video_id}.avi')
+    assert 'other-file-name (3)' in printed and '/a.avi: no such file' not in printed
+    status, _, errors = run(path, '--videos', folder, '--filename-template', '{name}.avi')
+    assert status == 2 and 'filename_template may have {video_id} and no other field' in errors
+
+
+def test_a_bad_id_does_not_end_the_check(run, write_annotation, write_video, tmp_path):
+    items = dict(subset='training', annotations=[dict(segment=[1, 3], label='pour')])
+    path = write_annotation({'../a': items, 'x' * 300: items, '/b': items, 'good': items})
+    (tmp_path / 'videos').mkdir()
+    write_video(tmp_path / 'videos' / 'good.mp4', 100)
+    status, printed, errors = run(path, '--videos', tmp_path / 'videos')
+    assert status == 1 and 'error unsafe-id (2): Rename the video' in printed, errors
+    assert "'../a' cannot be a file in" in printed and 'unreadable-file (1)' in printed
+    assert 'fps-mismatch' not in printed and '3 errors' in printed
+
+
 def test_config(run, tmp_path, write_video):
     (tmp_path / 'videos').mkdir()
     database = {}
@@ -85,8 +118,11 @@ def test_config(run, tmp_path, write_video):
     status, printed, _ = run(TOY, *options)
     assert status == 0, 'classes without segments are warnings'
     assert 'warning class-without-segments' in printed and 'the config now' in printed
-    (tmp_path / 'videos' / 'test.mp4').unlink()
-    assert run(TOY, *options)[0] == 1 and run(TOY, '--no-files', *options)[0] == 0
+    (tmp_path / 'videos' / 'test.mp4').rename(tmp_path / 'videos' / 'test.mkv')
+    status, printed, _ = run(TOY, *options)
+    assert status == 1
+    assert "test.mp4: no such file. test.mkv exists. Its name follows filename_template=" in printed
+    assert run(TOY, '--no-files', *options)[0] == 0
 
 
 @pytest.mark.parametrize('arguments, message', [

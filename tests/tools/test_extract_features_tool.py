@@ -54,6 +54,20 @@ def test_it_says_what_it_did_and_goes_on(toy, tmp_path, run):
     assert status == 0 and '0 videos written to' in printed and '3 were present' in printed
 
 
+def test_features_are_named_as_their_videos(toy, tmp_path, run):
+    """A dataset with the same ``filename_template`` but for the suffix finds them."""
+    (toy / 'named').mkdir()
+    for name in 'abc':
+        (toy / 'named' / f'v_{name}.mp4').symlink_to(toy / 'videos' / f'{name}.mp4')
+    status, _, errors = run(*command(toy, tmp_path),
+                            'test_dataloader.dataset.filename_template=v_{video_id}.mp4',
+                            'test_dataloader.dataset.data_prefix.video=named')
+    assert status == 0, errors
+    assert sorted(path.name for path in tmp_path.glob('*.npy')) == ['v_a.npy', 'v_b.npy',
+                                                                    'v_c.npy']
+    assert json.loads((tmp_path / 'v_a.json').read_text())['video_id'] == 'a'
+
+
 def test_bad_videos_end_in_status_2(toy, tmp_path, run):
     arguments = command(toy, tmp_path)
     broken = json.loads((toy / 'annotations.json').read_text())

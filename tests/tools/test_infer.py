@@ -102,6 +102,31 @@ def test_the_same_option_changes_a_test_alike(option, toy, tmp_path, call_tool):
     assert found == (tmp_path / 'tested.json').read_bytes()
 
 
+def test_names_follow_the_template_of_the_dataset(toy, tmp_path, call_tool):
+    """Videos named as ActivityNet's: results carry the ids of the annotation, as in a test."""
+    (tmp_path / 'videos').mkdir()
+    for name in 'ab':
+        (tmp_path / 'videos' / f'v_{name}.mp4').symlink_to(toy / 'videos' / f'{name}.mp4')
+    actions = dict(subset='test', annotations=[dict(segment=[1, 3], label='approach')])
+    truth = tmp_path / 'annotations.json'
+    truth.write_text(json.dumps(dict(database=dict.fromkeys('ab', actions))))
+    named = 'test_dataloader.dataset.filename_template=v_{video_id}.mp4'
+    assert call_tool('infer', *command(toy, tmp_path / 'videos', '--out', tmp_path / 'found',
+                                       '--batch-size', 2), named)[0] == 0
+    assert call_tool(
+        'test', RECIPE_FILE, toy / 'trained.pth', '--work-dir', tmp_path / 'work', '--dump',
+        tmp_path / 'tested.json', '--cfg-options', named,
+        f'test_dataloader.dataset.data_root={tmp_path}', 'test_dataloader.num_workers=0',
+        'test_dataloader.dataset.num_frames=24', 'test_dataloader.batch_size=2')[0] == 0
+    found = tmp_path / 'found' / 'detections.json'
+    assert found.read_bytes() == (tmp_path / 'tested.json').read_bytes()
+    assert read_detections(found).video_ids == ('a', 'b')
+    status, _, errors = call_tool('report', '--predictions', found, '--ground-truth', truth,
+                                  '--videos', tmp_path / 'videos', '--out', tmp_path / 'report')
+    assert status == 0, errors
+    assert 'v_a.mp4' in (tmp_path / 'report/assets/data.js').read_text()
+
+
 def test_bad_videos_end_in_status_2_after_the_others(toy, tmp_path, run):
     (tmp_path / 'bad.mp4').write_bytes(b'no video')
     status, _, errors = run(*command(toy, tmp_path / 'bad.mp4', toy / 'videos' / 'c.mp4', '--out',

@@ -134,7 +134,7 @@ class TADInferencer(BaseInferencer):
         """
         batch_size = self.cfg.test_dataloader.get('batch_size', 1) if batch_size is None \
             else batch_size
-        videos = list_videos(inputs, self.kind)
+        videos = list_videos(inputs, self.kind, self.dataset.filename_template)
         check_options(videos, batch_size, fps, score_threshold)
         mine = videos[get_rank()::get_world_size()]
         shares = all_gather_object(

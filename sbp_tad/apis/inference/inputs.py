@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sbp_tad.apis.errors import InferenceError
+from sbp_tad.datasets.file_names import video_id_of
 from sbp_tad.datasets.readers.feature_files import READERS
 
 VIDEO_SUFFIXES = frozenset(
@@ -53,32 +54,38 @@ class InputVideo:
         return max(1, (self.fingerprint or dict(num_bytes=1))['num_bytes'])
 
 
-def list_videos(inputs: OneInput | Sequence[OneInput], kind: str) -> list[InputVideo]:
+def list_videos(inputs: OneInput | Sequence[OneInput], kind: str,
+                template: str | None = None) -> list[InputVideo]:
     """List the videos of a path, an array, or a list of them, each with a unique name.
 
-    A folder means all videos below it, sorted by name. Their name is the path
-    below the folder without the suffix. The name of any other file is its file
-    name without the suffix. Arrays are named ``array_0`` and so on. Files with
-    the same name keep their suffix. Files are not opened here.
+    A folder means all videos below it, sorted by name. A file whose name follows
+    the template has the id of the annotation as its name, here ``abc`` for
+    ``v_abc.mp4`` and ``'v_{video_id}.mp4'``. Another file below a folder has
+    its path there without the suffix, any other file its file name without the
+    suffix. Arrays are named ``array_0`` and so on. Files with the same name
+    keep their suffix. Files are not opened here.
 
     Args:
         inputs: the inputs of the user.
         kind: ``'video'``, ``'frames'`` or ``'features'``, the key of
             ``data_prefix`` of the dataset.
+        template: ``filename_template`` of the dataset; any suffix is accepted.
+            None names files by themselves.
 
     Raises:
         InferenceError: a folder holds no video, an array is not a video, a type
             is not accepted, or two inputs have the same name.
     """
+    template = template or ('{video_id}' if kind == 'frames' else '{video_id}.mp4')
     many = inputs if isinstance(inputs, (list, tuple)) else [inputs]
     videos = [video for number, given in enumerate(many)
-              for video in _videos_of(given, number, kind)]
+              for video in _videos_of(given, number, kind, template)]
     if not videos:
         raise InferenceError('no input; give a video, a folder, an array or a list.')
     return _told_apart(videos)
 
 
-def _videos_of(given: Any, number: int, kind: str) -> Iterable[InputVideo]:
+def _videos_of(given: Any, number: int, kind: str, template: str) -> Iterable[InputVideo]:
     if isinstance(given, np.ndarray):
         return [InputVideo(f'array_{number}', None, _checked(given, kind))]
     if not isinstance(given, (str, os.PathLike)):
@@ -86,16 +93,14 @@ def _videos_of(given: Any, number: int, kind: str) -> Iterable[InputVideo]:
                              f'uint8, got {type(given).__name__}.')
     path = Path(given)
     if not path.is_dir() or kind == 'frames' and _holds_images(path):
-        return [InputVideo(path.name if path.is_dir() else path.stem, str(path))]
+        return [InputVideo(video_id_of(path, template), str(path))]
     found = sorted(_below(path, kind))
     if not found:
         wanted = 'folders of images' if kind == 'frames' else \
             f'files ending in {", ".join(sorted(SUFFIXES[kind]))}'
         raise InferenceError(f'{path}: no video in this folder; this detector reads '
                              f'{wanted}. Give another folder, or the files by name.')
-    return [InputVideo(file.relative_to(path).with_suffix('').as_posix()
-                       if file.is_file() else file.relative_to(path).as_posix(), str(file))
-            for file in found]
+    return [InputVideo(video_id_of(file, template, path), str(file)) for file in found]
 
 
 def _below(folder: Path, kind: str) -> Iterable[Path]:

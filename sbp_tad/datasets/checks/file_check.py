@@ -11,6 +11,7 @@ from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.checks.annotation_check import Expectations, check_range, describe
 from sbp_tad.datasets.checks.findings import Finding
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.file_names import check_template, other_names, template_of
 from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.readers.video_header import (
     DURATION_TOLERANCE_SECONDS,
@@ -18,10 +19,11 @@ from sbp_tad.datasets.readers.video_header import (
     VideoHeader,
     probe_video,
 )
-from sbp_tad.paths import path_within
+from sbp_tad.paths import UnsafePathError, path_within
 
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.ts',
                   '.wmv', '.flv', '.3gp', '.ogv')
+VIDEO_TEMPLATE = '{video_id}.mp4'
 Inspect = Callable[[Path, VideoAnnotation], VideoHeader | None]
 
 
@@ -29,23 +31,83 @@ def _probe(path: Path, _: VideoAnnotation) -> VideoHeader:
     return probe_video(path)
 
 
-def find_files(folder: str | Path, video_ids: Iterable[str]) -> dict[str, Path]:
-    """Find the file of each video in a folder, with any extension.
+def find_files(folder: str | Path, video_ids: Iterable[str],
+               template: str = VIDEO_TEMPLATE) -> dict[str, Path]:
+    """Find the file of each video in a folder, also under another name or extension.
 
-    A key may be a file name with its extension. A video without a file gets
-    the path of the expected mp4.
+    A file whose name follows the template comes first. Then come a file that
+    is called like the id, and files with any extension that are called as the
+    template says, like the id, or ``v_`` and the id. A video without a file
+    gets the path by the template.
+
+    Args:
+        folder: folder of the videos.
+        video_ids: the videos.
+        template: ``filename_template`` of the dataset.
 
     Raises:
-        DatasetError: there is no such folder.
+        DatasetError: there is no such folder, or the template is not valid.
         UnsafePathError: a key leads out of the folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DatasetError(f'{folder}: no such folder of videos. Check the path.')
-    stems = {path.stem: path for path in reversed(_video_files(folder))}
-    wanted = {video_id: path_within(folder, video_id) for video_id in video_ids}
-    return {video_id: path if path.is_file() else stems.get(video_id, folder / f'{video_id}.mp4')
-            for video_id, path in wanted.items()}
+    check_template(template)
+    stems = _stems(folder)
+    return {video_id: _find_file(path_within(folder, video_id), folder, video_id, template, stems)
+            for video_id in video_ids}
+
+
+def _find_file(own: Path, folder: Path, video_id: str, template: str, stems: Mapping[str, Path]
+               ) -> Path:
+    expected = folder / template.format(video_id=video_id)
+    found = next((path for path in (expected, own) if _is_file(path)), None)
+    others = (stems[name] for name in other_names(template, video_id) if name in stems)
+    return found or next(others, expected)
+
+
+def _stems(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in reversed(_video_files(folder))}
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a file exists; a name that no file can have is that of no file."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def unsafe_ids(video_ids: Iterable[str]) -> dict[str, str]:
+    """Return the ids that no dataset opens a file for, with the reason."""
+    found = {}
+    for video_id in video_ids:
+        try:
+            path_within('.', video_id)
+        except UnsafePathError as error:
+            found[video_id] = str(error)
+    return found
+
+
+def check_names(files: Mapping[str, Path], folder: Path, template: str) -> Iterator[Finding]:
+    """Find existing files that a dataset with this template would not open.
+
+    Args:
+        files: the file of each video, from :func:`find_files`.
+        folder: folder of the videos.
+        template: ``filename_template`` of the dataset.
+    """
+    for video_id, path in files.items():
+        expected = folder / template.format(video_id=video_id)
+        if path != expected and _is_file(path):
+            yield Finding('other-file-name', video_id,
+                          f'{expected}: no such file, but {path.name} exists.'
+                          f'{_advise(path, video_id)}')
+
+
+def _advise(path: Path, video_id: str) -> str:
+    template = template_of(path.name, video_id)
+    return f' Its name follows filename_template={template!r}.' if template else ''
 
 
 def check_files(videos: Mapping[str, VideoAnnotation], files: Mapping[str, Path],
@@ -60,10 +122,17 @@ def check_files(videos: Mapping[str, VideoAnnotation], files: Mapping[str, Path]
             the source has none, and raises ``VideoReadError`` for an
             unreadable file.
     """
+    stems: dict[Path, dict[str, Path]] = {}
     for video_id, video in videos.items():
         path = files[video_id]
-        if not path.exists():
-            yield Finding('missing-file', video_id, f'{path}: no such file.')
+        try:
+            exists = path.exists()
+        except (OSError, ValueError) as error:
+            yield Finding('unreadable-file', video_id, f'{str(path)[:200]!r}: {error}.'[:400])
+            continue
+        if not exists:
+            yield Finding('missing-file', video_id, f'{path}: no such file.'
+                          f'{_like_named(path, video_id, stems)}')
             continue
         try:
             header = inspect(path, video)
@@ -94,6 +163,22 @@ def unlisted_files(files: Iterable[Path]) -> Iterator[Finding]:
 
 def _video_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+
+
+def _like_named(path: Path, video_id: str, stems: dict[Path, dict[str, Path]]) -> str:
+    """Say which file of the folder has the name of the video in another form, if any.
+
+    Args:
+        path: the missing file.
+        video_id: its video.
+        stems: files of the folders listed so far, which this extends.
+    """
+    folder, name = path.parent, video_id.rpartition('/')[2]
+    if folder not in stems:
+        stems[folder] = _stems(folder) if folder.is_dir() else {}
+    template = template_of(path.name, name) or VIDEO_TEMPLATE
+    other = _find_file(folder / name, folder, name, template, stems[folder])
+    return f' {other.name} exists.{_advise(other, name)}' if _is_file(other) else ''
 
 
 def _compare(video: VideoAnnotation, header: VideoHeader) -> Iterator[Finding]:

@@ -1,0 +1,103 @@
+"""File names of videos: from a video id by ``filename_template``, and back."""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePath, PurePosixPath
+from string import Formatter
+
+from sbp_tad.datasets.errors import DatasetError
+
+FIELD = 'video_id'
+
+
+def check_template(template: str) -> str:
+    """Return a ``filename_template`` that is valid.
+
+    One without ``{video_id}`` is valid too: a file that holds all videos.
+
+    Raises:
+        DatasetError: it has another field, or a single brace.
+    """
+    try:
+        fields = {field for _, field, _, _ in Formatter().parse(template) if field is not None}
+    except ValueError:
+        fields = {'{'}
+    if not fields <= {FIELD}:
+        raise DatasetError(f'filename_template may have {{video_id}} and no other field, got '
+                           f"{template!r}. Write for example '{{video_id}}.mp4'.")
+    return template
+
+
+def with_suffix(template: str, suffix: str) -> str:
+    """Return a template with another suffix, which may be empty."""
+    own = _suffix(template)
+    return (template[:-len(own)] if own else template) + suffix
+
+
+def video_id_of(path: str | PurePath, template: str, folder: str | PurePath | None = None) -> str:
+    """Return the id of the video in a file, which any suffix may end.
+
+    A file whose name does not follow the template gets its name without suffix
+    as id.
+
+    Args:
+        path: the file, or folder of frames.
+        template: ``filename_template`` of the dataset.
+        folder: folder of the videos; the id of a file below it includes the
+            folders in between. None if the file was given by itself.
+    """
+    path = PurePath(path)
+    suffix = _suffix(template)
+    named = path.with_suffix('') if suffix and path.suffix else path
+    parts = named.relative_to(folder).parts if folder is not None else named.parts
+    inner = with_suffix(template, '')
+    if folder is not None and (found := _match('/'.join(parts), inner)):
+        return found
+    for one in _without_folders(inner):
+        count = one.count('/') + 1
+        found = _match('/'.join(parts[-count:]), one)
+        if found and len(parts) >= count:
+            return '/'.join((*(parts[:-count] if folder is not None else ()), found))
+    return '/'.join(parts) if folder is not None else parts[-1]
+
+
+def other_names(template: str, video_id: str) -> Iterator[str]:
+    """Yield the names, without suffix, under which the file of a video may lie instead.
+
+    These are the name by the template, the id, and ActivityNet's ``v_`` with
+    the id.
+    """
+    yield PurePosixPath(with_suffix(template, '').format(video_id=video_id)).name
+    yield from (video_id, f'v_{video_id}', video_id.removeprefix('v_'))
+
+
+def template_of(name: str, video_id: str) -> str | None:
+    """Return the template by which a file has this name; None if the id is not in it."""
+    return name.replace(video_id, f'{{{FIELD}}}', 1) if video_id in name else None
+
+
+def _suffix(template: str) -> str:
+    """Return the suffix that a template ends with, empty for folders of frames."""
+    return PurePosixPath('x' + template.rpartition('}')[2]).suffix
+
+
+def _without_folders(template: str) -> Iterator[str]:
+    """Yield the template, then without its first folder, and so on."""
+    while f'{{{FIELD}' in template:
+        yield template
+        template = template.partition('/')[2]
+
+
+def _match(name: str, template: str) -> str | None:
+    if f'{{{FIELD}' not in template:
+        return None
+    pattern = ''
+    for literal, field, spec, conversion in Formatter().parse(template):
+        if spec or conversion:
+            return None
+        pattern += re.escape(literal)
+        if field is not None:
+            pattern += f'(?P={FIELD})' if f'(?P<{FIELD}>' in pattern else f'(?P<{FIELD}>.+)'
+    found = re.fullmatch(pattern, name)
+    return found[FIELD] if found else None
