@@ -6,6 +6,10 @@ import torch
 from feature_training import make_training
 
 
+THREE_CLASSES = ('model.head.num_classes=3', *(
+    f'{role}_dataloader.dataset.metainfo.classes=a,b,c' for role in ('train', 'val', 'test')))
+
+
 @pytest.fixture(scope='module')
 def config(made_once):
     return made_once('feature_training', make_training) / 'config.py'
@@ -73,7 +77,7 @@ def test_what_may_change_does_not_change_the_weights(harmless, config, whole, ca
      'optim_wrapper.optimizer.lr: 0.003 in the checkpoint, 0.001 now'),
     (['param_scheduler.1.T_max=9'], 'param_scheduler.1.T_max: 3 in the checkpoint, 9 now'),
     (['param_scheduler='], 'param_scheduler.0.type'),
-    (['model.head.num_classes=3'], 'model.head.num_classes: 2 in the checkpoint, 3 now'),
+    (THREE_CLASSES, 'model.head.num_classes: 2 in the checkpoint, 3 now'),
     (['train_dataloader.sampler.shuffle=False'],
      'train_dataloader.sampler.shuffle: True in the checkpoint, False now'),
     (['train_dataloader.sampler.type=InfiniteSampler'], 'train_dataloader.sampler.type'),
@@ -174,7 +178,7 @@ def test_a_damaged_checkpoint_is_a_sentence(tool, content, config, whole, call_t
 # ---------------------------------------------------------------- testing
 def test_testing_refuses_another_number_of_classes(config, whole, call_tool, tmp_path):
     text = refused(call_tool, 'test', config, whole / 'epoch_4.pth', '--work-dir', tmp_path,
-                   '--cfg-options', 'model.head.num_classes=3')
+                   '--cfg-options', *THREE_CLASSES)
     assert 'weights of the model in another shape, the first is head.' in text
 
 
