@@ -5,7 +5,6 @@ import pytest
 import torch
 from feature_training import make_training
 
-
 THREE_CLASSES = ('model.head.num_classes=3', *(
     f'{role}_dataloader.dataset.metainfo.classes=a,b,c' for role in ('train', 'val', 'test')))
 
