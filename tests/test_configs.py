@@ -26,9 +26,7 @@ DATASET_TYPES = [kind for kind in (getattr(datasets, name) for name in datasets.
 SECONDS = 4
 # One of each family is trained by default; every config is built.
 TRAINED = [f'configs/{name}.py' for name in (
-    'actionformer/actionformer_i3d-features_thumos14',
     'actionformer/actionformer_swin-t_sbp-r4_480x15fps_thumos14',
-    'actionformer/actionformer_tsn-r50_sbp-r4_128x4_thumos14',
     'daotad/daotad_i3d-r50_frozen-stage1_768x25fps_thumos14',
     'online/lstr_tsn-r50_sbp-r5_128s+32_thumos14',
     'toy/actionformer_r3d10-features_toy', 'toy/actionformer_r3d10_frozen_toy',

@@ -148,16 +148,14 @@ def test_a_killed_run_ends_as_one_that_was_not(number, processes, data_root, nev
     assert differences(whole, training.result('epoch_3.pth')) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # test_accumulated_gradients.py runs with every change
 @pytest.mark.parametrize('text, kill_at, last', [
     (WITHIN_EPOCHS, 7, 'iter_12.pth'),
-    pytest.param(ITERATIONS.format(sampler='DefaultSampler'), 5, 'iter_11.pth',
-                 marks=pytest.mark.nightly),
+    (ITERATIONS.format(sampler='DefaultSampler'), 5, 'iter_11.pth'),
     pytest.param(
         ITERATIONS.format(sampler='InfiniteSampler') + LOSS_SCALING, 10, 'iter_11.pth',
-        marks=[pytest.mark.nightly, pytest.mark.skipif(
-            not hasattr(torch.amp, 'GradScaler'),
-            reason='loss scaling on a CPU came with torch 2.3')])])
+        marks=pytest.mark.skipif(not hasattr(torch.amp, 'GradScaler'),
+                                 reason='loss scaling on a CPU came with torch 2.3'))])
 def test_iterations_that_accumulate_for_one_update_go_on_between(text, kill_at, last, processes,
                                                                  data_root, tmp_path):
     config = tmp_path / 'config.py'

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -33,9 +35,12 @@ def load_tool() -> Callable[[str], ModuleType]:
 
 
 def run_tool(name: str, *arguments: Any) -> tuple[Any, str, str]:
-    """Run ``tools/NAME.py ARGUMENTS`` in this process: (status, stdout, stderr)."""
+    """Run ``tools/NAME.py ARGUMENTS`` in this process: (status, stdout, stderr).
+
+    Environment variables are afterwards as they were.
+    """
     with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as errors, \
-            pytest.raises(SystemExit) as caught:
+            patch.dict(os.environ), pytest.raises(SystemExit) as caught:
         run_main(tool_module(name).main, list(map(str, arguments)))
     return caught.value.code, out.getvalue(), errors.getvalue()
 

@@ -163,10 +163,10 @@ FAULTS = {
 
 
 @pytest.mark.parametrize('fault, start', [
-    ('training', torchrun_command), ('testing', run_without_agent),
+    ('training', torchrun), ('testing', run_without_agent),
     *(pytest.param(*case, marks=pytest.mark.nightly) for case in (
-        ('testing', torchrun_command), ('numbers', torchrun_command),
-        ('training', run_without_agent)))])
+        ('training', torchrun_command), ('testing', torchrun_command),
+        ('numbers', torchrun_command), ('training', run_without_agent)))])
 def test_an_error_in_one_process_ends_all_with_its_message(fault, start, toy, broken, of_one,
                                                            tmp_path):
     arguments = {
@@ -182,5 +182,5 @@ def test_an_error_in_one_process_ends_all_with_its_message(fault, start, toy, br
     failed = {rank for rank, status in done.statuses.items() if status == 2}
     assert failed and failed <= culprits
     assert not any(status == -9 for status in done.statuses.values()), 'one had to be killed'
-    if start is torchrun_command:
+    if start is not run_without_agent:
         assert message in summary.rpartition('Root Cause')[2]

@@ -319,8 +319,10 @@ DEFERRED = [dict(mode='deferred'), dict(mode='deferred', clips_at_once=3),
             dict(mode='deferred', sampler='gradient')]
 
 
-@every_backbone
-@pytest.mark.parametrize('options', DEFERRED)
+@pytest.mark.parametrize('case, options', [
+    pytest.param(case, options, marks=pytest.mark.nightly if (
+        case == 'tsn' and options is not DEFERRED[0]) else ())  # the largest network
+    for case in sorted(CASES) for options in DEFERRED])
 def test_deferred_at_keep_ratio_one_is_the_full_gradient(case, options):
     model, video = build(case, keep_ratio=1, **options)
     model, video = model.double(), video.double()
