@@ -9,10 +9,11 @@ from pathlib import Path
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.evaluation.command_inputs import (
     add_file_arguments,
-    check_label_order,
+    check_overlaps,
     check_plausible,
     read_corrected_detections,
     read_subsets,
+    warn_of_zero,
 )
 from sbp_tad.evaluation.error_analysis import ErrorAnalysis, ErrorAnalysisOptions, analyze_errors
 from sbp_tad.evaluation.errors import EvaluationError
@@ -57,7 +58,7 @@ def analyze_files(arguments: argparse.Namespace) -> ErrorAnalysis:
     detections = read_corrected_detections(arguments, annotations, evaluation)
     for note in check_plausible(arguments, annotations, detections, evaluation):
         print(note)
-    check_label_order(arguments, prepare_case(annotations, detections, evaluation))
+    check_overlaps(arguments, prepare_case(annotations, detections, evaluation))
     return analyze_errors(detections, annotations, options, arguments.subset)
 
 
@@ -87,6 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         raise EvaluationError(f'Cannot write {paths[-1]}: {error.strerror}.') from error
     print(summary(analysis))
+    warn_of_zero(analysis.average_map)
     print('written: ' + ', '.join(map(str, paths)))
     return 0
 

@@ -18,11 +18,12 @@ from sbp_tad.evaluation.bootstrap import bootstrap_intervals
 from sbp_tad.evaluation.command_inputs import (
     EVALUATE_OPTIONS,
     add_file_arguments,
-    check_label_order,
+    check_overlaps,
     check_plausible,
     labels_match,
     read_corrected_detections,
     read_subsets,
+    warn_of_zero,
 )
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationCase, evaluate_case, prepare_case
@@ -163,7 +164,7 @@ def read_case(arguments: argparse.Namespace) -> tuple[EvaluationCase, list[str],
                               '--online to score frames; --smooth goes with --online.')
     declared = {} if arguments.dataset is None else \
         read_metainfo(arguments.dataset, arguments.ground_truth)
-    if arguments.subset is None and not declared:
+    if not arguments.subset and not declared:
         raise EvaluationError('Give --subset, or --dataset, which declares one.')
     names = {field.name for field in fields(EvaluationOptions)}
     given = {name: value for name, value in vars(arguments).items() if name in names}
@@ -183,8 +184,7 @@ def read_case(arguments: argparse.Namespace) -> tuple[EvaluationCase, list[str],
     notes = check_plausible(arguments, annotations, detections, options, EVALUATE_OPTIONS,
                             with_labels=not is_proposals)
     case = prepare_case(annotations, detections, options, ','.join(subsets))
-    if not is_proposals:
-        check_label_order(arguments, case)
+    check_overlaps(arguments, case, with_labels=not is_proposals)
     return case, notes, is_proposals
 
 
@@ -197,6 +197,8 @@ def measure_details(case: EvaluationCase, arguments: argparse.Namespace) -> dict
     asked = vars(arguments)
     if 'seed' in asked and 'bootstrap' not in asked:
         raise EvaluationError('--seed belongs to a bootstrap; give --bootstrap N too.')
+    if asked.get('seed', 0) < 0:
+        raise EvaluationError(f'--seed must not be negative, got {asked["seed"]}.')
     details: dict[str, Any] = {}
     if 'bootstrap' in asked:
         details['bootstrap'] = bootstrap_intervals(case, asked['bootstrap'], asked.get('seed', 0))
@@ -249,6 +251,7 @@ def score_segments(arguments: argparse.Namespace) -> dict[str, Any]:
                 'num_proposals': len(case.proposals), **parts}
     result = evaluate_case(case)
     print_result(result, **details, notes=notes)
+    warn_of_zero(result.average_mean_average_precision)
     return {**result.to_json(), **parts}
 
 

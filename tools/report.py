@@ -9,6 +9,7 @@ from sbp_tad.annotations import read_annotations
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.evaluation.command_inputs import (
     add_file_arguments,
+    check_overlaps,
     check_plausible,
     read_corrected_detections,
 )
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = build_parser().parse_args(argv)
     announce(f'Reading {arguments.predictions}')
     # Imported after the options are read: --help answers at once.
+    from sbp_tad.evaluation.evaluate import prepare_case
     from sbp_tad.evaluation.options import EvaluationOptions, parse_tiou_thresholds
     from sbp_tad.visualization.report_page.content import read_subsets, report_content
     from sbp_tad.visualization.report_page.page import write_page
@@ -65,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         detections = read_corrected_detections(arguments, annotations, options)
         for note in check_plausible(arguments, annotations, detections, options):
             print(note)
+        check_overlaps(arguments, prepare_case(annotations, detections, options))
     title = arguments.title or arguments.predictions.name.split('.')[0]
     content = report_content(detections, annotations, options, subset, title)
     names = [video['name'] for video in content['videos']]

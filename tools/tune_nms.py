@@ -17,11 +17,14 @@ from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.evaluation.command_inputs import (
     NAME_OPTIONS,
     add_name_arguments,
+    check_overlaps,
     check_plausible,
     read_subsets,
+    warn_of_zero,
 )
 from sbp_tad.evaluation.corrections import map_labels, map_video_ids
 from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.evaluate import prepare_case
 from sbp_tad.evaluation.options import EvaluationOptions, parse_tiou_thresholds
 from sbp_tad.evaluation.plausibility import classes_of
 from sbp_tad.evaluation.raw_predictions import RawPredictions, read_raw_predictions
@@ -68,9 +71,10 @@ def correct_names(arguments: argparse.Namespace, raw: RawPredictions,
         if len(found.labels) < len(raw.class_names):
             raise EvaluationError('--map-labels: two classes of the dump are the same class of '
                                   'the annotation. Correct the annotation.')
-    for note in check_plausible(arguments, annotations, found, options,
-                                (*NAME_OPTIONS, '--subset')):
+    offered = (*NAME_OPTIONS, '--subset')
+    for note in check_plausible(arguments, annotations, found, options, offered):
         print(note)
+    check_overlaps(arguments, prepare_case(annotations, found, options), offered=offered)
     return replace(raw, windows=dict(zip(found.video_ids, raw.windows.values())),
                    class_names=found.labels)
 
@@ -98,6 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     announce(f'Sweeping over {arguments.dump}')
     found = tune(arguments)
     print_settings(found, list(dict.fromkeys(['method', *parse_grid(arguments.grid)])))
+    warn_of_zero(found[0].result.average_mean_average_precision)
     if arguments.json:
         text = json.dumps([one.to_json() for one in found], indent=2) + '\n'
         try:

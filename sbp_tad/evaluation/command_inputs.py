@@ -27,7 +27,7 @@ from sbp_tad.evaluation.plausibility import (
     refuse_implausible,
     unused_names,
 )
-from sbp_tad.evaluation.plausible_labels import label_order_findings
+from sbp_tad.evaluation.plausible_overlaps import overlap_findings
 from sbp_tad.evaluation.plausible_types import ERROR, NOTE, WARNING, Finding
 
 NAME_OPTIONS = ('--map-video-ids', '--map-labels', '--implausible')
@@ -94,7 +94,8 @@ def read_corrected_detections(arguments: argparse.Namespace,
     Raises:
         EvaluationError: a correction is not possible.
     """
-    if arguments.fps is not None and (arguments.time_unit != 'frames' or not arguments.fps > 0):
+    if arguments.fps is not None and not (
+            arguments.time_unit == 'frames' and 0 < arguments.fps < float('inf')):
         raise EvaluationError('--fps is a positive number and goes with --time-unit frames, got '
                               f'--fps {arguments.fps:g} and --time-unit '
                               f'{arguments.time_unit or "seconds"}.')
@@ -147,15 +148,24 @@ def check_plausible(arguments: argparse.Namespace, annotations: Mapping[str, Vid
     return report_findings(arguments, findings, offered)
 
 
-def check_label_order(arguments: argparse.Namespace, case: EvaluationCase) -> None:
-    """Warn if the best detections have other labels than the instances that they overlap.
+def check_overlaps(arguments: argparse.Namespace, case: EvaluationCase, with_labels: bool = True,
+                   offered: Collection[str] = FILE_OPTIONS) -> None:
+    """Check that the best detections overlap instances, and have their labels.
 
     Raises:
-        EvaluationError: so do detections with ``--labels-by-index``, without
-            ``--implausible warn``.
+        EvaluationError: they overlap none, or have other labels with
+            ``--labels-by-index``; without ``--implausible warn``.
     """
-    by_index = arguments.labels_by_index is not None
-    report_findings(arguments, label_order_findings(case, by_index), FILE_OPTIONS)
+    by_index = vars(arguments).get('labels_by_index') is not None
+    report_findings(arguments, overlap_findings(case, by_index, with_labels), offered)
+
+
+def warn_of_zero(average_map: float) -> None:
+    """Print a warning if mAP is 0."""
+    if average_map == 0:
+        print('Warning: mAP is 0, because no detection reaches the tIoU thresholds with an '
+              'instance of its video and label. Look at some detections beside the annotation '
+              'with tools/report.py.', file=sys.stderr)
 
 
 def report_findings(arguments: argparse.Namespace, findings: Collection[Finding],

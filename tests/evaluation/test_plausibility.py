@@ -9,7 +9,7 @@ from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import prepare_case
 from sbp_tad.evaluation.options import EvaluationOptions
 from sbp_tad.evaluation.plausibility import find_implausible, refuse_implausible
-from sbp_tad.evaluation.plausible_labels import label_order_findings
+from sbp_tad.evaluation.plausible_overlaps import overlap_findings
 from sbp_tad.evaluation.plausible_types import ERROR, NOTE, WARNING, Finding
 
 DATABASE = make_annotation()
@@ -135,8 +135,8 @@ def test_labels_of_overlapping_instances():
     truth = annotations()
 
     def order(results, **options):
-        return label_order_findings(prepare_case(truth, Detections.from_results(results)),
-                                    **options)
+        return overlap_findings(prepare_case(truth, Detections.from_results(results)),
+                                **options)
     assert order(RESULTS) == []
     following = {'Clean and Jerk': 'Diving', 'Diving': 'Golf_Swing',
                  'Golf_Swing': 'Clean and Jerk'}
@@ -145,3 +145,9 @@ def test_labels_of_overlapping_instances():
     assert levels(order(shifted)) == [WARNING]
     assert levels(order(shifted, labels_by_index=True)) == [ERROR]
     assert order({'video_000': shifted['video_000']}) == []  # too few to tell
+    assert order(shifted, with_labels=False) == []
+    early = scaled(RESULTS, lambda _: 0.04)
+    assert levels(order(early)) == levels(order(early, with_labels=False)) == [ERROR]
+    assert 'of the 24 best detections overlap an instance of their' in order(early)[0].fault
+    elsewhere = {'video_000': [dict(row, segment=[900, 901]) for row in RESULTS['video_000']]}
+    assert levels(order(elsewhere)) == [WARNING]

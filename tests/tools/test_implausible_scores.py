@@ -178,6 +178,32 @@ def test_a_key_that_occurs_twice_is_an_error(evaluate, call_tool, tmp_path):
     assert status == 2 and "the key 'video_000' occurs 2 times" in errors
 
 
+def test_detections_nowhere_near_the_instances_are_refused(evaluate, analyze, tmp_path):
+    path = write(tmp_path / 'pred.json', RESULTS)
+    for tool in evaluate, analyze:
+        status, printed, errors = tool(path, '--time-unit', 'frames')  # they are seconds
+        assert (status, printed) == (2, '')
+        assert 'of the 24 best detections overlap an instance of their video' in errors
+
+
+def test_a_zero_is_never_bare(evaluate, tmp_path):
+    found = [dict(segment=[0, 60], label='Diving', score=0.5)]
+    status, printed, errors = evaluate(write(tmp_path / 'pred.json', {'video_000': found}))
+    assert status == 0 and '0.00' in printed and 'Warning: mAP is 0, because no detection' in errors
+
+
+@pytest.mark.parametrize('options, message', [
+    (['--subset', ''], 'Give --subset, or --dataset'),
+    (['--bootstrap', 5, '--seed', -1], '--seed must not be negative, got -1'),
+    (['--time-unit', 'frames', '--fps', 'inf'], '--fps is a positive number'),
+    (['--fps', 25], 'goes with --time-unit frames, got --fps 25 and --time-unit seconds'),
+    (['--labels-by-index', 'none.txt'], 'Cannot read the class names in none.txt'),
+    (['--labels-by-index'], "the detections have the labels 'Clean and Jerk'")])
+def test_options_that_cannot_be_are_sentences(evaluate, tmp_path, options, message):
+    status, printed, errors = evaluate(write(tmp_path / 'pred.json', RESULTS), *options)
+    assert (status, printed) == (2, '') and message in errors
+
+
 def test_an_annotation_in_frames_is_refused(call_tool, tmp_path):
     database = json.loads(json.dumps(DATABASE))
     for video in database.values():

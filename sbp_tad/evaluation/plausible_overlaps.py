@@ -1,0 +1,61 @@
+"""Signs that the best detections are not where the instances are, or have other labels."""
+from __future__ import annotations
+
+import numpy as np
+
+from sbp_tad.evaluation.evaluate import EvaluationCase
+from sbp_tad.evaluation.matching import SegmentTable, best_overlaps
+from sbp_tad.evaluation.plausible_types import ERROR, WARNING, Finding
+from sbp_tad.segments.overlap import temporal_iou_of_pairs
+
+TOUCHING_TIOU = 0.1
+FEW_TOUCHING = 0.1  # share of the best detections; more overlap an instance by chance
+MIN_TIOU = 0.5
+FEWEST_DETECTIONS = 10  # of fewer nothing is sure
+LOWEST_SHARE = 0.5
+
+
+def overlap_findings(case: EvaluationCase, labels_by_index: bool = False,
+                     with_labels: bool = True) -> list[Finding]:
+    """Compare the best detections with the instances that they overlap.
+
+    The best M detections are compared, M being the number of instances. A
+    detector that finds instances usually finds their classes.
+
+    Args:
+        case: detections and ground truth.
+        labels_by_index: the labels were numbers, whose order is the likely cause.
+        with_labels: False for proposals, whose labels do not matter.
+    """
+    truth = case.comparison.ground_truth
+    found, scores = (case.comparison.detections, case.comparison.scores) if with_labels else \
+        (case.proposals, case.proposal_scores)
+    best = found.take(np.argsort(-scores, kind='stable')[:len(truth)])
+    overlap, own_overlap = best_overlaps(best, truth, temporal_iou_of_pairs)
+    touching = float((overlap >= TOUCHING_TIOU).mean()) if len(best) else 1.0
+    if touching < FEW_TOUCHING:
+        return [_nowhere_near(best, truth, touching)]
+    overlaps = overlap >= MIN_TIOU
+    if not with_labels or case.comparison.num_classes < 2 or overlaps.sum() < FEWEST_DETECTIONS:
+        return []
+    share = float((own_overlap[overlaps] >= MIN_TIOU).mean())
+    if share >= LOWEST_SHARE:
+        return []
+    return [Finding(ERROR if labels_by_index else WARNING,
+                    f'Of the {overlaps.sum()} best detections that overlap an instance by tIoU '
+                    f'{MIN_TIOU}, only {share:.0%} have its label.',
+                    'Check that FILE of --labels-by-index has the order of the numbers.'
+                    if labels_by_index else '', '--labels-by-index')]
+
+
+def _nowhere_near(best: SegmentTable, truth: SegmentTable, touching: float) -> Finding:
+    def middle(table: SegmentTable) -> str:
+        return f'about second {np.median(table.segments_seconds):.3g}'
+
+    return Finding(
+        ERROR if len(best) >= FEWEST_DETECTIONS else WARNING,
+        f'Only {touching:.0%} of the {len(best)} best detections overlap an instance of their '
+        f'video by tIoU {TOUCHING_TIOU}. They lie at {middle(best)}, the instances at '
+        f'{middle(truth)}. Check that the times of both files are in seconds and that the video '
+        'ids mean the same videos.',
+        'If the detections are in another unit, add --time-unit.', '--time-unit')
