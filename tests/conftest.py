@@ -47,13 +47,13 @@ def pytest_collection_finish() -> None:
 
 
 def gray_level(index: int) -> int:
-    """Brightness of frame ``index`` in a test video: it tells frames apart."""
+    """Return the brightness of frame ``index`` in a test video, which tells frames apart."""
     return 16 + 5 * (index % 44)
 
 
 def write_gray_video(path: Path, num_frames: int, fps: int = 10, size: tuple[int, int] = (64, 48)
                      ) -> Path:
-    """An H.264 file whose frame ``i`` is uniformly ``gray_level(i)``."""
+    """Write an H.264 file whose frame ``i`` is uniformly ``gray_level(i)``."""
     width, height = size
     with av.open(str(path), 'w') as container:
         stream = container.add_stream('libx264', rate=fps)
@@ -67,14 +67,14 @@ def write_gray_video(path: Path, num_frames: int, fps: int = 10, size: tuple[int
 
 
 def frame_numbers(frames: np.ndarray) -> np.ndarray:
-    """Which frames of a gray video these are; ``frames`` (T, ...), modulo 44."""
+    """Return the numbers of frames (T, ...) of a gray video, modulo 44."""
     levels = frames.reshape(len(frames), -1).mean(axis=1)
     return np.round((levels - 16) / 5).astype(int)
 
 
 @pytest.fixture(autouse=True)
 def no_default_scope() -> Iterator[None]:
-    """A Runner leaves its scope behind, which would decide where the next test looks."""
+    """Remove the scope that a Runner leaves behind: the next test would look there."""
     yield
     registry = sys.modules.get('mmengine.registry')
     if registry is not None:
@@ -83,7 +83,7 @@ def no_default_scope() -> Iterator[None]:
 
 @pytest.fixture
 def absent(monkeypatch):
-    """Pretends that no module of that name can be imported."""
+    """Return a function that makes a module of a name seem absent."""
     find_spec = importlib.util.find_spec
 
     def pretend(missing: str) -> None:
@@ -94,13 +94,13 @@ def absent(monkeypatch):
 
 @pytest.fixture(scope='session')
 def write_video() -> Callable[..., Path]:
-    """The function that writes a gray video."""
+    """Return the function that writes a gray video."""
     return write_gray_video
 
 
 @pytest.fixture(scope='session')
 def read_frame_numbers() -> Callable[[np.ndarray], np.ndarray]:
-    """The function that tells which frames of a gray video are shown."""
+    """Return the function that tells the numbers of the frames of a gray video."""
     return frame_numbers
 
 
@@ -142,7 +142,7 @@ def timed_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pat
 
 @pytest.fixture
 def write_annotation(tmp_path: Path) -> Callable[..., Path]:
-    """Writes ``{video: entry}`` as an annotation file below ``tmp_path``."""
+    """Return a function that writes ``{video: entry}`` as an annotation file."""
     def write(database: dict, name: str = 'annotations.json') -> Path:
         path = tmp_path / name
         path.write_text(json.dumps({'database': database}))

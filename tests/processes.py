@@ -40,7 +40,7 @@ _port_locks: list[IO[str]] = []
 
 @cache
 def start_method() -> str:
-    """The method by which processes start, once the process that they are forked from waits."""
+    """Start the process that others are forked from, and return the name of this method."""
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(IMPORTS)
     first = context.Process(target=os.getpid)
@@ -50,7 +50,7 @@ def start_method() -> str:
 
 
 def run_processes(work: Callable[..., Any], *arguments: Any, count: int = 2) -> list[Any]:
-    """What ``work(rank, *arguments)`` returns in each process of a gloo group, by rank.
+    """Return what ``work(rank, *arguments)`` returns in each process of a gloo group, by rank.
 
     Args:
         work: a function of a module that the processes can import.
@@ -73,7 +73,7 @@ def _work_in_group(rank: int, count: int, folder: str, work: Callable[..., Any],
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: what its processes wrote, when, and with which status, by rank."""
+    """End of a run: output of its processes, seconds, and status of those that failed, by rank."""
 
     output: str
     seconds: float
@@ -82,7 +82,7 @@ class Ended:
 
 def torchrun(tool: str, *arguments: Any, processes: int = 2, max_restarts: int = 0,
              first: Callable[[], None] | None = None) -> Ended:
-    """``torchrun --standalone --nproc-per-node PROCESSES TOOL ARGUMENTS --launcher pytorch``.
+    """Run ``torchrun --standalone --nproc-per-node PROCESSES TOOL ARGUMENTS``.
 
     The agent is that of torchrun, its processes are forked instead of started
     anew. ``first`` is called in each of them. Statuses are those of processes
@@ -122,7 +122,7 @@ def torchrun_command(tool: str, *arguments: Any, processes: int = 2) -> Ended:
 
 
 def run_without_agent(tool: str, *arguments: Any, processes: int = 1) -> Ended:
-    """The same by hand: nobody ends the processes that are left when one has failed.
+    """Start processes by hand: nobody ends those that are left when one has failed.
 
     One process is started without a launcher.
     """
