@@ -4,7 +4,7 @@ VENV ?= .venv
 VENV_COMPAT ?= .venv-compat
 DEMO_ARGS ?=
 TEST_ARGS ?=
-# One thread a process: more only get in each other's way in networks this small.
+# One thread per process: more would slow each other down in networks this small.
 TEST_JOBS ?= 2
 STUDY_JOBS ?= 2
 PYTEST := -m pytest -n $(TEST_JOBS) --dist worksteal
