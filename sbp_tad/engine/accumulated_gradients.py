@@ -49,7 +49,8 @@ def restore_gradients(runner: Runner, checkpoint: dict[str, Any]) -> None:
     """Restore the gradients that :func:`add_gradients` has saved, if any.
 
     Raises:
-        ResumeError: the checkpoint records that they are missing.
+        ResumeError: the checkpoint records that they are missing, or holds
+            gradients of parameters that the model does not have.
     """
     if GRADIENTS not in checkpoint:
         return
@@ -59,7 +60,14 @@ def restore_gradients(runner: Runner, checkpoint: dict[str, Any]) -> None:
             'the checkpoint lies between two iterations that accumulate gradients for one update, '
             'and does not hold the gradients of its processes. Resume from a checkpoint whose '
             'iteration is a multiple of accumulative_counts.')
+    parameters = dict(bare_model(runner).named_parameters())
+    unknown = sorted(gradients.keys() - parameters.keys())
+    if unknown:
+        raise ResumeError(
+            f'the checkpoint holds accumulated gradients of {len(unknown)} parameters that the '
+            f'model does not have, the first is {unknown[0]}: it was written by another model or '
+            'release. Resume from a checkpoint whose iteration is a multiple of '
+            'accumulative_counts.')
     runner.logger.info('The accumulated gradients are restored from the checkpoint.')
-    for name, parameter in bare_model(runner).named_parameters():
-        if name in gradients:
-            parameter.grad = gradients[name].to(parameter.device)
+    for name, gradient in gradients.items():
+        parameters[name].grad = gradient.to(parameters[name].device)

@@ -67,6 +67,15 @@ def test_those_of_several_processes_are_not_in_the_checkpoint_and_missed(monkeyp
         restore_gradients(make_run(), checkpoint)
 
 
+def test_gradients_of_parameters_under_other_names_are_refused():
+    run, checkpoint = make_run(), {}
+    step(run)
+    add_gradients(run, checkpoint)
+    checkpoint[GRADIENTS]['backbone.weight'] = checkpoint[GRADIENTS].pop('weight')
+    with pytest.raises(ResumeError, match='1 parameters that the .* first is backbone.weight'):
+        restore_gradients(make_run(), checkpoint)
+
+
 def test_a_loop_that_reads_in_its_own_way_is_refused():
     run = SimpleNamespace(train_loop=SimpleNamespace())
     with pytest.raises(ResumeError, match='SimpleNamespace is not one of the loops that can be'):
