@@ -10,7 +10,7 @@ import torch
 from reference.masked_tokens import mask_branches, mask_keys_and_values, mask_output
 from torch import nn
 
-from sbp_tad.sbp import SavedMemory, TokenSBPConfig, apply_sbp, remove_sbp
+from sbp_tad.sbp import SavedMemory, SBPError, TokenSBPConfig, apply_sbp, remove_sbp
 from sbp_tad.sbp.modules import TokenSBP
 
 
@@ -232,6 +232,104 @@ def check_autocast(case, monkeypatch):
             assert error < 0.2, (name, error)
 
 
+class Wrapper(nn.Module):
+    """Wrapper of a linear layer that shows its weight, as those of LoRA do."""
+
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer
+
+    weight = property(lambda self: self.base_layer.weight)
+    bias = property(lambda self: self.base_layer.bias)
+    out_features = property(lambda self: self.base_layer.out_features)
+
+    def forward(self, x):
+        return 2 * self.base_layer(x)
+
+
+class Double(nn.Module):
+    def forward(self, weight):
+        return 2 * weight
+
+
+def doubled(values):
+    """Twice a tensor, or twice the first of several."""
+    if isinstance(values, tuple):
+        return (doubled(values[0]), *values[1:]) if values else values
+    return 2 * values
+
+
+def subclass(model, path):
+    layer = model.get_submodule(path)
+    forward = type(layer).forward
+    layer.__class__ = type('Adapted', (type(layer), ), {
+        'forward': lambda self, x: 2 * forward(self, x)})
+
+
+def wrap(model, path):
+    parent, _, name = path.rpartition('.')
+    setattr(model.get_submodule(parent), name, Wrapper(model.get_submodule(path)))
+
+
+def replace_forward(model, path):
+    layer, forward = model.get_submodule(path), model.get_submodule(path).forward
+    layer.forward = lambda *args, **kwargs: doubled(forward(*args, **kwargs))
+
+
+def hook(model, path):
+    model.get_submodule(path).register_forward_hook(lambda _, args, out: doubled(out))
+
+
+def pre_hook(model, path):
+    model.get_submodule(path).register_forward_pre_hook(lambda _, args: doubled(args))
+
+
+def parametrize(model, path):
+    nn.utils.parametrize.register_parametrization(model.get_submodule(path), 'weight', Double())
+
+
+CHANGES_BEFORE = (pre_hook, subclass, parametrize)
+CHANGES_AFTER = (hook, replace_forward, wrap)
+
+
+def check_inner_layers(case):
+    """A changed layer inside a block computes what it computes in the plain block, or is refused.
+
+    All layers of one block of each type, changed before or after SBP is applied.
+    """
+    model, x = case.make()
+    for module in model.modules():
+        if hasattr(module, 'drop_prob'):
+            module.drop_prob = 0.0
+        elif isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
+    types = case.plain_type if isinstance(case.plain_type, tuple) else (case.plain_type, )
+    blocks = {type(block): name for name, block in model.named_modules() if type(block) in types}
+    refused = 0
+    for block in blocks.values():
+        for path, layer in model.get_submodule(block).named_modules(prefix=block):
+            changes = CHANGES_BEFORE + CHANGES_AFTER if isinstance(layer, nn.Linear) else (hook, )
+            for change in changes if path != block else ():
+                plain, applied = copy.deepcopy(model), copy.deepcopy(model)
+                change(plain, path)
+                try:
+                    if change in CHANGES_BEFORE:
+                        change(applied, path)
+                    apply_sbp(applied, TokenSBPConfig(keep_ratio=0.3))
+                    if change in CHANGES_AFTER:
+                        change(applied, path)
+                    found = first(applied(x))
+                except SBPError as error:
+                    assert 'restore the plain layer' in str(error) \
+                        or 'has no block of a known type' in str(error)
+                    refused += 1
+                else:
+                    torch.testing.assert_close(found, first(plain(x)), rtol=1e-9, atol=1e-9)
+    assert refused >= len(CHANGES_BEFORE + CHANGES_AFTER)
+
+
 def saved_bytes(model, x):
     with SavedMemory(model) as saved:
         model(x)
@@ -251,4 +349,4 @@ def check_memory(case):
 
 INVARIANTS = {check.__name__[6:]: check for check in (
     check_forward, check_plain_gradients, check_state, check_determinism, check_frozen,
-    check_memory)}
+    check_memory, check_inner_layers)}

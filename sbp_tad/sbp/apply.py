@@ -59,7 +59,8 @@ def apply_sbp(model: nn.Module, config: TokenSBPConfig | SBPConfig,
 
     Raises:
         SBPError: the config has the wrong type, no block matched, the model
-            is wrapped for distributed training, or SBP is already applied.
+            is wrapped for distributed training, SBP is already applied, or a
+            layer inside a block is subclassed, wrapped or has hooks.
     """
     if isinstance(config, SBPConfig):
         config = TokenSBPConfig(keep_ratio=config.keep_ratio, rescale=config.rescale)
@@ -68,10 +69,13 @@ def apply_sbp(model: nn.Module, config: TokenSBPConfig | SBPConfig,
     if not blocks:
         raise SBPError(no_match(left))
     check_shortcuts(blocks, config)
+    for name, (module, form) in blocks.items():
+        form.inner_layers.check(module, name)
     state = ModelState(config, seed)
-    for number, (module, form) in enumerate([*blocks.values(), *containers]):
-        module.__class__ = form
-        cast(TokenSBP, module).token_sbp = BlockState(state, number)
+    names = [*blocks, *('' for _ in containers)]
+    for number, (module, new_type) in enumerate([*blocks.values(), *containers]):
+        module.__class__ = new_type
+        cast(TokenSBP, module).token_sbp = BlockState(state, number, names[number])
     for container, _ in containers:
         cast(TokenSBPContainer, container).prepare_blocks()
     model.register_forward_pre_hook(state)

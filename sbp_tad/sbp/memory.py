@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from sbp_tad.sbp.inner_layers import only_observes
+
 
 class _Held:
     """Saved tensor that tells the meter when autograd releases it."""
@@ -109,9 +111,10 @@ class SavedMemory:
         self._peaks[name] = max(self._peaks[name], self._now[name])
 
     def _watch(self, name: str, module: nn.Module) -> list[RemovableHandle]:
-        return [module.register_forward_pre_hook(lambda *_: self._names.append(name)),
-                module.register_forward_hook(lambda *_: void(self._names.pop()),
-                                             always_call=True)]
+        enter = only_observes(lambda *_: self._names.append(name))
+        leave = only_observes(lambda *_: void(self._names.pop()))
+        return [module.register_forward_pre_hook(enter),
+                module.register_forward_hook(leave, always_call=True)]
 
     def __enter__(self) -> SavedMemory:
         # By storage, not by data pointer: empty tensors share one pointer.

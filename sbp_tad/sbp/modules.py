@@ -9,12 +9,11 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from sbp_tad.sbp.attention import AttentionOptions
 from sbp_tad.sbp.config import SBPError
@@ -25,7 +24,9 @@ from sbp_tad.sbp.functions import (
     mask_gradient,
     mlp_branch,
 )
+from sbp_tad.sbp.inner_layers import InnerLayers
 from sbp_tad.sbp.masks import Grid, draw_kept_tokens
+from sbp_tad.sbp.sampling import global_positions, in_backward
 from sbp_tad.sbp.token_config import TokenSBPConfig
 from sbp_tad.sbp.token_math import Parameters, TensorMap
 
@@ -68,9 +69,7 @@ class ModelState:
 
     def __call__(self, module: nn.Module, inputs: Any) -> None:
         """Count a training forward; this is a forward pre-hook of the model."""
-        # A forward within a backward pass is a repetition by activation checkpointing.
-        repeats = torch._C._current_graph_task_id() != -1
-        if module.training and torch.is_grad_enabled() and not repeats:
+        if module.training and torch.is_grad_enabled() and not in_backward():
             self.step += 1
 
     def keys_of(self, batch: int) -> list[tuple[int, ...]]:
@@ -80,9 +79,7 @@ class ModelState:
             SBPError: no sample, or the samples do not have equally many items.
         """
         if self.keys is None:
-            ranked = dist.is_available() and dist.is_initialized()
-            rank, world = (dist.get_rank(), dist.get_world_size()) if ranked else (0, 1)
-            return [(self.seed, self.step, sample * world + rank) for sample in range(batch)]
+            return [(self.seed, self.step, sample) for sample in global_positions(batch)]
         if not len(self.keys):
             raise SBPError('the batch is empty: SBP draws tokens of at least one sample.')
         num_clips, rest = divmod(batch, len(self.keys))
@@ -130,11 +127,52 @@ class TokenMask:
 
 @dataclass
 class BlockState:
-    """State of one block: the shared state, its number, the patch mergings that follow."""
+    """State of one block.
+
+    Args:
+        model: state that all blocks share.
+        number: of the block in the model.
+        name: path of the block in the model.
+        merges: patch mergings that follow.
+        forward: the forward of the model that ``applications`` counts.
+        applications: draws in that forward, by branch.
+        repeated: whether a backward pass has repeated draws of that forward.
+    """
 
     model: ModelState
     number: int
+    name: str = ''
     merges: int = 0
+    forward: tuple[Any, ...] | None = None
+    applications: dict[int, int] = field(default_factory=dict)
+    repeated: bool = False
+
+    def place(self, branch: int) -> tuple[int, ...]:
+        """Return the part of a sampling key for this application of the block.
+
+        A block that is applied several times in one forward draws a mask for
+        each application. A forward that activation checkpointing repeats takes
+        the mask of the original.
+
+        Raises:
+            SBPError: a repeated forward of a block with several applications.
+        """
+        repeats = in_backward()
+        current = (self.model.step, tuple(self.model.keys or ()))
+        if not repeats and (current != self.forward or self.repeated):
+            self.forward, self.repeated = current, False
+            self.applications.clear()
+        count = self.applications.get(branch, 0)
+        if not repeats:
+            self.applications[branch] = count + 1
+            return (self.number, branch, count) if count else (self.number, branch)
+        self.repeated = True
+        if count > 1:
+            raise SBPError(
+                f'block {self.name!r} is applied {count} times in one forward with token-level SBP '
+                'and repeated by activation checkpointing, which does not tell its applications '
+                'apart; leave the block out (filter_fn, token_blocks) or do not checkpoint it.')
+        return self.number, branch
 
 
 class TokenSBP(nn.Module):
@@ -143,11 +181,13 @@ class TokenSBP(nn.Module):
     Attributes:
         plain_type: the class without SBP.
         has_shortcut: whether the residual connection is inside the block.
+        inner_layers: the layers inside the block, as the form expects them.
         token_sbp: set by ``apply_sbp``.
     """
 
     plain_type: type[nn.Module]
     has_shortcut = True
+    inner_layers: ClassVar[InnerLayers] = InnerLayers()
     token_sbp: BlockState
 
     @property
@@ -162,10 +202,15 @@ class TokenSBP(nn.Module):
 
         Each branch has its own mask. If two branches shared a mask, a gradient
         through both would be kept once but scaled twice.
+
+        Raises:
+            SBPError: a layer inside the block is no longer a plain one.
         """
+        if branch == 0:
+            self.inner_layers.check(self, self.token_sbp.name)
         state, config = self.token_sbp.model, self.token_sbp.model.config
         dropped = config.shortcut == 'dropped'
-        place = (0, 0) if dropped else (self.token_sbp.number, branch)  # dropped: one for all
+        place = (0, 0) if dropped else self.token_sbp.place(branch)  # dropped: one mask for all
         keys = [(*key, *place) for key in state.keys_of(batch)]
         kept = draw_kept_tokens(grid, config.keep_ratio, config.mask, keys,
                                 self.token_sbp.merges if dropped else 0)

@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from sbp_tad.sbp.inner_layers import InnerLayers
 from sbp_tad.sbp.modules import TokenSBP, run_attention, run_mlp
 
 
@@ -18,6 +19,7 @@ class TokenEncoderLayer(TokenSBP, nn.TransformerEncoderLayer):
     """
 
     plain_type = nn.TransformerEncoderLayer
+    inner_layers = InnerLayers(activation='activation')
 
     def forward(self, src: Tensor, src_mask: Tensor | None = None,
                 src_key_padding_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
@@ -82,6 +84,7 @@ class TokenSequentialMLP(TokenSBP, nn.Sequential):
 
     plain_type = nn.Sequential
     has_shortcut = False
+    inner_layers = InnerLayers(activation='2')
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the MLP of x (B, ..., C)."""

@@ -12,12 +12,21 @@ from token_cases import (
     gradients,
     record_masks,
     reference_gradients,
+    subclass,
 )
 from token_settings import SETTINGS, check_compile, turn_off_dropout
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from sbp_tad.sbp import SBPConfig, SBPError, TokenSBPConfig, apply_sbp, remove_sbp
+from sbp_tad.sbp import (
+    SavedMemory,
+    SBPConfig,
+    SBPError,
+    TokenSBPConfig,
+    apply_sbp,
+    remove_sbp,
+)
 
 
 def encoder(**options):
@@ -88,6 +97,78 @@ def test_works_under(case, setting):
 @every_case
 def test_autocast(case, monkeypatch):
     check_autocast(CASES[case], monkeypatch)
+
+
+class AppliedTwice(nn.Module):
+    """One encoder layer that is applied twice in a forward."""
+
+    def __init__(self, run=None):
+        super().__init__()
+        self.layer = encoder(norm_first=True, dropout=0.0)[0]
+        self.run = run or (lambda layer, x: layer(x))
+
+    def forward(self, x):
+        return self.run(self.layer, self.run(self.layer, x))
+
+
+def test_each_application_of_a_block_draws_its_own_tokens(monkeypatch):
+    """Of 4 tokens 2 are kept: two independent masks are equal in 1 of 6 forwards."""
+    model, x = AppliedTwice().double(), torch.randn(1, 4, 8, dtype=torch.float64)
+    apply_sbp(model, TokenSBPConfig(keep_ratio=0.5, mask='random'))
+    masks, forwards = record_masks(monkeypatch), 400
+    for _ in range(forwards):
+        model(x)
+    kept = torch.stack([mask.kept for mask in masks]).view(forwards, 2, 2, 4)  # by branch
+    equal = (kept[:, 0] == kept[:, 1]).all(-1).double().mean(0)  # (2,)
+    assert ((equal - 1 / 6).abs() < 5 * (1 / 6 * 5 / 6 / forwards)**0.5).all()
+
+
+def test_gradient_through_two_applications_is_unbiased():
+    """The mean over many draws is the full gradient, within 5 standard errors."""
+    torch.manual_seed(0)
+    model, x = AppliedTwice().double(), torch.randn(2, 4, 8, dtype=torch.float64)
+    full = torch.cat([g.flatten() for g in gradients(model, x).values()])
+    apply_sbp(model, TokenSBPConfig(keep_ratio=0.5, mask='random'))
+    drawn = torch.stack([torch.cat([g.flatten() for g in gradients(model, x).values()])
+                         for _ in range(600)])
+    error = (drawn.mean(0) - full) / (drawn.std(0) / len(drawn)**0.5 + 1e-12)
+    assert error.abs().max() < 5
+
+
+def test_checkpointing_repeats_one_application_and_refuses_several():
+    def repeat(layer, x):
+        return checkpoint(layer, x, use_reentrant=False)
+
+    model, x = AppliedTwice(repeat).double(), torch.randn(2, 4, 8, dtype=torch.float64)
+    apply_sbp(model, TokenSBPConfig(keep_ratio=0.5))
+    with pytest.raises(SBPError, match="block 'layer' is applied 2 times in one forward"):
+        gradients(model, x)
+    model.forward = lambda x: repeat(model.layer, x)
+    gradients(model, x)
+
+
+def test_memory_is_metered_by_module_in_token_mode():
+    model, x = CASES['pre-norm'].make()
+    apply_sbp(model, TokenSBPConfig(keep_ratio=0.3))
+    with SavedMemory(model, per_module=True) as saved:
+        model(x)
+    assert sum(saved.by_module().values()) >= saved.bytes > 0
+
+
+def test_a_block_with_a_changed_layer_may_be_left_out():
+    model, x = CASES['pre-norm'].make()
+    subclass(model, '0.linear1')
+    with pytest.raises(SBPError, match="block '0' cannot .* 'linear1' by itself, but that layer "
+                                       "has the type .*Adapted; restore"):
+        apply_sbp(model, TokenSBPConfig(keep_ratio=0.3))
+    assert apply_sbp(model, TokenSBPConfig(keep_ratio=0.3),
+                     lambda name, _: name != '0').covered == ('1', )
+
+
+def test_an_activation_with_parameters_is_refused():
+    model = encoder(activation=nn.PReLU())
+    with pytest.raises(SBPError, match="'activation' by itself, but that layer has parameters"):
+        apply_sbp(model, TokenSBPConfig(keep_ratio=0.3))
 
 
 def explicit_attention(layer, kept):

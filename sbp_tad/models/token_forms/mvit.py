@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from sbp_tad.sbp.functions import kept_rows_branch
 from sbp_tad.sbp.handlers import register_rule
+from sbp_tad.sbp.inner_layers import InnerLayers
 from sbp_tad.sbp.masks import Grid
 from sbp_tad.sbp.modules import TokenSBP, run_linear, run_mlp
 
@@ -101,6 +102,8 @@ class TokenPoolingAttention(TokenSBP, mvit.MultiScaleAttention):
 
     plain_type = mvit.MultiScaleAttention
     has_shortcut = False
+    inner_layers = InnerLayers(
+        called=('qkv', 'pool_q', 'pool_k', 'pool_v', 'norm_q', 'norm_k', 'norm_v'))
 
     def forward(self, x: Tensor, in_size: Grid) -> tuple[Tensor, Grid]:
         """Attend in x (B, N, C), class token included; return tokens and the new patch grid."""
@@ -134,6 +137,7 @@ class TokenMViTMLP(TokenSBP, mvit.MLP):
 
     plain_type = mvit.MLP
     has_shortcut = False
+    inner_layers = InnerLayers(activation='act')
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (B, N, C), class token included, after the MLP."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sbp_tad.sbp.config import SBPError
 from sbp_tad.sbp.handlers import register_rule
+from sbp_tad.sbp.inner_layers import PLAIN_TYPES, InnerLayers
 from sbp_tad.sbp.masks import Grid
 from sbp_tad.sbp.modules import (
     TokenSBP,
@@ -49,6 +50,8 @@ class TokenSwinBlock(TokenSBP, swin.SwinTransformerBlock3D):
     """Video Swin block that backpropagates a subset of tokens."""
 
     plain_type = swin.SwinTransformerBlock3D
+    inner_layers = InnerLayers((*PLAIN_TYPES, swin.WindowAttention3D, swin.Mlp),
+                               called=('drop_path', ), activation='mlp.act')
 
     def forward(self, x: Tensor, mask_matrix: Tensor) -> Tensor:
         """Return x (B, D, H, W, C) after the block; mask_matrix (M, L, L) is of shifted windows."""

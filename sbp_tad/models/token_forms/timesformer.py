@@ -21,7 +21,9 @@ from mmaction.models.common.transformer import (
 )
 from torch import Tensor, nn
 
+from sbp_tad.models.token_forms.ffn import FFN_TYPES
 from sbp_tad.sbp.handlers import register_rule
+from sbp_tad.sbp.inner_layers import InnerLayers
 from sbp_tad.sbp.modules import TokenMask, TokenSBP, run_attention, run_linear, run_mlp
 
 
@@ -42,6 +44,7 @@ class TokenTemporalAttention(TokenSBP, DividedTemporalAttentionWithNorm):
     """
 
     plain_type = DividedTemporalAttentionWithNorm
+    inner_layers = InnerLayers(called=('proj_drop', 'dropout_layer'))
 
     def forward(self, query: Tensor, key: None = None, value: None = None, residual: None = None,
                 **options: Any) -> Tensor:
@@ -66,6 +69,7 @@ class TokenSpatialAttention(TokenSBP, DividedSpatialAttentionWithNorm):
     """
 
     plain_type = DividedSpatialAttentionWithNorm
+    inner_layers = InnerLayers(called=('proj_drop', 'dropout_layer'))
 
     def forward(self, query: Tensor, key: None = None, value: None = None, residual: None = None,
                 **options: Any) -> Tensor:
@@ -104,6 +108,7 @@ class TokenFFNWithNorm(TokenSBP, FFNWithNorm):
     """MLP of TimeSformer with normalization and shortcut."""
 
     plain_type = FFNWithNorm
+    inner_layers = InnerLayers(FFN_TYPES, called=('dropout_layer', ), activation='layers.0.1')
 
     def forward(self, x: Tensor, residual: None = None) -> Tensor:
         """Return x (B, N, C), class token included, after the MLP."""

@@ -8,6 +8,7 @@ from mmaction.models.backbones import uniformer
 from torch import Tensor, nn
 
 from sbp_tad.sbp.handlers import register_rule
+from sbp_tad.sbp.inner_layers import PLAIN_TYPES, InnerLayers
 from sbp_tad.sbp.modules import TokenSBP, parameters_of, run_attention, run_mlp
 
 
@@ -15,6 +16,8 @@ class TokenUniFormerBlock(TokenSBP, uniformer.SABlock):
     """Self-attention block of UniFormer that backpropagates a subset of tokens."""
 
     plain_type = uniformer.SABlock
+    inner_layers = InnerLayers((*PLAIN_TYPES, uniformer.Attention, uniformer.Mlp),
+                               called=('pos_embed', 'drop_path'), activation='mlp.act')
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (B, C, T, H, W) after the block."""

@@ -6,9 +6,12 @@ import sbp_tad.registry  # noqa: F401, cures what the imports below need
 # isort: split
 import torch
 from mmaction.models.backbones import vit_mae
+from mmcv.cnn.bricks.transformer import FFN
 from torch import Tensor, nn
 
+from sbp_tad.models.token_forms.ffn import FFN_TYPES
 from sbp_tad.sbp.handlers import register_rule
+from sbp_tad.sbp.inner_layers import InnerLayers
 from sbp_tad.sbp.modules import TokenSBP, TokenSBPContainer, run_attention, run_mlp
 
 
@@ -16,6 +19,8 @@ class TokenVideoMAEBlock(TokenSBP, vit_mae.Block):
     """Vision transformer block that backpropagates a subset of tokens."""
 
     plain_type = vit_mae.Block
+    inner_layers = InnerLayers((*FFN_TYPES, vit_mae.Attention, FFN), called=('drop_path', ),
+                               activation='mlp.layers.0.1')
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (B, N, C) after the block."""
