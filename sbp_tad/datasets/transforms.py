@@ -125,16 +125,12 @@ def decoder_clock(results: dict[str, Any]) -> FrameClock:
     spaced.
 
     Raises:
-        VideoReadError: a decoder that shows the cover picture of the file.
+        VideoReadError: a decoder of mmaction2 that shows other frames of this file.
     """
     header: VideoHeader = results.get('video_header') or probe_video(results['filename'])
     clock = header.clock
     fps, claimed = results.get('avg_fps'), results.get('total_frames')
-    if 'video_reader' in results and not fps and not header.first_stream:
-        raise VideoReadError(
-            f"{results['filename']}: the first video track is a cover picture, which this decoder "
-            'shows instead of the video. Use PyAVSeekDecode (without ...Init), or remove the '
-            'cover from the file.')
+    _refuse_wrong_frames(results, header)
     if not clock.is_even:
         return clock.first(int(claimed or clock.num_frames))
     if not fps and not claimed:  # no decoder of mmaction2 before
@@ -143,6 +139,21 @@ def decoder_clock(results: dict[str, Any]) -> FrameClock:
     num_frames = round(clock.num_frames / clock.fps * fps)
     num_frames = max(1, min(num_frames, int(claimed or num_frames)))
     return FrameClock(num_frames, fps, clock.end if num_frames == clock.num_frames else None)
+
+
+def _refuse_wrong_frames(results: dict[str, Any], header: VideoHeader) -> None:
+    """Refuse files of which a decoder of mmaction2 shows frames of other times."""
+    decord, opencv = 'avg_fps' in results, 'new_path' in results
+    if 'video_reader' not in results:  # not opened by mmaction2
+        return
+    if not decord and not header.first_stream:
+        fault = 'the first video track is a cover picture, which this decoder shows instead'
+    elif (decord or opencv) and header.must_count or opencv and not header.clock.is_even:
+        fault = 'this decoder seeks by a constant frame rate and would show wrong frames'
+    else:
+        return
+    raise VideoReadError(f"{results['filename']}: {fault}. Use PyAVSeekDecode (without ...Init), "
+                         'or convert the file to an mp4 of constant frame rate.')
 
 
 def shared_timing(annotation: VideoAnnotation, clock: FrameClock) -> tuple[float, float]:

@@ -52,7 +52,7 @@ def make(tmp_path, small_video, write_annotation):
 
 @pytest.fixture
 def lines(monkeypatch) -> list[str]:
-    """What the dataset says to the log."""
+    """Messages of the dataset in the log."""
     said: list[str] = []
     monkeypatch.setattr('sbp_tad.datasets.base.print_log', lambda text, *_: said.append(text))
     return said

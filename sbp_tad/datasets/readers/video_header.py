@@ -45,11 +45,14 @@ class VideoHeader:
             shows, not those that the container promises.
         times: time stamps for seeking; None if the file has none.
         first_stream: the stream is the first video stream of the file.
+        must_count: decoders that seek miss frames; only counting from the
+            beginning finds them.
     """
 
     clock: FrameClock
     times: FrameTimes | None = field(default=None, repr=False, compare=False)
     first_stream: bool = True
+    must_count: bool = False
 
     @property
     def num_frames(self) -> int:
@@ -117,7 +120,8 @@ def _probe(filename: str, num_bytes: int, _mtime: int) -> VideoHeader:
         raise VideoReadError(f'{filename}: the video has no frames or no frame rate. Replace the '
                              'file, or remove the video from the annotation.')
     clock, times = presentation(timing, None if first is None else first.pts)
-    return VideoHeader(clock, times, first_stream)
+    is_steady_avi = timing.num_slots is not None and clock.is_even
+    return VideoHeader(clock, times, first_stream, times is None and not is_steady_avi)
 
 
 def _refuse_cut_avi(filename: str, num_bytes: int) -> None:

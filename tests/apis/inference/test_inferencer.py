@@ -298,7 +298,7 @@ def test_folders_of_frames(toy, checkpoint, tmp_path):
     assert (result.video_id, result.duration_seconds, result.error) == ('x', 4.0, None)
     assert len(result.detections) > 5 and (tmp_path / 'x.png').is_file()
     result, = inferencer(tmp_path / 'all')
-    assert 'how many frames a second' in result.error
+    assert 'the frame rate of these frames is unknown' in result.error
 
 
 def test_a_detector_on_features_takes_feature_files(toy, tmp_path):

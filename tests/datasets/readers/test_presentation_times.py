@@ -12,7 +12,8 @@ from sbp_tad.datasets.errors import VideoReadError
 
 DECODERS = {'PyAVSeek': ['SampleWindow', 'PyAVSeekDecode'],
             'PyAV': ['PyAVInit', 'SampleWindow', 'PyAVDecode'],
-            'Decord': ['DecordInit', 'SampleWindow', 'DecordDecode']}
+            'Decord': ['DecordInit', 'SampleWindow', 'DecordDecode'],
+            'OpenCV': ['OpenCVInit', 'SampleWindow', 'OpenCVDecode']}
 EVEN = {'steady.mp4', 'steady_b.mkv', 'steady.mpg', 'fragments.mp4', 'raw_30.h264', 'raw_12.hevc',
         'raw.m2v', 'raw_24.m4v', 'joined.ts'}
 
@@ -85,6 +86,19 @@ def test_training_windows(name, timed_files):
 def test_decoders_that_count_frames_show_the_same(name, decoder, timed_files):
     path, times = timed_files[name]
     check(make(path, decoder=decoder), times)
+
+
+@pytest.mark.parametrize('decoder', ['PyAV', 'Decord', 'OpenCV'])
+@pytest.mark.parametrize('name', NAMES)
+def test_decoders_of_mmaction_show_the_right_frames_or_are_refused(name, decoder, timed_files):
+    path, times = timed_files[name]
+    dataset = make(path, decoder=decoder)
+    error = dataset[0]['data_samples'].error
+    if error is None:
+        check(dataset, times)
+    else:
+        assert decoder != 'PyAV' or name == 'cover.mp4'
+        assert name not in ('steady.mp4', 'steady_b.mkv') and str(path) in error
 
 
 @pytest.mark.parametrize('name', NAMES)
