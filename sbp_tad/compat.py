@@ -126,10 +126,11 @@ def allow_mmengine_checkpoints() -> None:
 
 
 def repair_config_inheritance() -> None:
-    """Cure for ``'list' object has no attribute 'partition'``.
+    """Cure for ``'list' object has no attribute 'partition'``, and for wrong paths.
 
     Two model files of mmaction2 1.1.0 list several configs in one entry, and
-    mmengine's lookup of ``mmaction::...`` in ``_base_`` fails there. If the
+    mmengine's lookup of ``mmaction::...`` in ``_base_`` fails there. Those of
+    1.2.0 list a C2D config without ``.py`` (``file ... does not exist``). If the
     lookup reports that the config is not in its index, mmengine takes the
     same file from ``.mim/configs`` by its path.
     """
@@ -142,9 +143,12 @@ def repair_config_inheritance() -> None:
     @functools.wraps(look_up)
     def look_up_or_refuse(package_path: str, cfg_path: str) -> dict:
         try:
-            return look_up(package_path, cfg_path)
+            found = look_up(package_path, cfg_path)
         except AttributeError as error:
             raise ValueError(f'{cfg_path} is not in the index of {package_path}') from error
+        if not os.path.isfile(os.path.join(package_path, found['Config'])):
+            raise ValueError(f'the index of {package_path} has a wrong path for {cfg_path}')
+        return found
 
     utils._get_cfg_metainfo = look_up_or_refuse
 

@@ -26,6 +26,7 @@ REFUSED = {
     'detection/': 'needs mmdet|petrel_client',
     'localization/bsn/bsn_pgm': 'has no model: it describes how BSN makes proposals',
     'localization/drn/': 'The wheel of mmaction2 1.2.0 lacks the module of DRN',
+    'skeleton/posec3d/slowonly_r50_8xb16-u48-240e_gym-limb': 'train_dataloader is a tuple',
     'multimodal/': 'needs a package that is not installed: .*multi-modal',
     'retrieval/': 'needs a package that is not installed: .*CLIP',
     'recognition/tsm/tsm_imagenet-pretrained-mobileone': 'MobileOneTSM .*It needs mmpretrain',
@@ -121,9 +122,10 @@ def write_poses(folder: Path, joints: int = 17, axes: int = 2) -> Path:
     rng = np.random.default_rng(0)
     clips = [dict(frame_dir=f'v{number}', label=number % NUM_CLASSES, img_shape=(SCALE, SCALE),
                   original_shape=(SCALE, SCALE), total_frames=2 * NUM_FRAMES,
-                  keypoint=rng.uniform(2, SCALE - 2, (2, 2 * NUM_FRAMES, joints, axes)),
-                  keypoint_score=rng.uniform(0.5, 1, (2, 2 * NUM_FRAMES, joints)))
+                  keypoint=rng.uniform(2, SCALE - 2, (2, 2 * NUM_FRAMES, joints, axes)))
              for number in range(2 * NUM_CLASSES)]
+    for clip in clips if axes == 2 else ():
+        clip['keypoint_score'] = rng.uniform(0.5, 1, (2, 2 * NUM_FRAMES, joints))
     path = folder / f'poses_{joints}.pkl'
     names = [clip['frame_dir'] for clip in clips]
     splits = {f'{name}{part}': names for name in ('xsub_', 'xset_', '') for part in
@@ -225,9 +227,13 @@ def shrink_skeleton(cfg: Config, data: Path, work_dir: Path) -> None:
         dataset = leaf(cfg[f'{phase}_dataloader'])
         layout = ((cfg.model.backbone.get('graph_cfg') or {}).get('layout'))
         dataset.ann_file = str(data / ('poses_25.pkl' if layout == 'nturgb+d' else 'poses_17.pkl'))
+        if 'data_prefix' in dataset:
+            dataset.data_prefix = dict(video=str(data / 'clips'))
         for transform in dataset.pipeline:
             if transform.type == 'UniformSampleFrames':
                 transform.clip_len = NUM_FRAMES
+            elif transform.type == 'Resize' and transform.get('keep_ratio') is False:
+                transform.scale = (64, 64)
 
 
 def shrink_audio(cfg: Config, data: Path, work_dir: Path) -> None:

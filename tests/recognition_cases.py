@@ -32,7 +32,7 @@ SMALL_BACKBONES: dict[str, tuple[dict[str, Any], int]] = {
     'ConvNeXt': (dict(channels=(8, 8, 16, 16), layer_scale=1.0), 16),
     'TANet': ({}, 2048),
     'C2D': ({}, 2048),
-    'C3D': (dict(out_dim=512), 4096),
+    'C3D': (dict(out_dim=2048), 4096),
     'ResNet3dCSN': (dict(depth=50, base_channels=16), 512),
     'ResNet2Plus1d': (dict(base_channels=8), 64),
     'ResNet3dSlowFast': (dict(slow_pathway=dict(base_channels=16),

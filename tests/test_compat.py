@@ -217,6 +217,14 @@ def test_config_of_mmaction_is_inherited(tmp_path):
     assert cfg.model.type == 'Recognizer2D' and cfg.model.cls_head.own == 1
 
 
+def test_a_config_with_a_wrong_path_in_the_index_is_inherited(tmp_path):
+    """mmaction2 1.2.0 lists this one without its suffix."""
+    compat.prepare_stack()
+    name = 'recognition/c2d/c2d_r50-in1k-pre_8xb32-16x4x1-100e_kinetics400-rgb.py'
+    (tmp_path / 'child.py').write_text(f"_base_ = 'mmaction::{name}'\n")
+    assert Config.fromfile(tmp_path / 'child.py').model.backbone.type == 'C2D'
+
+
 def test_index_with_lists_of_configs_is_passed_by(tmp_path, monkeypatch):
     def look_up(package_path: str, cfg_path: str) -> dict:
         return [cfg_path].partition('/')  # what mmengine does with 1.1.0

@@ -76,6 +76,8 @@ def check_clip_lists(cfg: Config, phase: str) -> None:
             is_list = type_name(dataset) in (*VIDEO_TYPES, FRAME_TYPE)
             if is_list and '://' not in str(dataset.get('ann_file', '://')):
                 check_list(ClipList(path, dataset, labelled, num_classes))
+            elif type_name(dataset) == 'AudioDataset':
+                check_sounds(path, dataset)
 
 
 def check_list(clips: ClipList) -> None:
@@ -171,6 +173,26 @@ def check_first_frame(clips: ClipList, words: list[str]) -> None:
         raise ConfigError(f'{clips.key}.filename_tmpl: there is no file {name} in {folder}, the '
                           f'first of {clips.path}, which holds {there or "nothing"}; set '
                           'filename_tmpl (img_{:05}.jpg by default) and start_index (1).')
+
+
+def check_sounds(key: str, dataset: dict) -> None:
+    """Check that the files of a list of audio features are there.
+
+    mmaction takes silence for a file that is absent: some videos have no sound.
+
+    Raises:
+        ConfigError: none of the files is there, so that training would learn from silence.
+    """
+    root, prefix = dataset.get('data_root') or '', (dataset.get('data_prefix') or {}).get('audio')
+    path = Path(root, dataset['ann_file'])
+    if not path.is_file():
+        raise ConfigError(f'{key}.ann_file: there is no file {path}; write one with a line '
+                          '"file frames label" for each clip.')
+    names = [line.split()[0] for line in path.read_text(encoding='utf-8').splitlines() if line]
+    files = [Path(root, prefix or '', name) for name in names]
+    if files and not any(file.is_file() for file in files):
+        raise ConfigError(f'{key}.data_prefix.audio: none of the {len(files)} files of {path} is '
+                          f'there, such as {files[0]}; mmaction2 would take silence for them.')
 
 
 def type_name(cfg: dict) -> str:

@@ -84,6 +84,10 @@ def check_phases(cfg: Config, phase: str) -> None:
     Raises:
         ConfigError: the name of the parts that are missing.
     """
+    for key in (key for keys in PHASES.values() for key in keys if not key.endswith('evaluator')):
+        if not isinstance(cfg.get(key), (dict, type(None))):
+            raise ConfigError(f'{key} is a {type(cfg[key]).__name__}, expected a dict; a comma '
+                              'behind its last parenthesis makes a tuple of it.')
     if missing := [name for name in PHASES[phase] if cfg.get(name) is None]:
         other = ' Such configs of mmaction2 only test published weights: list ' \
             'configs/_base_/recognition/kinetics400_training.py as a second base to train them.' \

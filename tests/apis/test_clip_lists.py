@@ -100,3 +100,15 @@ def test_clips_without_labels_may_be_tested_where_nothing_is_scored(tmp_path):
     cfg.test_evaluator = [dict(type='AccMetric')]
     with pytest.raises(ConfigError, match=r'^test_dataloader.*no label'):
         check_clip_lists(cfg, 'test')
+
+
+def test_audio_features_that_are_all_absent_would_be_silence(tmp_path):
+    (tmp_path / 'sounds.txt').write_text('a.npy 64 0\nb.npy 64 1\n')
+    dataset = dict(type='AudioDataset', ann_file='sounds.txt', data_root=str(tmp_path),
+                   data_prefix=dict(audio='sounds'))
+    cfg = Config(dict(model=dict(), train_dataloader=dict(dataset=dataset)))
+    with pytest.raises(ConfigError, match='data_prefix.audio: none of the 2 files .*sounds/a.npy'):
+        check_clip_lists(cfg, 'train')
+    (tmp_path / 'sounds').mkdir()
+    (tmp_path / 'sounds/b.npy').touch()
+    check_clip_lists(cfg, 'train')  # mmaction2 allows videos without sound

@@ -120,3 +120,10 @@ def test_a_batch_of_several_videos_would_be_scored_by_the_first_alone():
     config_refusals.check_single_videos(cfg)
     config_refusals.check_single_videos(Config(dict(model=dict(type='TEM'),
                                                     val_dataloader=dict(batch_size=16))))
+
+
+def test_a_comma_too_many_is_named(tmp_path):
+    path = tmp_path / 'comma.py'
+    path.write_text("model = dict(type='M')\ntrain_cfg = dict(max_epochs=1),\n")
+    with pytest.raises(ConfigError, match='^train_cfg is a tuple, expected a dict; a comma'):
+        config_refusals.check_phases(launch.load_config(str(path)), 'train')
