@@ -36,8 +36,8 @@ RUNNING = [name for name in FAMILIES.values()
 TRAINED = [FAMILIES[name] for name in (
     'localization/bmn', 'localization/bsn bsn_pem', 'skeleton/stgcnpp', 'recognition/tsn')]
 SBP = ' with SBP'
-# The parts of a model that describe weights to load; nothing is downloaded here.
-WEIGHTS = ('pretrained', 'init_cfg', 'pretrain_2d')
+# The parts of a model that load weights when it is built; nothing is downloaded here.
+WEIGHTS = ('pretrained', 'pretrain_2d')
 
 pytestmark = pytest.mark.filterwarnings('default')  # those of mmaction end no run
 
