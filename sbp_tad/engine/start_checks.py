@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
+from mmaction.models import BaseRecognizer
 from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -79,6 +81,7 @@ def check_run(model: nn.Module, found: dict[str, Any]) -> None:
     check_same_classes(found)
     for role, loader in found.items():
         for dataset in leaves(loader.dataset):
+            check_task(model, role, dataset)
             check_classes(model, role, dataset)
             if isinstance(dataset, TemporalDetectionDataset):
                 check_inputs(model, role, dataset)
@@ -163,14 +166,42 @@ def largest_label(dataset: Any) -> int | None:
     """Return the largest label of a data set of mmaction's recognizers; None for others."""
     if not (hasattr(dataset, 'get_data_info') and hasattr(dataset, 'ann_file')):
         return None
-    labels = []
+    labels: list[int] = []
     for index in range(len(dataset)):
         label = dataset.get_data_info(index).get('label')
         several = label if isinstance(label, (list, tuple)) else [label]
-        if not all(isinstance(each, int) for each in several):
+        if not all(isinstance(each, Integral) for each in several):
             return None
-        labels += several
+        labels += map(int, several)
     return max(labels, default=None)
+
+
+def check_task(model: nn.Module, role: str, dataset: Any) -> None:
+    """Check that a data set and its pipeline are of the task of the model.
+
+    Raises:
+        ConfigError: a detector with clips of a recognizer, or the reverse, or
+            online detection with data of offline detection, or the reverse.
+    """
+    key, kind = f'{role}_dataloader.dataset', type(dataset)
+    tasks = {OnlineActionDetector: (OnlineDetectionDataset, 'PackOnlineInputs'),
+             TemporalDetector: (TemporalDetectionDataset, 'PackTADInputs')}
+    task = next((task for detector, task in tasks.items() if isinstance(model, detector)), None)
+    is_foreign = kind.__module__.startswith('mmaction.') if task else \
+        isinstance(model, BaseRecognizer) and isinstance(dataset, TemporalDetectionDataset)
+    is_mixed = task is not None and isinstance(dataset, TemporalDetectionDataset) and \
+        isinstance(dataset, OnlineDetectionDataset) != (task[0] is OnlineDetectionDataset)
+    if is_foreign or is_mixed:
+        wanted = f'{task[0].__name__}, or a data set derived from it' if task else \
+            'a data set of trimmed clips, for example VideoDataset'
+        raise ConfigError(f'model.type is {type(model).__name__}, but {key}.type is '
+                          f'{kind.__name__}, which is of another task. Set {key}.type to {wanted}, '
+                          'or another model.')
+    packers = [name for each in getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+               if (name := type(each).__name__) in ('PackTADInputs', 'PackOnlineInputs')]
+    if task and packers not in ([], [task[1]]):
+        raise ConfigError(f'{key}.pipeline ends with {packers[-1]}, but model.type '
+                          f'{type(model).__name__} needs {task[1]}.')
 
 
 def check_inputs(model: nn.Module, role: str, dataset: TemporalDetectionDataset) -> None:

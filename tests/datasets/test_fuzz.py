@@ -105,7 +105,7 @@ def damage_bytes(draw, content):
 
 
 def check_sound(video):
-    """What the reader lets through keeps its promises."""
+    """Check the properties of an annotation that the reader accepts."""
     assert video.segments_seconds.shape == (len(video.labels), 2)
     assert np.isfinite(video.segments_seconds).all()
     for value in (video.duration_seconds, video.fps):
