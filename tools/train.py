@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     announce(f'Loading PyTorch to train {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch
+    from sbp_tad.engine.complete_weights import StartingWeightsHook
     cfg = launch.read_config(arguments)
     if arguments.no_validate:
         launch.skip_validation(cfg)
@@ -47,7 +48,9 @@ def main(argv: list[str] | None = None) -> None:
         launch.scale_learning_rate(cfg)
     launch.set_randomness(cfg, arguments.seed, arguments.diff_rank_seed, arguments.deterministic)
     with launch.config_faults(cfg):
-        launch.build_runner(cfg, arguments.launcher).train()
+        runner = launch.build_runner(cfg, arguments.launcher)
+        runner.register_hook(StartingWeightsHook())
+        runner.train()
 
 
 if __name__ == '__main__':

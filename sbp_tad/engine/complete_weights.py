@@ -1,6 +1,7 @@
 """Refusal of weights that do not fill a model."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -37,8 +38,40 @@ class CompleteWeightsHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Any) -> None:
         """Compare the checkpoint with the model before anything is loaded."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        check_weights(model, checkpoint, self.path, allow_missing=self.allow_missing)
+        check_weights(_unwrapped(runner), checkpoint, self.path, allow_missing=self.allow_missing)
+
+
+class StartingWeightsHook(Hook):
+    """Say how many weights ``load_from`` fills when training starts; refuse a file without any.
+
+    Raises:
+        CheckpointError: no weight has the name and shape of one of the model.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: Any) -> None:
+        """Count the weights before they are loaded."""
+        if runner._resume:
+            return
+        path = str(runner._load_from)
+        shapes = _shapes(checkpoint, path)
+        wanted = {name: value.shape for name, value in _weights(_unwrapped(runner))}
+        left = [name for name, shape in wanted.items() if shapes.get(name) != shape]
+        if wanted and len(left) == len(wanted):
+            raise CheckpointError(
+                f'{path} fills no weight of the model. Its first weight is '
+                f'{next(iter(shapes), "absent")}, that of the model {left[0]}. Give a checkpoint '
+                'of such a model, or remove load_from.')
+        if left:
+            print_log(f'{path} fills {len(wanted) - len(left)} of {len(wanted)} weights of the '
+                      f'model; the others keep their initial values, the first is {left[0]}.',
+                      'current', level=logging.WARNING)
+
+
+def _unwrapped(runner: Runner) -> nn.Module:
+    model: Any = runner.model
+    return model.module if is_model_wrapper(model) else model
 
 
 def check_weights(model: nn.Module, checkpoint: Any, path: str | Path, part: str = '',
@@ -58,12 +91,7 @@ def check_weights(model: nn.Module, checkpoint: Any, path: str | Path, part: str
     Raises:
         CheckpointError: a weight is missing or has a different shape.
     """
-    if not isinstance(checkpoint, Mapping):
-        raise CheckpointError(f'{path}: expected a checkpoint with a state_dict, got '
-                              f'{type(checkpoint).__name__}. Give one that tools/train.py wrote.')
-    state = checkpoint.get('state_dict', checkpoint)
-    shapes = {name.removeprefix('module.'): getattr(value, 'shape', None)
-              for name, value in state.items()}
+    shapes = _shapes(checkpoint, path)
     wanted = {name: value.shape for name, value in _weights(model) if name.startswith(part)}
     whose = part.rstrip('.') or 'model'
     missing = sorted(name for name in wanted if name not in shapes)
@@ -86,7 +114,20 @@ def check_weights(model: nn.Module, checkpoint: Any, path: str | Path, part: str
     if allowed:
         print_log(f'{path} lacks {len(allowed)} weights that may be absent; they keep their '
                   f'initial values: {", ".join(allowed[:5])}{", ..." * (len(allowed) > 5)}',
-                  'current', level=30)
+                  'current', level=logging.WARNING)
+
+
+def _shapes(checkpoint: Any, path: str | Path) -> dict[str, Any]:
+    """Return the shapes of the weights in a checkpoint.
+
+    Raises:
+        CheckpointError: it is not a dictionary.
+    """
+    if not isinstance(checkpoint, Mapping):
+        raise CheckpointError(f'{path}: expected a checkpoint with a state_dict, got '
+                              f'{type(checkpoint).__name__}. Give one that tools/train.py wrote.')
+    return {name.removeprefix('module.'): getattr(value, 'shape', None)
+            for name, value in checkpoint.get('state_dict', checkpoint).items()}
 
 
 def _weights(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -174,6 +174,20 @@ def test_a_damaged_checkpoint_is_a_sentence(tool, content, config, whole, call_t
     assert 'damaged.pth: not a' in refused(call_tool, tool, config, *words, '--work-dir', tmp_path)
 
 
+def test_training_refuses_to_start_from_weights_of_another_model(config, whole, call_tool,
+                                                                 tmp_path):
+    torch.save(dict(state_dict={'cls_head.fc.weight': torch.zeros(3)}), tmp_path / 'other.pth')
+    command = ('train', config, '--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=1')
+    text = refused(call_tool, *command, f'load_from={tmp_path / "other.pth"}')
+    assert 'other.pth fills no weight of the model. Its first weight is cls_head.fc.weight' in text
+    part = {name: value for name, value in load(whole / 'epoch_2.pth')['state_dict'].items()
+            if name.startswith('neck.')}
+    torch.save(dict(state_dict=part), tmp_path / 'part.pth')
+    status, output, errors = call_tool(*command, f'load_from={tmp_path / "part.pth"}')
+    assert status == 0 and 'the others keep their initial values, the first is head.' in output \
+        + errors
+
+
 # ---------------------------------------------------------------- testing
 def test_testing_refuses_another_number_of_classes(config, whole, call_tool, tmp_path):
     text = refused(call_tool, 'test', config, whole / 'epoch_4.pth', '--work-dir', tmp_path,
