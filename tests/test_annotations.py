@@ -254,3 +254,30 @@ def test_numbers_may_be_strings(write_annotation):
     for wrong in ('long', '-1', 'nan'):
         with pytest.raises(AnnotationError, match=f"must be a number above 0, got '{wrong}'"):
             read_annotations(write_annotation(dict(a=dict(entry, duration=wrong))))
+
+
+@pytest.mark.parametrize('text, key', [
+    ('{"database": {"a": {"subset": "x", "annotations": []}, "a": {"subset": "x"}}}', 'a'),
+    ('{"database": {"a": {"subset": "x", "annotations": [], "annotations": []}}}', 'annotations'),
+    ('{"database": {"a": {"subset": "x", "annotations": '
+     '[{"segment": [0, 1], "label": "a", "label": "b"}]}}}', 'label'),
+    ('{"database": {"b": {}}, "database": {"a": {"subset": "x", "annotations": []}}}', 'database')])
+def test_a_key_that_occurs_twice_is_refused(tmp_path, text, key):
+    """JSON readers keep the last value alone, so annotations would be lost."""
+    path = tmp_path / 'twice.json'
+    path.write_text(text)
+    with pytest.raises(AnnotationError, match=f"twice.json: the key '{key}' occurs 2 times"):
+        read_annotations(path)
+
+
+def test_a_key_that_is_not_read_may_occur_twice(tmp_path):
+    path = tmp_path / 'twice.json'
+    path.write_text('{"note": 1, "note": 2, "database": {"a": {"subset": "x", "url": "", "url": "",'
+                    '"annotations": []}}}')
+    assert list(read_annotations(path)) == ['a']
+
+
+def test_segments_of_zero_length_can_be_left_out(write_annotation):
+    video = read_annotations(write_annotation({'a': dict(subset='x', annotations=[
+        dict(segment=[1, 1], label='a'), dict(segment=[1, 2], label='b')])}))['a']
+    assert len(video) == 2 and video.without_empty().labels == ('b', )

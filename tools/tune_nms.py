@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Sweep post-processing over dumped raw predictions, without running the model again.
 
-The dump comes from `tools/test.py CONFIG CHECKPOINT --raw-dump FILE.npz` and knows how that
-test scored; its setting is among the results, and each equals what a test with it would give.
+The dump comes from `tools/test.py CONFIG CHECKPOINT --raw-dump FILE.npz` and holds the
+settings of that test, which are scored too. Each result equals that of a test with its settings.
 """
 from __future__ import annotations
 
