@@ -73,13 +73,12 @@ def test_a_video_in_segments_out(tmp_path, write_video, monkeypatch, capsys):
     assert block == block_with('docs/tutorials/first_detector.md', 'TADInferencer')
     name = 'actionformer_r3d10_sbp-r4_toy'
     model = MODELS.build(launch.load_config(find_config(name)).model)
-    for folder in ('work_dirs/demo', 'videos'):
+    for folder in ('work_dirs/demo', 'data/toy/videos'):
         (tmp_path / folder).mkdir(parents=True)
-    torch.save(dict(state_dict=model.state_dict()),
-               tmp_path / 'work_dirs/demo/best_tad_average_mAP_epoch_34.pth')
-    write_video(tmp_path / 'videos' / 'mine.mp4', 40)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'work_dirs/demo/best.pth')
+    write_video(tmp_path / 'data/toy/videos/toy_test_0000.mp4', 40)
     monkeypatch.chdir(tmp_path)
     exec(block.replace('=0.3', '=0.005'), {})
     video_id, start, end, label, score = capsys.readouterr().out.splitlines()[0].split()
-    assert (video_id, label.count('_') < 2) == ('mine', True)
+    assert (video_id, label.count('_') < 2) == ('toy_test_0000', True)
     assert 0 <= float(start) < float(end) <= 4.1 and float(score) >= 0.005

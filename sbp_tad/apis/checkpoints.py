@@ -24,7 +24,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise ConfigError(f'checkpoint {path} does not exist. Give a local file that training '
-                          'wrote, for example work_dirs/.../best_*.pth.')
+                          'wrote, for example work_dirs/.../best.pth.')
     with weights_only(path):
         content = torch.load(path, map_location='cpu')
     if not isinstance(content, dict):

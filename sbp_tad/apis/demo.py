@@ -23,6 +23,7 @@ from sbp_tad.annotations import VideoAnnotation, read_annotations
 from sbp_tad.apis import launch
 from sbp_tad.apis.inference.online_inferencer import OnlineInferencer
 from sbp_tad.datasets.toy_videos import CLASS_NAMES, ToySettings, build_toy_dataset
+from sbp_tad.engine.atomic_checkpoints import BEST_LINK
 from sbp_tad.engine.training_state import peak_memory_bytes
 from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.evaluation.frame_scores import read_frame_scores
@@ -107,7 +108,7 @@ def train_and_test(cfg: Config) -> tuple[Runner, dict[str, float]]:
 
 def best_checkpoint(work_dir: Path) -> str:
     """Return the checkpoint with the best validation score of this run."""
-    return max(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime).as_posix()
+    return (work_dir / BEST_LINK).as_posix()
 
 
 def saved_bytes(runner: Runner, keep_ratio: float) -> int:

@@ -59,7 +59,7 @@ def check_checkpoint(path: str) -> None:
     there = sorted(file.name for file in folder.glob('*.pth')) if folder.is_dir() else []
     listing = f' That folder holds {", ".join(there[:5])}.' if there else ''
     raise ConfigError(f'checkpoint {path} does not exist. Give a file that training wrote, for '
-                      f'example work_dirs/.../best_*.pth.{listing}')
+                      f'example work_dirs/.../best.pth.{listing}')
 
 
 def newest_checkpoint(work_dir: str | Path) -> str | None:

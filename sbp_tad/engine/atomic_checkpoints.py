@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from sbp_tad.registry import HOOKS
 
 PARTIAL_SUFFIX = '.partial'
+BEST_LINK = 'best.pth'
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
@@ -25,6 +26,23 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+
+
+def link_atomically(link: Path, target: Path) -> None:
+    """Let ``link`` name ``target``, a file or folder beside it, atomically.
+
+    The link is relative, so the folder can be moved. Where the file system
+    has no symbolic links, ``link`` becomes a copy of the file.
+    """
+    partial = link.with_name(link.name + PARTIAL_SUFFIX)
+    partial.unlink(missing_ok=True)
+    try:
+        partial.symlink_to(target.name)
+    except (OSError, NotImplementedError):
+        if target.is_file():
+            write_atomically(link, target.read_bytes())
+        return
+    os.replace(partial, link)
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -46,6 +64,9 @@ class AtomicCheckpointHook(CheckpointHook):
     removes old checkpoints before it writes the new one, so a run that is
     killed between may have none.
 
+    ``best.pth`` beside the checkpoints names the best one: that of the first
+    metric of ``save_best``, and of the newest run that trained in this folder.
+
     Args:
         args, kwargs: arguments of ``CheckpointHook``.
         backend_args: storage other than the local disk.
@@ -55,7 +76,7 @@ class AtomicCheckpointHook(CheckpointHook):
         super().__init__(*args, backend_args=backend_args or dict(backend='atomic'), **kwargs)
 
     def before_train(self, runner: Runner) -> None:
-        """Forget the best checkpoints of another work dir; remove incomplete files."""
+        """Forget the best checkpoints of another work dir; finish what a killed run left."""
         super().before_train(runner)
         if not self._is_own(getattr(self, 'best_ckpt_path', None)):
             self.best_ckpt_path = None
@@ -65,6 +86,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process() and Path(self.out_dir).is_dir():
             for partial in Path(self.out_dir).glob(f'*{PARTIAL_SUFFIX}'):
                 partial.unlink()
+        self._link_best()
 
     def _is_own(self, path: str | None) -> bool:
         return path is None or Path(path).parent.resolve() == Path(self.out_dir).resolve()
@@ -99,13 +121,25 @@ class AtomicCheckpointHook(CheckpointHook):
         """Save the best checkpoint, then remove the former one."""
         if not self.save_best or len(self.key_indicators) > 1:
             super()._save_best_checkpoint(runner, metrics)
+            self._link_best()
             return
         former, self.best_ckpt_path = self.best_ckpt_path, None
         super()._save_best_checkpoint(runner, metrics)
         if self.best_ckpt_path is None:
             self.best_ckpt_path = former
-        elif former not in (None, self.best_ckpt_path) and is_main_process():
+            return
+        self._link_best()
+        if former not in (None, self.best_ckpt_path) and is_main_process():
             self._remove(former)
+
+    def _link_best(self) -> None:
+        """Let ``best.pth`` name the best checkpoint of this run, once it has one."""
+        if not self.save_best or not is_main_process():
+            return
+        best = self.best_ckpt_path if len(self.key_indicators) == 1 \
+            else self.best_ckpt_path_dict.get(self.key_indicators[0])
+        if best and isinstance(self.file_backend, LocalBackend) and Path(best).exists():
+            link_atomically(Path(best).with_name(BEST_LINK), Path(best))
 
     def _remove(self, path: str) -> None:
         """Remove a checkpoint: a file, or a folder of DeepSpeed."""

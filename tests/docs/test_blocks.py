@@ -82,11 +82,10 @@ def test_a_keep_ratio_that_the_backbone_chooses(config_file):
 def test_a_stream_is_told(tmp_path, write_video, monkeypatch, capsys):
     """The block as it is, with weights as they are drawn."""
     model = MODELS.build(launch.load_config(find_config('online_gru_cnn4_sbp-r4_toy')).model)
-    for folder in ('work_dirs/demo_online', 'videos'):
+    for folder in ('work_dirs/demo_online', 'data/toy/videos'):
         (tmp_path / folder).mkdir(parents=True)
-    torch.save(dict(state_dict=model.state_dict()),
-               tmp_path / 'work_dirs/demo_online/best_online_mAP_epoch_20.pth')
-    write_video(tmp_path / 'videos' / 'mine.mp4', 40)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'work_dirs/demo_online/best.pth')
+    write_video(tmp_path / 'data/toy/videos/toy_test_0000.mp4', 40)
     monkeypatch.chdir(tmp_path)
     exec(block_with('docs/tutorials/online_detection.md', 'OnlineInferencer'), {})
     lines = capsys.readouterr().out.splitlines()
