@@ -224,7 +224,8 @@ def _read_database(path: Path, repeated: list[tuple[str, str]]) -> dict[str, Any
         return found
 
     if not path.is_file():
-        raise AnnotationError(f'{path}: no such annotation file. Check ann_file and data_root.')
+        raise AnnotationError(f'{path}: no such annotation file. Correct the path; in a '
+                              'config it is data_root and ann_file.')
     opener = gzip.open if path.suffix == '.gz' else open
     try:
         with opener(path, 'rt', encoding='utf-8') as file:

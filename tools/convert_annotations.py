@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import count_of, run_main
 from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.formats.csv_tables import read_csv
 from sbp_tad.datasets.formats.elan import read_elan
@@ -86,8 +86,9 @@ def main(argv: list[str] | None = None) -> None:
     write_database(content, arguments.out)
     items = [item for video in content['database'].values() for item in video['annotations']]
     classes = sorted({item['label'] for item in items})
-    print(f'{arguments.out}: {len(content["database"])} videos, {len(items)} segments, '
-          f'{len(classes)} classes\nmetainfo=dict(classes={classes})\n'
+    print(f'{arguments.out}: {count_of(len(content["database"]), "video")}, '
+          f'{count_of(len(items), "segment")}, {count_of(len(classes), "class", "classes")}\n'
+          f'metainfo=dict(classes={classes})\n'
           f'Next: python tools/check_dataset.py {arguments.out} --videos FOLDER')
 
 

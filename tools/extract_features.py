@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sbp_tad.apis.command_line import announce, run_main
+from sbp_tad.apis.command_line import announce, count_of, run_main
 from sbp_tad.apis.launch_options import FEATURE_FORMATS, config_parser
 from sbp_tad.apis.named_files import check_checkpoint, check_config
 from sbp_tad.datasets.errors import VideoReadError
@@ -41,8 +41,8 @@ def finish(report: ExtractionReport, out_dir: Path) -> int:
     """
     from mmengine.dist import is_main_process
     if is_main_process():
-        print(f'{len(report.written)} videos written to {out_dir}, {len(report.present)} were '
-              'present already.')
+        print(f'{count_of(len(report.written), "video")} written to {out_dir}, '
+              f'{len(report.present)} were present already.')
         if report.failed:
             listing = ''.join(f'\n  {video}: {why}' for video, why in report.failed.items())
             raise VideoReadError(f'{len(report.failed)} videos could not be read:{listing}\n'
@@ -53,7 +53,7 @@ def finish(report: ExtractionReport, out_dir: Path) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Read the config and extract missing features."""
     arguments = build_parser().parse_args(argv)
-    check_config(arguments.config)
+    arguments.config = check_config(arguments.config)
     check_checkpoint(arguments.checkpoint)
     announce(f'Loading PyTorch to extract features with {arguments.config}')
     # Imported after the options are read: --help answers at once.

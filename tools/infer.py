@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.launch_options import RESULT_FORMATS, add_launch_options
-from sbp_tad.apis.named_files import check_checkpoint, check_config, find_config
+from sbp_tad.apis.named_files import check_checkpoint, check_config, check_inputs
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.provenance import add_provenance, file_fingerprint, list_fingerprint
 
@@ -98,9 +98,9 @@ def finish(results: list[VideoDetections], arguments: argparse.Namespace) -> int
 def main(argv: list[str] | None = None) -> int:
     """Load the detector and run it on every input."""
     arguments = build_parser().parse_args(argv)
-    config = find_config(arguments.config)
-    check_config(config)
+    config = check_config(arguments.config)
     check_checkpoint(arguments.checkpoint)
+    check_inputs(arguments.input)
     announce(f'Loading PyTorch to run {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from mmengine.dist import is_main_process

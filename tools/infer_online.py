@@ -6,9 +6,9 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from sbp_tad.apis.command_line import announce, run_main
+from sbp_tad.apis.command_line import announce, count_of, run_main
 from sbp_tad.apis.launch_options import add_launch_options
-from sbp_tad.apis.named_files import check_checkpoint, check_config, find_config
+from sbp_tad.apis.named_files import check_checkpoint, check_config, check_inputs
 
 if TYPE_CHECKING:
     from sbp_tad.apis.inference.online_inferencer import OnlineStep
@@ -39,25 +39,32 @@ def step_json(step: OnlineStep, class_names: tuple[str, ...]) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Print a line when the action changes, or one per frame."""
     arguments = build_parser().parse_args(argv)
-    config = find_config(arguments.config)
-    check_config(config)
+    config = check_config(arguments.config)
     check_checkpoint(arguments.checkpoint)
+    is_camera = arguments.source.isdecimal()
+    if not is_camera:
+        check_inputs([arguments.source])
     announce(f'Loading PyTorch to run {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch
     from sbp_tad.apis.inference.online_inferencer import OnlineInferencer
     cfg = launch.load_config(config, arguments.cfg_options)
     inferencer = OnlineInferencer(cfg, arguments.checkpoint, arguments.device)
-    source = int(arguments.source) if arguments.source.isdecimal() else arguments.source
+    source = int(arguments.source) if is_camera else arguments.source
     before: str | None = None
+    num_frames = num_begun = 0
     for step in inferencer(source, arguments.fps):
+        num_frames += 1
         label = inferencer.label(step)
         if arguments.json:
             print(step_json(step, inferencer.class_names), flush=True)
         elif label != before:
+            num_begun += label is not None
             print(f'{step.time_seconds:8.2f} s  {label or "-"}  {step.scores.max():.2f}',
                   flush=True)
         before = label
+    begun = count_of(num_begun, 'action') if num_begun else 'no action'
+    announce(f'{count_of(num_frames, "frame")}, {begun} began')
 
 
 if __name__ == '__main__':

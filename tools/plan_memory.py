@@ -21,7 +21,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of this project or of mmaction')
+    parser.add_argument('config', help='config of this project or of mmaction, or the '
+                        'name of a recipe')
     parser.add_argument('--budget', required=True, metavar='SIZE',
                         help='memory of one device, for example 8GiB')
     parser.add_argument('--amp', action=argparse.BooleanOptionalAction,
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     """Print the plan, write it where asked; 0 if the config fits, else 1."""
     arguments = build_parser().parse_args(argv)
     budget = parse_budget(arguments.budget)
-    check_config(arguments.config)
+    arguments.config = check_config(arguments.config)
     announce(f'Loading PyTorch to plan the memory of {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis.launch import load_config

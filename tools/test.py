@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Read the config, load the checkpoint, test."""
     arguments = build_parser().parse_args(argv)
-    check_config(arguments.config)
+    arguments.config = check_config(arguments.config)
     check_checkpoint(arguments.checkpoint)
     announce(f'Loading PyTorch to test {arguments.config}')
     # Imported after the options are read: --help answers at once.

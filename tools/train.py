@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Read the config, apply the options, train."""
     arguments = build_parser().parse_args(argv)
-    check_config(arguments.config)
+    arguments.config = check_config(arguments.config)
     if arguments.resume not in (None, 'auto'):
         check_checkpoint(arguments.resume)
     announce(f'Loading PyTorch to train {arguments.config}')

@@ -34,8 +34,13 @@ def has_lost_process(error: RuntimeError) -> bool:
     return is_together and any(words in str(error) for words in LOST_PROCESS)
 
 
+def count_of(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun: ``1 action``, ``2 actions``."""
+    return f'{number} {noun if number == 1 else plural or noun + "s"}'
+
+
 def announce(text: str) -> None:
-    """Say on stderr what a tool begins to do; stdout holds only its results."""
+    """Say on stderr what a tool begins to do or has done; stdout holds only its results."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -16,7 +16,7 @@ ROLES = ('train', 'val', 'test')
 # Keys at the top of a config that are read besides the arguments of a Runner.
 OTHER_KEYS = ('custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type',
               'sync_bn', 'tta_model', 'tta_pipeline', 'activation_checkpointing',
-              'efficient_conv_bn_eval')
+              'efficient_conv_bn_eval', 'compile')
 PATHS = ('data_root', 'ann_file', 'filename_template')  # of a data set, strings
 # Options of a loader that need workers -> their values without.
 WORKER_OPTIONS: dict[str, Any] = dict(persistent_workers=False, prefetch_factor=None, timeout=0,

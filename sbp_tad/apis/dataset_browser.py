@@ -11,6 +11,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 
 from sbp_tad.apis import launch
+from sbp_tad.apis.command_line import count_of
 from sbp_tad.errors import ConfigError
 from sbp_tad.registry import DATASETS
 from sbp_tad.structures import TADDataSample
@@ -66,7 +67,8 @@ def browse_dataset(cfg: Config, options: BrowseOptions, say: Callable[[str], Non
         path = options.out / f'{options.split}_{index:05d}.png'
         draw_window(path, item['inputs'].numpy(), sample, dataset.metainfo['classes'],
                     options.frames)
-        say(f'{path}: {sample.video_id}, {len(sample.get("gt_instances", ()))} segments')
+        say(f'{path}: {sample.video_id}, '
+            f'{count_of(len(sample.get("gt_instances", ())), "segment")}')
 
 
 def build_dataset(cfg: Config, split: str) -> BaseDataset:

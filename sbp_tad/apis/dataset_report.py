@@ -17,6 +17,7 @@ from sbp_tad.datasets.checks.window_advice import explain
 STYLES = dict(error='red', warning='yellow', note='dim')
 EXAMPLES = 3
 MEBIBYTE = 2 ** 20
+WHY_WIDTH = 80  # also in a file, where rows of findings stay on one line
 
 
 def print_report(report: DatasetReport, file: TextIO | None = None, examples: int = EXAMPLES
@@ -114,12 +115,13 @@ def _print_findings(console: Console, severity: str, report: DatasetReport, exam
 
 
 def _advice(report: DatasetReport) -> Table:
-    table = _table('Advice for training', 'setting', 'value', 'why')
+    table = _table('Advice for training', 'setting', 'value')
+    table.add_column('why', max_width=WHY_WIDTH)
     for name, value, reason in explain(report.advice, report.facts):
         table.add_row(name, Text(value), Text(reason))
     if report.current_share is not None:
         table.add_row('the config now', f'{100 * report.current_share:.2f} %',
-                      'of the segments are served by the settings of the config.')
+                      'the same share with the settings of the config.')
     return table
 
 

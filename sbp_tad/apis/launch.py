@@ -16,6 +16,11 @@ from mmengine.runner import Runner
 from sbp_tad import compat, process_groups
 from sbp_tad.apis.clip_lists import check_clip_lists
 from sbp_tad.apis.config_errors import config_faults
+from sbp_tad.apis.config_fields import (
+    import_custom_modules,
+    import_fault,
+    warn_of_misspelt_fields,
+)
 from sbp_tad.apis.config_refusals import (
     check_backends,
     check_generation,
@@ -25,7 +30,7 @@ from sbp_tad.apis.config_refusals import (
     check_single_videos,
 )
 from sbp_tad.apis.config_values import check_overrides, prepare_values
-from sbp_tad.apis.named_files import check_checkpoint, newest_checkpoint
+from sbp_tad.apis.named_files import check_checkpoint, find_config, newest_checkpoint
 from sbp_tad.engine.resume_check import ResumeCheckHook
 from sbp_tad.engine.start_checks import check_before_run
 from sbp_tad.errors import ConfigError, UserError
@@ -53,10 +58,16 @@ def read_config(arguments: argparse.Namespace) -> Config:
 def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     """Read a config of this project or of mmaction and merge ``cfg_options`` into it.
 
+    Args:
+        path: path of the config, or the name of a recipe.
+        cfg_options: overrides, for example ``{'model.backbone.keep_ratio': 0.5}``.
+
     Raises:
         ConfigError: the file does not exist, is not a config, is one of mmaction2 0.x, or
-            defines no ``model``.
+            defines no ``model``; an option has an unknown field; a module of
+            ``custom_imports`` cannot be imported.
     """
+    path = find_config(path)
     try:
         cfg = Config.fromfile(path)
     except UserError:
@@ -64,11 +75,15 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     except FileNotFoundError as error:
         raise ConfigError(f'config {path}: {error}. Give the path of an existing config, for '
                           'example configs/toy/..., and check its _base_.') from error
+    except ImportError as error:
+        raise import_fault(error) from error
     except CONFIG_ERRORS as error:
         raise ConfigError(f'config {path} cannot be read: {error}') from error
+    warn_of_misspelt_fields(cfg)
     if cfg_options:
         check_overrides(cfg, cfg_options)
         cfg.merge_from_dict(cfg_options)
+        import_custom_modules(cfg.get('custom_imports'))
     check_generation(cfg, path)
     check_model(cfg, path)
     return cfg

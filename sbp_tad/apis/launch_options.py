@@ -21,7 +21,8 @@ def run_parser(description: str) -> argparse.ArgumentParser:
 def config_parser(description: str) -> argparse.ArgumentParser:
     """Return a parser of the options of every tool that runs a config's model."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file of this project or of mmaction')
+    parser.add_argument('config', help='config file of this project or of mmaction, '
+                        'or the name of a recipe')
     add_launch_options(parser)
     return parser
 

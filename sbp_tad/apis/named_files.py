@@ -1,9 +1,11 @@
 """Files that a command line names, looked up before anything heavy is imported."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from sbp_tad.apis.errors import InferenceError
 from sbp_tad.errors import ConfigError
 
 PACKAGE = Path(__file__).parents[1]
@@ -36,15 +38,18 @@ def find_config(config_or_name: str | Path) -> str:
     return str(found[0])
 
 
-def check_config(path: str) -> None:
-    """Check that the file of a config exists.
+def check_config(config_or_name: str) -> str:
+    """Return the path of an existing config from its path or from the name of a recipe.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: the file does not exist; or see :func:`find_config`.
     """
+    path = find_config(config_or_name)
     if not Path(path).is_file():
         raise ConfigError(f'config {path} does not exist. Give the path of an existing config, '
-                          'for example configs/toy/actionformer_r3d10_sbp-r4_toy.py.')
+                          'for example configs/toy/actionformer_r3d10_sbp-r4_toy.py, or the name '
+                          'of a recipe, for example actionformer_r3d10_sbp-r4_toy.')
+    return path
 
 
 def check_checkpoint(path: str) -> None:
@@ -81,3 +86,16 @@ def newest_checkpoint(work_dir: str | Path) -> str | None:
         return str(beside)
     raise ConfigError(f'{note} names the checkpoint {named!r}, which does not exist. Name one with '
                       f'--resume FILE, or remove {note} to start again.')
+
+
+def check_inputs(paths: Iterable[str | Path]) -> None:
+    """Check that videos, or folders of them, exist.
+
+    Raises:
+        InferenceError: some do not.
+    """
+    absent = [str(path) for path in paths if not Path(path).exists()]
+    if absent:
+        more = f' and {len(absent) - 3} more' if len(absent) > 3 else ''
+        raise InferenceError(f'no such file or folder: {", ".join(absent[:3])}{more}. Give '
+                             'existing videos, or folders of them.')

@@ -8,20 +8,22 @@ UNITS = {'KiB': 2 ** 10, 'MiB': 2 ** 20, 'GiB': 2 ** 30, 'TiB': 2 ** 40,
 
 
 def parse_budget(text: str | int) -> int:
-    """Parse ``'8GiB'``, ``'500 MB'`` or a number of bytes to bytes.
+    """Parse ``'8GiB'`` or ``'500 MB'`` to bytes; a number, not text, is a number of bytes.
 
     Raises:
         PlanningError: not a positive number with one of the units.
     """
     written = str(text).strip()
+    is_bytes = isinstance(text, int) and not isinstance(text, bool)
     unit = next((unit for unit in UNITS if written.lower().endswith(unit.lower())), '')
     try:
         budget = float(written[:len(written) - len(unit)]) * UNITS.get(unit, 1)
-        if not 1 <= budget < 2 ** 60:
+        if not 1 <= budget < 2 ** 60 or not (unit or is_bytes):
             raise ValueError
     except ValueError as error:
         raise PlanningError(f'the memory budget must be a number with one of the units '
-                            f'{", ".join(UNITS)}, such as 8GiB, got {text!r}.') from error
+                            f'{", ".join(UNITS)}, for example 8GiB, 8GB or 800MiB, got '
+                            f'{text!r}.') from error
     return int(budget)
 
 

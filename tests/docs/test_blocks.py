@@ -8,11 +8,13 @@ from pages import ROOT, block_with, page
 from sbp_tad.apis import launch
 from sbp_tad.apis.named_files import find_config
 from sbp_tad.datasets import FeatureFiles
+from sbp_tad.models.backbones import clip_features
 from sbp_tad.models.backbones.strategies import STRATEGIES
 from sbp_tad.registry import DATASETS, METRICS, MODELS
 
 YOUR_VIDEOS = 'docs/tutorials/your_videos.md'
 HEAD = 'docs/howto/add_a_head.md'
+STRATEGY = 'docs/howto/add_a_strategy.md'
 
 
 @pytest.fixture
@@ -116,6 +118,66 @@ def test_your_own_head_is_the_head_line_by_line():
     assert len(lines) > 10
     for line in lines:
         assert line.startswith('def ') or line in source, line
+
+
+@pytest.fixture
+def page_config(config_file, tmp_path, monkeypatch):
+    """Write the module and the config of a page, and return the config."""
+    def write(name, module, code, config):
+        (tmp_path / f'{module}.py').write_text(block_with(name, code))
+        monkeypatch.syspath_prepend(tmp_path)
+        return launch.load_config(config_file(block_with(name, config)))
+    return write
+
+
+def check_gradients(backbone, kept_clips, num_frames, size=16):
+    """Check that only these clips of a window receive a gradient, as autograd gives it."""
+    backbone.train()
+    length = backbone.clip_len
+    video = torch.randn(1, 3, num_frames, size, size, requires_grad=True)
+    features = backbone(video)
+    features.square().sum().backward()
+    of_clips = video.grad.unflatten(2, (-1, length)).abs().sum(dim=(0, 1, 3, 4, 5))
+    assert (of_clips > 0).nonzero().flatten().tolist() == kept_clips(of_clips > 0)
+    backbone.eval()
+    torch.testing.assert_close(features, backbone(video), rtol=1e-4, atol=1e-5)
+
+
+def test_your_own_strategy(page_config, monkeypatch):
+    """It keeps three neighbouring clips of twelve; the same ones for the same key."""
+    monkeypatch.setitem(STRATEGIES, 'neighbours', None)  # taken out again after the test
+    cfg = page_config(STRATEGY, 'my_strategy', 'class NeighboursStrategy', "mode='neighbours'")
+    backbone = MODELS.build(dict(cfg.model, _scope_='sbp_tad')).backbone
+    backbone.seed = 0
+    starts = set()
+    for _ in range(6):
+        check_gradients(backbone, lambda kept: neighbours(kept, starts), 96)
+    assert len(starts) > 1
+    keys = [(7, 3, 0, 0)]
+    clips = torch.randn(12, 3, 8, 16, 16, requires_grad=True)
+    drawn = [torch.autograd.grad(backbone.strategy.encode(
+        backbone._encode_clips, clips, keys).sum(), clips)[0] for _ in range(2)]
+    assert torch.equal(*drawn)
+    backbone.set_keep_ratio(1.0)
+    check_gradients(backbone, lambda kept: list(range(12)), 96)
+
+
+def neighbours(kept, starts):
+    """The three clips from the first kept one on."""
+    start = int(kept.nonzero()[0])
+    starts.add(start)
+    return list(range(start, start + 3))
+
+
+def test_your_own_backbone(page_config, monkeypatch):
+    """A window of 96 frames gives 48 steps; a quarter of the clips receives a gradient."""
+    monkeypatch.setattr(clip_features, 'FEATURE_FORMS', dict(clip_features.FEATURE_FORMS))
+    name = 'docs/howto/add_a_backbone.md'
+    cfg = page_config(name, 'my_backbone', 'class MyNetwork', "type='MyNetwork'")
+    detector = MODELS.build(dict(cfg.model, _scope_='sbp_tad'))
+    assert detector.backbone.temporal_stride(16) == 2
+    check_gradients(detector.backbone, lambda kept: kept.nonzero().flatten().tolist()[:3], 96)
+    assert detector.eval().backbone(torch.randn(2, 3, 96, 16, 16)).shape == (2, 64, 48)
 
 
 def test_every_strategy_is_listed():

@@ -12,7 +12,6 @@ from mmengine.runner import Runner
 
 from sbp_tad.engine.atomic_checkpoints import AtomicCheckpointHook, write_atomically
 
-
 RUNS = count()  # mmengine shares the message hub of runs of one name
 
 

@@ -37,7 +37,7 @@ def browse(tool, tmp_path, write_video):
 
 def test_training_windows_are_spread_over_the_set(browse, capsys):
     assert browse('--count', '3') == ['train_00000.png', 'train_00008.png', 'train_00015.png']
-    assert 'v0, 1 segments' in capsys.readouterr().out
+    assert 'v0, 1 segment\n' in capsys.readouterr().out
 
 
 def test_unreadable_videos_are_said(browse, capsys):

@@ -42,7 +42,11 @@ def test_lines_say_when_another_action_begins(small_video, run):
     best = [max(row['scores'], key=row['scores'].get) for row in rows]
     starts = [index for index, name in enumerate(best)
               if name != (best[index - 1] if index else 'background')]
-    lines = run(small_video)[1].splitlines()
+    _, printed, said = run(small_video)
+    num_actions = sum(best[index] != 'background' for index in starts)
+    begun = f'{num_actions} action{"s" * (num_actions != 1)}' if num_actions else 'no action'
+    assert said.splitlines()[-1] == f'24 frames, {begun} began'
+    lines = printed.splitlines()
     assert len(lines) == len(starts) > 0
     for line, index in zip(lines, starts):
         seconds, _, name, score = line.split()

@@ -130,7 +130,8 @@ class TADInferencer(BaseInferencer):
             The detections of each video, in the order of the inputs.
 
         Raises:
-            InferenceError: an input, a number or a folder cannot be used.
+            InferenceError: an input does not exist, or an input, a number or a folder
+                cannot be used.
         """
         batch_size = self.cfg.test_dataloader.get('batch_size', 1) if batch_size is None \
             else batch_size

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sbp_tad.apis.errors import InferenceError
+from sbp_tad.apis.named_files import check_inputs
 from sbp_tad.datasets.file_names import video_id_of
 from sbp_tad.datasets.readers.feature_files import READERS
 
@@ -63,7 +64,7 @@ def list_videos(inputs: OneInput | Sequence[OneInput], kind: str,
     ``v_abc.mp4`` and ``'v_{video_id}.mp4'``. Another file below a folder has
     its path there without the suffix, any other file its file name without the
     suffix. Arrays are named ``array_0`` and so on. Files with the same name
-    keep their suffix. Files are not opened here.
+    keep their suffix. Files must exist, and are not opened here.
 
     Args:
         inputs: the inputs of the user.
@@ -73,11 +74,12 @@ def list_videos(inputs: OneInput | Sequence[OneInput], kind: str,
             None names files by themselves.
 
     Raises:
-        InferenceError: a folder holds no video, an array is not a video, a type
-            is not accepted, or two inputs have the same name.
+        InferenceError: a path does not exist, a folder holds no video, an array is not a
+            video, a type is not accepted, or two inputs have the same name.
     """
     template = template or ('{video_id}' if kind == 'frames' else '{video_id}.mp4')
     many = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    check_inputs(given for given in many if isinstance(given, (str, os.PathLike)))
     videos = [video for number, given in enumerate(many)
               for video in _videos_of(given, number, kind, template)]
     if not videos:

@@ -260,33 +260,34 @@ def explain(advice: WindowAdvice, facts: SegmentStatistics) -> list[tuple[str, s
         if advice.mixed_fps else 'all videos have this fps, so set either of the two'
     steps = facts.shortest / advice.step_seconds
     known = ' (assumed: no video has an fps)' if facts.fps is None else ''
-    reason = (f'the shortest segment to serve, {facts.shortest:g} s, should have {MIN_STEPS} '
-              f'steps, and a second {MIN_SAMPLED_FPS:g} frames; the segment has {steps:.1f} steps')
+    reason = (f'the shortest segments to detect last {facts.shortest:g} s; a feature step '
+              f'should last at most 1/{MIN_STEPS} of that, and motion needs {MIN_SAMPLED_FPS:g} '
+              f'frames per second; such a segment has {steps:.1f} feature steps')
     if advice.stride_frames == 1 and steps < MIN_STEPS:
-        reason += ', the most that the frame rate allows'
+        reason += ', the most that the frame rate of the videos allows'
         if steps <= 1:
-            reason += ('; a step is at least as long as this segment, so segments of this '
-                       'length are not served')
+            reason += '; it is not longer than a step, so it cannot be detected'
     whole = facts.longest_video is not None and facts.longest_video <= advice.window_seconds
     held = ('the longest video lies in one window' if whole else
-            f'test windows share {advice.overlap:g} of their length, so one of them holds the '
-            f'whole of a segment of up to {advice.overlap * advice.window_seconds:.1f} s')
+            f'test windows overlap by {advice.overlap:g} of their length, so every segment of up '
+            f'to {advice.overlap * advice.window_seconds:.1f} s lies completely in one of them')
     half = facts.longest / advice.step_seconds / 2
     return [
         ('target_fps', f'{advice.target_fps:.4g}', f'{reason}.'),
         ('stride_frames', f'{advice.stride_frames}',
          f'the same at {advice.video_fps:g} fps{known}; {alike}.'),
         ('num_frames', f'{advice.num_frames}',
-         f'{advice.window_seconds:.1f} s: {held}; the longest segment to serve lasts '
-         f'{facts.longest:.1f} s; a window has whole clips and whole steps of the last level.'),
+         f'a window lasts {advice.window_seconds:.1f} s: {held}; the longest segments to detect '
+         f'last {facts.longest:.1f} s. The number is a multiple of the clip length and of the '
+         'stride of the last pyramid level.'),
         ('num_levels', f'{len(advice.strides)}',
-         f'strides 1 to {advice.strides[-1]}: half of the longest segment is {half:.0f} steps of '
-         f'{advice.step_seconds:.3g} s, at most {MAX_REACH_STRIDES:g} strides from each of its '
-         'training points at the last level.'),
+         f'pyramid levels with strides 1 to {advice.strides[-1]}: a point regresses the ends of '
+         f'its segment up to {MAX_REACH_STRIDES:g} strides away, and half of the longest segment '
+         f'is {half:.0f} steps of {advice.step_seconds:.3g} s.'),
         ('regression_ranges', str(advice.regression_ranges).replace(' ', ''),
-         'in steps, from a point to the farther end: each level regresses two to four of its '
-         'strides, the last level all longer distances.'),
+         'distances in feature steps, from a point to the farther end of its segment: each level '
+         'regresses two to four of its strides, the last level all longer distances.'),
         ('coverage', f'{100 * advice.coverage:.2f} %',
-         f'of {facts.num_segments} segments lie completely in a window, are longer than a step '
-         'and in the range of a level.'),
+         f'share of the {facts.num_segments} segments that can be detected: they lie completely in '
+         'one window, are longer than a step, and are short enough for the last level.'),
     ]

@@ -207,12 +207,18 @@ def test_frames_held_do_not_grow_with_the_video(inferencer, toy, write_video, mo
 
 def test_bad_files_are_reported_and_the_others_finished(inferencer, toy, tmp_path):
     (tmp_path / 'broken.mp4').write_bytes(b'no video')
-    bad, good, absent = inferencer([tmp_path / 'broken.mp4', toy / 'videos' / 'c.mp4',
-                                    tmp_path / 'absent.mp4'], vis_dir=tmp_path / 'vis')
+    bad, good = inferencer([tmp_path / 'broken.mp4', toy / 'videos' / 'c.mp4'],
+                           vis_dir=tmp_path / 'vis')
     assert 'broken.mp4: not a readable video' in bad.error and bad.detections == ()
     assert bad.duration_seconds is None and good.error is None and good.detections
-    assert absent.error == f'{tmp_path}/absent.mp4: no such file or folder.'
     assert [path.name for path in (tmp_path / 'vis').iterdir()] == ['c.png']
+
+
+def test_an_input_that_does_not_exist_is_refused_before_any_work(inferencer, toy, tmp_path):
+    for given in (tmp_path / 'absent', [toy / 'videos' / 'c.mp4', str(tmp_path / 'absent')]):
+        with pytest.raises(InferenceError, match=f'no such file or folder: {tmp_path}/absent. '):
+            inferencer(given, out_dir=tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
 
 
 def test_a_second_run_does_what_is_missing(inferencer, toy, tmp_path, monkeypatch):

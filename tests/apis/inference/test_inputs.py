@@ -34,7 +34,8 @@ def test_a_list_mixes_files_folders_and_arrays(tmp_path):
     touch(tmp_path, 'one.mp4', 'more/two.mp4', 'no_suffix')
     assert names([tmp_path / 'one.mp4', frames(), tmp_path / 'more', tmp_path / 'no_suffix']) == [
         'one', 'array_1', 'two', 'no_suffix']
-    assert names((tmp_path / 'absent.v2.mp4', )) == ['absent.v2']  # found out when it is opened
+    touch(tmp_path, 'one.v2.mp4')
+    assert names((tmp_path / 'one.v2.mp4', )) == ['one.v2']
 
 
 def test_files_of_one_name_keep_their_suffix(tmp_path):
@@ -63,13 +64,16 @@ def test_a_file_is_known_by_its_size_and_its_time(tmp_path):
     video, = list_videos(path, 'video')
     assert video.fingerprint == dict(num_bytes=5, modified_ns=path.stat().st_mtime_ns)
     assert video.weight == 5
-    array, absent = list_videos([frames(7), tmp_path / 'absent.mp4'], 'video')
+    array, = list_videos([frames(7)], 'video')
     assert (array.fingerprint, array.weight) == (None, 7)
-    assert (absent.fingerprint, absent.weight) == (None, 1)
+    path.unlink()
+    assert (video.fingerprint, video.weight) == (None, 1)
 
 
 @pytest.mark.parametrize('inputs, kind, message', [
     ([], 'video', 'no input; give'),
+    ('absent', 'video', 'no such file or folder: absent. Give existing videos'),
+    (list('abcde'), 'video', 'no such file or folder: a, b, c and 2 more. Give'),
     (7, 'video', 'must be a path, a folder or an array .*got int'),
     (frames()[0], 'video', r'must hold the frames of a video.*got uint8 of shape \(4, 5, 3\)'),
     (frames(0), 'video', 'T above 0'),

@@ -117,7 +117,7 @@ def test_actions_too_short_for_the_video_are_said():
     advice = advise(videos)
     assert advice.stride_frames == 1
     reason = explain(advice, summarize(videos))[0][2]
-    assert 'has 1.5 steps, the most that the frame rate allows' in reason
+    assert 'has 1.5 feature steps, the most that the frame rate of the videos allows' in reason
     assert advise([video((0, 0.02))]).coverage == 0
 
 
@@ -227,4 +227,4 @@ def test_a_segment_shorter_than_a_step_of_all_frames_is_said_to_be_unserved():
     advice = advise(videos, BackboneShape(32, 2))
     assert (advice.stride_frames, advice.coverage) == (1, 0.0)
     reasons = {name: why for name, _, why in explain(advice, summarize(videos))}
-    assert 'allows; a step is at least as long as this segment' in reasons['target_fps']
+    assert 'allows; it is not longer than a step, so it cannot be detected' in reasons['target_fps']

@@ -1,0 +1,69 @@
+"""Misspelt top-level fields and modules that are not found, each told in a sentence."""
+import sys
+import warnings
+
+import pytest
+from mmengine.config import Config
+
+from sbp_tad.apis import launch
+from sbp_tad.apis.config_fields import warn_of_misspelt_fields
+from sbp_tad.apis.config_values import top_keys
+from sbp_tad.errors import ConfigError
+
+TEXT = "model = dict(type='X')\noptim_wrapper = dict(type='OptimWrapper')\nmy_rate = 0.1\n"
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / 'mine.py').write_text(TEXT)
+    return str(tmp_path / 'mine.py')
+
+
+@pytest.mark.parametrize('option, nearest', [
+    ('optim_wraper.optimizer.lr', 'optim_wrapper'), ('val_evaluater.tiou', 'val_evaluator')])
+def test_an_option_of_an_unknown_field_is_refused(path, option, nearest):
+    with pytest.raises(ConfigError, match=f"--cfg-options {option}: .*Did you mean '{nearest}'"):
+        launch.load_config(path, {option: 1})
+
+
+@pytest.mark.parametrize('option', ['load_from', 'train_cfg.max_epochs', 'compile',
+                                    'find_unused_parameters', 'auto_scale_lr.enable'])
+def test_an_option_may_set_a_field_that_the_config_leaves_out(path, option):
+    assert launch.load_config(path, {option: 1})[option.partition('.')[0]]
+
+
+@pytest.mark.parametrize('name, field', [
+    ('optim_wraper', 'optim_wrapper'), ('train_dataloder', 'train_dataloader'),
+    ('optimwrapper', 'optim_wrapper'), ('val_evaluater', 'val_evaluator')])
+def test_a_variable_that_is_almost_a_field_gives_a_warning(path, name, field):
+    with open(path, 'a') as file:
+        file.write(f'{name} = dict()\n')
+    with pytest.warns(UserWarning, match=f'mine.py: nothing reads the variable {name}. If the '
+                                         f'field {field} is meant'):
+        launch.load_config(path)
+
+
+def test_own_variables_and_known_fields_give_none():
+    names = ['train_pipeline', 'test_pipeline', 'dataset_type', 'data_root', 'ann_file_train',
+             'file_client_args', 'num_classes', 'base_lr', 'max_epochs', 'r3d10', 'toy']
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        warn_of_misspelt_fields(Config(dict.fromkeys([*names, *top_keys()], 1)))
+
+
+def test_custom_imports_of_an_option_take_effect(path, tmp_path, monkeypatch):
+    (tmp_path / 'module_of_an_option.py').write_text('done = True\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    launch.load_config(path, {'custom_imports.imports': ['module_of_an_option']})
+    assert sys.modules.pop('module_of_an_option').done
+
+
+@pytest.mark.parametrize('imports', [['my_hed'], 'my_hed'])
+def test_a_module_that_is_not_found_is_a_sentence(path, imports):
+    message = "cannot be imported: No module named 'my_hed'. .*PYTHONPATH"
+    with pytest.raises(ConfigError, match=message):
+        launch.load_config(path, {'custom_imports.imports': imports})
+    with open(path, 'a') as file:
+        file.write(f'custom_imports = dict(imports={imports!r})\n')
+    with pytest.raises(ConfigError, match=message):
+        launch.load_config(path)
