@@ -81,7 +81,7 @@ def boxes(content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def cover_first(path: Path, seconds: Sequence[float]) -> Path:
-    """Write an mp4 whose first video stream is a cover picture."""
+    """Write a file whose first video stream is a cover picture, in mp4 marked as one."""
     with av.open(str(path), 'w') as container:
         cover = container.add_stream('mjpeg', rate=1)
         cover.width, cover.height, cover.pix_fmt = 64, 64, 'yuvj420p'
@@ -98,6 +98,8 @@ def cover_first(path: Path, seconds: Sequence[float]) -> Path:
             frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    if path.suffix != '.mp4':
+        return path
     parts = dict(boxes(path.read_bytes()))
     inner = sorted(boxes(parts[b'moov'][8:]), key=lambda box: box[0] == b'trak')  # udta before
     moov = b''.join(box for _, box in inner)
@@ -129,7 +131,7 @@ NAMES = ['steady.mp4', 'steady_b.mkv', 'fragments.mp4', 'phone.mp4', 'phone_b.mp
          'screen.webm', 'screen.mp4', 'gap.mp4', 'gap.flv', 'gap.ts', 'steady.mpg', 'gap_mpeg4.avi',
          'gap_mpeg4_b.avi', 'gap_h264_b.avi', 'gap_mjpeg.avi', 'late.mp4', 'late.mkv',
          'late_alone.webm', 'raw_30.h264', 'raw_12.hevc', 'raw.m2v', 'raw_24.m4v', 'cover.mp4',
-         'joined.ts']
+         'cover.mkv', 'joined.ts']
 
 
 def make_files(folder: Path) -> dict[str, tuple[Path, np.ndarray]]:
@@ -168,7 +170,8 @@ def make_files(folder: Path) -> dict[str, tuple[Path, np.ndarray]]:
     add('raw.m2v', STEADY, codec='mpeg2video', tick=SLOT, file_format='mpeg2video')
     add('raw_24.m4v', STEADY * 25 / 24, codec='mpeg4', tick=Fraction(1, 24), rate=24,
         file_format='m4v')
-    files['cover.mp4'] = cover_first(folder / 'cover.mp4', PHONE), PHONE
+    for name in ('cover.mp4', 'cover.mkv'):
+        files[name] = cover_first(folder / name, PHONE), PHONE
     part = write_timed(folder / 'part.ts', 1.4 + STEADY, shown=STEADY, file_format='mpegts')
     other = write_timed(folder / 'other.ts', 1.4 + STEADY, shown=3 + STEADY, file_format='mpegts')
     files['joined.ts'] = joined([part, other], folder / 'joined.ts'), np.r_[STEADY, 3 + STEADY]

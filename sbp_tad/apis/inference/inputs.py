@@ -16,8 +16,8 @@ from sbp_tad.datasets.file_names import video_id_of
 from sbp_tad.datasets.readers.feature_files import READERS
 
 VIDEO_SUFFIXES = frozenset(
-    '.3gp .asf .avi .divx .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm '
-    '.wmv .y4m'.split())
+    '.264 .265 .3gp .asf .avi .divx .flv .h264 .h265 .hevc .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg '
+    '.mpg .mts .mxf .ogv .ts .vob .webm .wmv .y4m'.split())
 # Key of the dataset's data_prefix -> suffixes of the files that the detector reads.
 SUFFIXES = dict(video=VIDEO_SUFFIXES, features=frozenset(READERS))
 IMAGE_SUFFIXES = frozenset(('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'))

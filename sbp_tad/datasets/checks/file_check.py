@@ -22,7 +22,7 @@ from sbp_tad.datasets.readers.video_header import (
 from sbp_tad.paths import UnsafePathError, path_within
 
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.ts',
-                  '.wmv', '.flv', '.3gp', '.ogv')
+                  '.wmv', '.flv', '.3gp', '.ogv', '.264', '.265', '.h264', '.h265', '.hevc', '.m2v')
 VIDEO_TEMPLATE = '{video_id}.mp4'
 Inspect = Callable[[Path, VideoAnnotation], VideoHeader | None]
 

@@ -15,6 +15,7 @@ from sbp_tad.datasets.frame_clock import FrameClock, clock_of_ticks
 # Flags of libavformat's AVInputFormat.
 _NO_TIMESTAMPS = 0x0080  # elementary streams
 _FREE_CLOCK = 0x0200  # MPEG-TS and PS: time stamps begin anywhere and may jump
+_IMAGE_CODECS = frozenset(('bmp', 'jpegls', 'mjpeg', 'png', 'tiff', 'webp'))
 # A stream with more repeated time stamps than this share has no usable ones.
 _MOST_REPEATED = 0.1
 # An AVI header that promises more empty slots than this at the end is taken as damaged.
@@ -88,12 +89,18 @@ class StreamTiming:
 def video_stream(container: av.container.InputContainer) -> av.VideoStream:
     """Return the first video stream that is no cover picture.
 
+    Matroska does not mark covers that are written as tracks: a stream of
+    single images is taken only if there is no other.
+
     Raises:
         VideoReadError: the file has none.
     """
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
+    streams = [stream for stream in container.streams.video
+               if not stream.disposition & Disposition.attached_pic]
+    moving = [stream for stream in streams if stream.codec_context is None
+              or stream.codec_context.name not in _IMAGE_CODECS]
+    if streams:
+        return (moving or streams)[0]
     found = 'only a cover picture' if container.streams.video else 'no video stream'
     raise VideoReadError(f'{container.name}: the file has {found}. Replace the file.')
 
@@ -113,10 +120,18 @@ def read_timing(container: av.container.InputContainer, stream: av.VideoStream) 
     # includes them (or is 0, as in mkv).
     packets = [Packet(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe)
                for packet in container.demux(stream) if packet.size > 0 and not packet.is_discard]
-    return StreamTiming(packets, tick, [float(rate) for rate in declared if rate],
+    rates = [float(rate) for rate in declared if rate] or _measured_rate(packets, tick)
+    return StreamTiming(packets, tick, rates,
                         None if start is None else start / av.time_base, depth, slots,
                         has_timestamps, bool(flags & _FREE_CLOCK),
                         container.format.name.startswith('mov'), container.format.name != 'mpeg')
+
+
+def _measured_rate(packets: list[Packet], tick: Fraction) -> list[float]:
+    """Return the average rate of a stream that declares none, if its packets have times."""
+    known = [packet.pts for packet in packets if packet.pts is not None]
+    length = max(known) - min(known) if known else 0
+    return [float((len(known) - 1) / (length * tick))] if length else []
 
 
 def presentation(timing: StreamTiming, first_shown: int | None = None
