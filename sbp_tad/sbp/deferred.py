@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from sbp_tad.sbp.autocast import autocast_dtype
 from sbp_tad.sbp.config import SBPError
+from sbp_tad.sbp.modules import TokenSBP
 from sbp_tad.sbp.nested_tensors import (
     Encoder,
     Features,
@@ -212,6 +213,22 @@ def check_rows(features: Features, num_clips: int) -> None:
                            f'{num_clips} rows, got shape {tuple(feature.shape)}.')
 
 
+def check_no_token_level(module: nn.Module) -> None:
+    """Refuse token-level SBP inside a network that is encoded again in the backward pass.
+
+    Its blocks would take that for activation checkpointing, and draw the same
+    tokens for every clip and every step.
+
+    Raises:
+        SBPError: names the first such block.
+    """
+    for name, layer in module.named_modules():
+        if isinstance(layer, TokenSBP) and layer.token_sbp.model.config.keep_ratio < 1:
+            raise SBPError(f"mode='deferred' cannot be combined with token-level SBP (block "
+                           f"{name!r}), whose tokens would be the same in every step; use "
+                           "mode='direct', or call remove_sbp(model).")
+
+
 class _EncodeAgain(torch.autograd.Function):
     """Features without a gradient, with the deferred gradient attached.
 
@@ -262,10 +279,12 @@ def encode_deferred(encoder: Encoder, module: nn.Module, clips: Tensor, choose: 
         Features of all N clips in their order.
 
     Raises:
-        SBPError: the encoder does not return one row per clip.
+        SBPError: the encoder does not return one row per clip, or contains
+            token-level SBP.
     """
     if not torch.is_grad_enabled():
         return encode_in_chunks(encoder, clips, clips_without_grad)
+    check_no_token_level(module)
     encoding = DeferredEncoding(encoder, module, clips_with_grad, clips_without_grad)
     features = encoding.encode(clips, kept)
     parameters = [p for p in module.parameters() if p.requires_grad]

@@ -13,9 +13,12 @@ from sbp_tad.sbp import (
     SavedMemory,
     SBPConfig,
     SBPError,
+    TokenSBPConfig,
+    apply_sbp,
     draw_kept_clips,
     encode_deferred,
     fold_frozen_norm,
+    remove_sbp,
 )
 from sbp_tad.sbp.deferred import get_random_state
 from sbp_tad.sbp.sampling import draw_by_gradient
@@ -359,3 +362,17 @@ def test_a_wrapped_encoder_is_refused():
 
 def test_random_state_is_that_of_the_device():
     assert len(get_random_state(torch.device('cpu'))) == 1
+
+
+@pytest.mark.parametrize('sampler', ['random', 'gradient'])
+def test_deferred_clips_and_tokens_are_not_combined(sampler):
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    module = ClipwiseSBP(nn.Sequential(layer), SBPConfig(mode='deferred', sampler=sampler))
+    clips = torch.randn(1, 4, 6, 8)
+    apply_sbp(module, TokenSBPConfig(keep_ratio=0.5))
+    with pytest.raises(SBPError, match="deferred' cannot be combined .*'0'.*remove_sbp"):
+        module(clips)
+    with torch.no_grad():
+        module(clips)
+    remove_sbp(module)
+    module(clips).sum().backward()
