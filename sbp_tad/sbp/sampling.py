@@ -16,7 +16,7 @@ from torch import distributed as dist
 
 Sampler = Callable[[int, int, torch.Generator], Tensor]
 
-ROWS_AT_ONCE = 32  # of a matrix of products; blocks bound the temporary memory
+ROWS_AT_ONCE = 64  # of a matrix of products; blocks bound the temporary memory
 
 
 def keep_count(keep_ratio: float, num_clips: int) -> int:
