@@ -32,7 +32,7 @@ from sbp_tad.evaluation.plausible_types import ERROR, NOTE, WARNING, Finding
 
 NAME_OPTIONS = ('--map-video-ids', '--map-labels', '--implausible')
 FILE_OPTIONS = (*NAME_OPTIONS, '--labels-by-index', '--label-key', '--time-unit', '--subset')
-EVALUATE_OPTIONS = (*FILE_OPTIONS, '--average-recall', '--outside-videos')
+EVALUATE_OPTIONS = (*FILE_OPTIONS, '--outside-videos')
 
 
 def add_name_arguments(group: argparse._ArgumentGroup) -> None:

@@ -120,8 +120,8 @@ def _label_findings(annotations: Mapping[str, VideoAnnotation], detections: Dete
     unlabelled = _share(per_label.pop(NO_LABEL, 0), len(detections))
     findings = [] if not unlabelled else [Finding(
         ERROR if unlabelled > FEW else WARNING,
-        f'{unlabelled:.0%} of the detections have no label, which mAP needs.',
-        'To score proposals without labels, add --average-recall.', '--average-recall')]
+        f'{unlabelled:.0%} of the detections have no label, which mAP needs. Proposals without '
+        'labels are scored by tools/evaluate.py --average-recall.')]
     unknown = {label: count for label, count in per_label.items()
                if count and label not in classes and label not in options.ignored_labels}
     if unknown and classes:
