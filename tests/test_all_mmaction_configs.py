@@ -24,6 +24,7 @@ from mmengine.registry import DefaultScope
 from recognition_cases import write_clips
 
 from sbp_tad.apis import launch
+from sbp_tad.apis.config_refusals import check_backends, check_phases
 from sbp_tad.datasets.transforms import build_pipeline
 from sbp_tad.errors import UserError
 from sbp_tad.planning.fake_tensors import build_shapes
@@ -64,7 +65,7 @@ def with_sbp(names):
 def without_weights(model):
     """A model's config without the weights that it would download when it is built."""
     if isinstance(model, (list, tuple)):
-        return [without_weights(part) for part in model]
+        return type(model)(without_weights(part) for part in model)
     if not isinstance(model, dict):
         return model
     return type(model)({key: None if key in WEIGHTS else
@@ -76,7 +77,11 @@ def build_everything(path):
     """Build the model without memory, and all that a run would build of the other parts."""
     cfg = launch.load_config(str(path))
     with launch.config_faults(cfg), DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = build_shapes(lambda: MODELS.build(without_weights(cfg.model)))
+        def build():
+            return MODELS.build(without_weights(cfg.model))
+
+        # TANet reads the numbers of its weights when it is built.
+        model = build() if 'TANet' in str(cfg.model.get('backbone')) else build_shapes(build)
         for phase in ('train', 'val', 'test'):
             dataset = (cfg.get(f'{phase}_dataloader') or {}).get('dataset') or {}
             while 'dataset' in dataset:
@@ -85,8 +90,9 @@ def build_everything(path):
                 assert DATASETS.get(part.type) is not None
                 build_pipeline([step for step in part.pipeline
                                 if step.type != 'PytorchVideoWrapper'])
-            if cfg.get(f'{phase}_evaluator'):
-                METRICS.build(cfg[f'{phase}_evaluator'])
+            metrics = cfg.get(f'{phase}_evaluator') or []
+            for metric in metrics if isinstance(metrics, list) else [metrics]:
+                METRICS.build(metric)
         if cfg.get('optim_wrapper'):
             assert OPTIMIZERS.get(cfg.optim_wrapper.optimizer.type) is not None
     return model
@@ -99,7 +105,9 @@ def test_config_is_built_or_refused_with_a_sentence(case, tmp_path):
     if sentence := expected_refusal(name, REFUSED):
         with pytest.raises(UserError) as caught:
             path = write_config(name, tmp_path, case.endswith(SBP))
-            launch.check_run(launch.load_config(str(path)), 'test')
+            cfg = launch.load_config(str(path))
+            check_phases(cfg, 'test')
+            check_backends(cfg)
             build_everything(path)
         assert re.search(sentence, str(caught.value)), caught.value
         return
