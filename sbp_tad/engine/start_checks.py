@@ -17,6 +17,7 @@ from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.datasets.online import OnlineDetectionDataset
 from sbp_tad.datasets.readers.feature_files import feature_shape
 from sbp_tad.datasets.readers.features import FeatureFiles
+from sbp_tad.engine.backbone_probe import check_backbone
 from sbp_tad.errors import ConfigError
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 from sbp_tad.models.detectors.online_detector import OnlineActionDetector
@@ -40,7 +41,8 @@ class StartChecksHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Check all loops that the run has built."""
         model: Any = runner.model
-        check_run(model.module if is_model_wrapper(model) else model, loaders(runner))
+        if isinstance(model, nn.Module):
+            check_run(model.module if is_model_wrapper(model) else model, loaders(runner))
 
 
 def check_before_run(runner: Runner) -> None:
@@ -219,18 +221,19 @@ def check_inputs(model: nn.Module, role: str, dataset: TemporalDetectionDataset)
             raise ConfigError(
                 f'{key} gives features, but model.backbone encodes frames. Set model.backbone=None '
                 'for features, or data_prefix=dict(video=...) and a pipeline of frames.')
-        check_channels(model, key, dataset)
+        check_feature_files(model, key, dataset)
     elif not has_backbone:
         raise ConfigError(
             f'{key} gives frames, but the model has no backbone and takes features. Set '
             'data_prefix=dict(features=...) with LoadFeatures, or a model.backbone.')
     elif isinstance(model.backbone, SBPBackbone):
         check_clips(model, key, dataset)
+        check_backbone(model, key, dataset)
     if isinstance(dataset, OnlineDetectionDataset) and isinstance(model, OnlineActionDetector):
         check_history(model, key, dataset)
 
 
-def check_channels(model: Any, key: str, dataset: TemporalDetectionDataset) -> None:
+def check_feature_files(model: Any, key: str, dataset: TemporalDetectionDataset) -> None:
     """Check the channels of the first readable feature file against neck or head.
 
     Raises:

@@ -158,6 +158,16 @@ def test_mistakes_with_videos(refused, videos, tmp_path, changes, message):
     assert message in refused(config, *in_videos(videos))
 
 
+@pytest.mark.parametrize('option, message', [
+    ('model.neck.in_channels=32', 'model.backbone (ResNet3d) gives 64 channels, but '
+     'model.neck.in_channels is 32. Set model.neck.in_channels=64'),
+    ('model.backbone.clip_len=1', 'model.backbone (ResNet3d) cannot encode a clip of 1 frame of '
+     '48 x 48 pixels from train_dataloader.dataset'),
+])
+def test_backbones_that_do_not_fit(refused, videos, option, message):
+    assert message in refused(VIDEO_CONFIG, *in_videos(videos), option)
+
+
 def test_a_backbone_for_features(refused, features, tmp_path):
     config = tmp_path / 'changed.py'
     config.write_text(f"_base_ = ['{features}']\n"
