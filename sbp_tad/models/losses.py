@@ -43,8 +43,8 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25,
 def frame_cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     """Return the cross-entropy of frames, averaged over the valid frames of all processes.
 
-    The classes of a frame share its weight equally: ``-sum_c t_c / sum(t) *
-    log softmax(logits)_c``, which is least if their scores are equal.
+    ``-sum_c t_c * log softmax(logits)_c``, as LSTR does (Xu et al., NeurIPS
+    2021): a frame with two classes counts twice.
 
     Args:
         logits: (..., 1 + C), column 0 background.
@@ -56,9 +56,8 @@ def frame_cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tenso
     """
     logits, targets = logits[valid], targets[valid]  # (P, 1 + C)
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-    shares = targets.to(logits.dtype)
-    shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1)
-    return average_over_batch(-(shares * logits.log_softmax(dim=1)).sum(), global_count(valid))
+    loss = -(targets.to(logits.dtype) * logits.log_softmax(dim=1)).sum()
+    return average_over_batch(loss, global_count(valid))
 
 
 def aligned_diou_loss(predicted: Tensor, target: Tensor, eps: float = 1e-8) -> Tensor:

@@ -116,11 +116,11 @@ def test_frame_cross_entropy_of_single_classes_is_torch_s():
     torch.testing.assert_close(found, F.cross_entropy(logits[valid], labels[valid]))
 
 
-def test_frame_cross_entropy_shares_a_frame_among_its_classes():
+def test_frame_cross_entropy_counts_a_frame_once_for_each_class():
     logits = torch.tensor([[1., 2., 3.]])
     targets, valid = torch.tensor([[0, 1, 1]]), torch.tensor([True])
     alone = [frame_cross_entropy(logits, torch.eye(3)[[label]], valid) for label in (1, 2)]
-    torch.testing.assert_close(frame_cross_entropy(logits, targets, valid), sum(alone) / 2)
+    torch.testing.assert_close(frame_cross_entropy(logits, targets, valid), sum(alone))
 
 
 def test_frames_that_do_not_count_reach_neither_loss_nor_gradient():

@@ -10,7 +10,7 @@ def assign(levels, segments, labels, num_classes, radius):
     targets = []
     for length, stride, low, high in levels:
         for step in range(length):
-            point = (step + 0.5) * stride
+            point = step * stride + 0.5
             candidates = []
             for (start, end), label in zip(segments, labels):
                 middle = (start + end) / 2

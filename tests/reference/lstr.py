@@ -58,18 +58,23 @@ def embed(weights, name, feature, index):
     return token + position(index, len(token))
 
 
-def lstr_logits(weights, num_heads, stage_layers, decoder_layers, history, working):
+def lstr_logits(weights, num_heads, stage_layers, decoder_layers, history, working,
+                origin, repeats_first):
     """Logits of the last of ``working``.
 
     ``history`` is a list of features, oldest first, None for a missing one;
-    ``working`` a list of features up to the frame that is scored.
+    ``working`` a list of features up to the frame that is scored. The first
+    one stands for a history without frames if ``repeats_first``, and is at
+    position ``origin``.
     """
-    tokens = [embed(weights, 'memory_projection', feature, i - len(history))
+    if repeats_first and all(feature is None for feature in history):
+        history = [*history[:-1], working[0]]
+    tokens = [embed(weights, 'memory_projection', feature, origin + i - len(history))
               for i, feature in enumerate(history) if feature is not None]
     for i, num_layers in enumerate(stage_layers):
         tokens = decode(weights, f'stages.{i}', num_heads, num_layers,
                         list(weights[f'queries.{i}']), tokens, causal=False)
-    window = [embed(weights, 'working_projection', feature, i)
+    window = [embed(weights, 'working_projection', feature, origin + i)
               for i, feature in enumerate(working)]
     decoded = decode(weights, 'decoder', num_heads, decoder_layers, window, tokens, causal=True)
     return linear(weights, 'classifier', decoded[-1])

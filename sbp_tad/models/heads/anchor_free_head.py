@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.heads.dense_head import DenseHead
+from sbp_tad.models.layers.masked_layers import follow_padding
 from sbp_tad.models.task_modules.assigners import assign_points
 from sbp_tad.models.task_modules.prior_generators import Points, pyramid_points
 from sbp_tad.registry import MODELS
@@ -37,6 +38,7 @@ class AnchorFreeHead(DenseHead):
             farther end of an action that each level learns, in level-0 grid
             units.
         center_radius: radius of centre sampling in strides.
+        prior_offset: position of the first point of every level in level-0 grid units.
         class_prior: probability of every class at the start of training.
         loss_cls: config of the classification loss, (P, C) logits and targets to a sum.
         loss_reg: config of the regression loss, (P, 2) segments to a sum.
@@ -44,8 +46,11 @@ class AnchorFreeHead(DenseHead):
         normalizer_momentum: weight of the old value in an update of the running mean.
         score_threshold: drop predictions of this score or lower.
         max_per_level: best predictions to keep per level.
-        min_duration_grid: drop predictions of this duration or less, in
-            level-0 grid units.
+        min_length: drop predictions of this length or shorter, in level-0 grid units.
+        padding: ``'masked'``, or ``'actionformer'`` or ``'opentad'`` to
+            reproduce those codes in padded windows, see
+            :func:`sbp_tad.models.layers.masked_layers.follow_padding`.
+        norm_eps: eps of the normalizations of the towers (1e-6 in OpenTAD).
         init_cfg: weight initialization of mmengine.
 
     Raises:
@@ -56,21 +61,25 @@ class AnchorFreeHead(DenseHead):
                  num_convs: int = 2, kernel_size: int = 3,
                  strides: Sequence[int] = (1, 2, 4, 8, 16, 32),
                  regression_ranges: Sequence[tuple[float, float]] = ACTIONFORMER_RANGES,
-                 center_radius: float = 1.5, class_prior: float = 0.01,
+                 center_radius: float = 1.5, prior_offset: float | str = 0.5,
+                 class_prior: float = 0.01,
                  loss_cls: dict | None = None, loss_reg: dict | None = None,
                  normalizer_start: float = 100.0, normalizer_momentum: float = 0.9,
                  score_threshold: float = 0.001, max_per_level: int = 2000,
-                 min_duration_grid: float = 0.05, init_cfg: dict | None = None) -> None:
-        super().__init__(num_classes, in_channels, feat_channels, num_convs, kernel_size, 'LN',
-                         strides, 1, class_prior, loss_cls, loss_reg, score_threshold,
-                         max_per_level, init_cfg)
+                 min_length: float = 0.05, padding: str = 'masked', norm_eps: float = 1e-5,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(
+            num_classes, in_channels, feat_channels=feat_channels, num_convs=num_convs,
+            kernel_size=kernel_size, norm='LN', norm_eps=norm_eps, strides=strides,
+            priors_per_step=1, prior_offset=prior_offset, class_prior=class_prior,
+            loss_cls=loss_cls, loss_reg=loss_reg, score_threshold=score_threshold,
+            max_per_level=max_per_level, min_length=min_length, init_cfg=init_cfg)
         _check_levels(strides, regression_ranges)
         self.min_duration_grid = min_duration_grid
         self.regression_ranges = tuple(regression_ranges)
         self.center_radius = center_radius
         self.scales = nn.ModuleList(Scale() for _ in strides)
-        # distances start at one stride: a ReLU that starts below zero has no gradient
-        nn.init.constant_(self.reg_tower.predictor.bias, 1.0)
+        follow_padding(self, padding)
         self.normalizer_momentum = normalizer_momentum
         self.register_buffer('normalizer', torch.tensor(float(normalizer_start)))
 
@@ -102,7 +111,8 @@ class AnchorFreeHead(DenseHead):
         return self.normalizer.clone()
 
     def _points(self, lengths: Sequence[int], device: torch.device) -> Points:
-        return pyramid_points(lengths, self.strides, self.regression_ranges, device)
+        return pyramid_points(lengths, self.strides, self.regression_ranges,
+                              self.prior_offset, device)
 
 
 def _check_levels(strides: Sequence[int], regression_ranges: Sequence[tuple[float, float]]

@@ -17,7 +17,7 @@ from sbp_tad.models.layers.masked_layers import (
     check_finite,
     check_sequence,
 )
-from sbp_tad.models.task_modules.prior_generators import pyramid_steps
+from sbp_tad.models.task_modules.prior_generators import HALF_STRIDE, pyramid_steps
 from sbp_tad.registry import MODELS
 
 
@@ -36,32 +36,41 @@ class DenseHead(BaseModule):
         kernel_size: odd.
         norm: normalization of the towers, see
             :class:`sbp_tad.models.layers.masked_layers.ConvNorm`.
+        norm_eps: eps of the normalizations.
         strides: strides of the levels in level-0 grid units.
         priors_per_step: A.
+        prior_offset: position of the first prior of every level in level-0 grid
+            units, see :func:`~sbp_tad.models.task_modules.prior_generators.pyramid_steps`.
         class_prior: probability of every class at the start of training.
         loss_cls: config of the classification loss, (P, C) logits and targets to a sum.
         loss_reg: config of the regression loss, (P, 2) segments to a sum.
         score_threshold: drop predictions of this score or lower.
         max_per_level: best predictions to keep per level.
+        min_length: drop predictions of this length or shorter, in level-0 grid units.
         init_cfg: weight initialization of mmengine.
     """
 
-    min_duration_grid = 0.0  # predictions of this duration or less are dropped, in grid units
-
-    def __init__(self, num_classes: int, in_channels: int, feat_channels: int | None,
-                 num_convs: int, kernel_size: int, norm: str, strides: Sequence[int],
-                 priors_per_step: int, class_prior: float, loss_cls: dict | None,
-                 loss_reg: dict | None, score_threshold: float, max_per_level: int,
+    def __init__(self, num_classes: int, in_channels: int, *, feat_channels: int | None,
+                 num_convs: int, kernel_size: int, norm: str, norm_eps: float = 1e-5,
+                 strides: Sequence[int], priors_per_step: int, prior_offset: float | str,
+                 class_prior: float, loss_cls: dict | None, loss_reg: dict | None,
+                 score_threshold: float, max_per_level: int, min_length: float = 0.0,
                  init_cfg: dict | None) -> None:
         super().__init__(init_cfg)
+        if isinstance(prior_offset, str) and prior_offset != HALF_STRIDE:
+            raise ModelError('prior_offset must be a number of level-0 steps or '
+                             f'{HALF_STRIDE!r}, got {prior_offset!r}')
+        self.prior_offset = prior_offset
         self.num_classes, self.priors_per_step = num_classes, priors_per_step
         self.in_channels = in_channels
         self.strides = tuple(strides)
         self.score_threshold, self.max_per_level = score_threshold, max_per_level
+        self.min_length = min_length
         widths = (in_channels, feat_channels or in_channels)
         self.cls_tower = ConvTower(*widths, priors_per_step * num_classes, num_convs, kernel_size,
-                                   norm)
-        self.reg_tower = ConvTower(*widths, priors_per_step * 2, num_convs, kernel_size, norm)
+                                   norm, norm_eps)
+        self.reg_tower = ConvTower(*widths, priors_per_step * 2, num_convs, kernel_size, norm,
+                                   norm_eps)
         # otherwise the many negatives dominate the loss of the first training steps
         nn.init.constant_(self.cls_tower.predictor.bias,
                           -math.log((1 - class_prior) / class_prior))
@@ -139,7 +148,7 @@ class DenseHead(BaseModule):
         positive = counted & (classes > 0).any(dim=2)  # (B, P)
         normalizer = self.normalize_by(positive)
         predicted = self.decode(lengths, torch.cat(offsets, dim=1))
-        strides = pyramid_steps(lengths, self.strides, real.device)[1]
+        strides = pyramid_steps(lengths, self.strides, self.prior_offset, real.device)[1]
         unit = strides.repeat_interleave(self.priors_per_step)
         unit = unit.expand_as(positive)[positive][:, None]
         loss_cls = self.loss_cls(torch.cat(logits, dim=1)[counted], classes[counted])
@@ -181,8 +190,8 @@ class DenseHead(BaseModule):
         check_finite(scores, segments)
         kept = (scores > self.score_threshold).nonzero().squeeze(1)
         kept = kept[scores[kept].argsort(descending=True, stable=True)[:self.max_per_level]]
-        start, end = segments[kept // self.num_classes].unbind(-1)
-        kept = kept[end - start > self.min_duration_grid]
+        start, end = segments[kept // self.num_classes].unbind(1)
+        kept = kept[end - start > self.min_length]
         return InstanceData(segments_grid=segments[kept // self.num_classes],
                             scores=scores[kept], labels=kept % self.num_classes)
 

@@ -44,10 +44,7 @@ class LSTRHead(OnlineHead):
     The defaults are the published settings for THUMOS'14, as in the authors'
     code (``configs/THUMOS/LSTR/lstr_long_512_work_8_kinetics_1x.yaml``; SBP's
     ``configs/thumos/sbp_e2e_lstr_128_32.yaml`` shortens the history from 512 s
-    to 128 s). Two details differ. Positions count from the first working
-    frame and are negative in the history, so missing history frames shift no
-    position. An empty history contributes nothing, where the authors repeat
-    the first frame.
+    to 128 s).
 
     Args:
         num_classes, in_channels, num_frames, memory_frames, memory_stride, init_cfg:
@@ -60,6 +57,16 @@ class LSTRHead(OnlineHead):
         num_queries: learned queries of each encoder stage.
         num_encoder_layers: layers of each encoder stage.
         num_decoder_layers: layers of the decoder.
+        positions_from: ``'history'`` counts positions from the first history
+            frame, as the published code does; ``'working'`` from the first
+            working frame, negative in the history, so that the length of the
+            history shifts no position.
+        empty_history: ``'first_frame'`` lets the first working frame stand for
+            a history without frames, as the published code does; ``'nothing'``
+            reads no history then.
+        has_ambiguous_class: the classifier has a last column for ambiguous
+            frames, as published for THUMOS'14. It takes part in the softmax of
+            the scores; no loss trains it and no score is returned for it.
 
     Raises:
         ModelError: ``num_queries`` and ``num_encoder_layers`` of different
@@ -69,11 +76,18 @@ class LSTRHead(OnlineHead):
     def __init__(self, num_classes: int, in_channels: int, channels: int = 1024,
                  num_heads: int = 16, feedforward_channels: int = 1024, dropout: float = 0.2,
                  num_queries: Sequence[int] = (16, 32), num_encoder_layers: Sequence[int] = (1, 2),
-                 num_decoder_layers: int = 2, num_frames: int = 32, memory_frames: int = 128,
-                 memory_stride: int = 4, init_cfg: dict | None = None) -> None:
+                 num_decoder_layers: int = 2, positions_from: str = 'history',
+                 empty_history: str = 'first_frame', has_ambiguous_class: bool = False,
+                 num_frames: int = 32, memory_frames: int = 128, memory_stride: int = 4,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(num_classes, in_channels, num_frames, memory_frames, memory_stride,
                          init_cfg)
         check_stages(num_queries, num_encoder_layers, num_decoder_layers)
+        check_choice('positions_from', positions_from, ('history', 'working'))
+        check_choice('empty_history', empty_history, ('first_frame', 'nothing'))
+        self.first_position = memory_frames if positions_from == 'history' else 0
+        self.repeats_first_frame = empty_history == 'first_frame'
+        self.num_ignored_columns = int(has_ambiguous_class)
         if channels % 2:
             raise ModelError('channels must be even, as a position is encoded in pairs of '
                              f'sine and cosine, got {channels}')
@@ -88,12 +102,24 @@ class LSTRHead(OnlineHead):
         self.stages = nn.ModuleList(HistoryDecoder(number, **layer)
                                     for number in num_encoder_layers)
         self.decoder = HistoryDecoder(num_decoder_layers, causal=True, **layer)
-        self.classifier = nn.Linear(channels, 1 + num_classes)
+        self.classifier = nn.Linear(channels, 1 + num_classes + self.num_ignored_columns)
 
     def _add_positions(self, tokens: Tensor, first: int) -> Tensor:
+        first = first + self.first_position
         positions = torch.arange(first, first + tokens.shape[1], device=tokens.device)
         encoding = sinusoidal_encoding(positions, tokens.shape[2]).to(tokens.dtype)
         return self.position_dropout(tokens + encoding)
+
+    def open_window(self, history: Tensor, history_mask: Tensor, first_frame: Tensor
+                    ) -> LSTRContext:
+        """Compress the history, or the first working frame in place of one without frames."""
+        if self.repeats_first_frame:
+            is_empty = ~history_mask.any(dim=1)
+            last = torch.arange(history.shape[2], device=history.device) == history.shape[2] - 1
+            replaced = is_empty[:, None] & last  # (B, M)
+            history = torch.where(replaced[:, None], first_frame, history)
+            history_mask = history_mask | replaced
+        return self.read_history(history, history_mask)
 
     def read_history(self, history: Tensor, history_mask: Tensor) -> LSTRContext:
         """Compress the history; see :meth:`OnlineHead.read_history`."""
@@ -113,6 +139,16 @@ class LSTRHead(OnlineHead):
         tokens, past = self.decoder(tokens, context.long_memory, past=context.past)
         return self.classifier(tokens), LSTRContext(context.long_memory, past,
                                                     context.num_past + frames.shape[2])
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Check an option of a head.
+
+    Raises:
+        ModelError: the value is not among the choices.
+    """
+    if value not in choices:
+        raise ModelError(f'{name} must be one of {tuple(choices)}, got {value!r}')
 
 
 def check_stages(num_queries: Sequence[int], num_encoder_layers: Sequence[int],

@@ -94,13 +94,23 @@ class OnlineHead(BaseModule, metaclass=ABCMeta):
         """
         check_sequence(history, history_mask, self.in_channels)
         check_sequence(working, torch.ones_like(working[:, 0]), self.in_channels)
-        logits, _ = self.read_frames(working, self._open_window(history, history_mask))
+        logits, _ = self.read_frames(
+            working, self._open_window(history, history_mask, working[..., :1]))
         return logits
 
-    def _open_window(self, history: Tensor, history_mask: Tensor) -> Any:
+    def open_window(self, history: Tensor, history_mask: Tensor, first_frame: Tensor) -> Any:
+        """Return the context before the first working frame (B, C', 1).
+
+        Args:
+            history, history_mask: see :meth:`read_history`.
+            first_frame: feature that comes next; not part of the context.
+        """
+        return self.read_history(history, history_mask)
+
+    def _open_window(self, history: Tensor, history_mask: Tensor, first_frame: Tensor) -> Any:
         if history.shape[2] == 0:  # read_history needs a frame: one that is masked
             history, history_mask = F.pad(history, (1, 0)), F.pad(history_mask, (1, 0), value=False)
-        return self.read_history(history, history_mask)
+        return self.open_window(history, history_mask, first_frame)
 
     def loss(self, history: Tensor, history_mask: Tensor, working: Tensor, targets: Tensor,
              valid: Tensor) -> dict[str, Tensor]:
@@ -111,7 +121,7 @@ class OnlineHead(BaseModule, metaclass=ABCMeta):
             targets: (B, T, 1 + classes) multi-hot, column 0 background.
             valid: (B, T) bool, False for ambiguous frames and those past the end.
         """
-        logits = self(history, history_mask, working)
+        logits = self.named_columns(self(history, history_mask, working))
         if targets.shape != logits.shape:
             raise ModelError(
                 f'frame_targets must have shape {tuple(logits.shape)}, background and '
@@ -122,7 +132,11 @@ class OnlineHead(BaseModule, metaclass=ABCMeta):
     @torch.no_grad()
     def predict(self, history: Tensor, history_mask: Tensor, working: Tensor) -> Tensor:
         """Return scores (B, T, 1 + classes), one distribution per frame; see :meth:`forward`."""
-        return to_scores(self(history, history_mask, working))
+        return self.named_columns(to_scores(self(history, history_mask, working)))
+
+    def named_columns(self, columns: Tensor) -> Tensor:
+        """Return background and the actions among columns (..., 1 + classes + ignored)."""
+        return columns[..., :1 + self.num_classes]
 
     def init_state(self) -> StreamState:
         """Return the state before the first frame of a stream."""
@@ -151,12 +165,13 @@ class OnlineHead(BaseModule, metaclass=ABCMeta):
         if feature.shape != (self.in_channels, ):
             raise ModelError(f'step takes the feature of one frame, ({self.in_channels},), '
                              f'got {tuple(feature.shape)}')
-        context = state.context
+        context, frame = state.context, feature[None, :, None]
         if state.num_seen % self.num_frames == 0:
-            context = self._open_window(*self._recall(state.kept_features))
-        logits, context = self.read_frames(feature[None, :, None], context)
+            context = self._open_window(*self._recall(state.kept_features), frame)
+        logits, context = self.read_frames(frame, context)
         kept = self._keep(state, feature)
-        return to_scores(logits)[0, 0], StreamState(state.num_seen + 1, kept, context)
+        scores = self.named_columns(to_scores(logits))[0, 0]
+        return scores, StreamState(state.num_seen + 1, kept, context)
 
     @property
     def _keep_stride(self) -> int:

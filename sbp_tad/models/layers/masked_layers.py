@@ -1,7 +1,8 @@
 """Layers over masked sequences ``(B, C, T)`` with masks ``(B, T)``, True = real.
 
 Values in padding never influence real positions, and every layer leaves zeros
-in padding.
+in padding. :func:`follow_padding` gives that up where a published network is to
+be reproduced.
 """
 from __future__ import annotations
 
@@ -90,10 +91,13 @@ class MaskedConv1d(nn.Conv1d):
     """Convolution with an odd kernel that keeps the length, or divides it by the stride.
 
     Output ``i`` is centred on input ``i * stride`` and real if that input is.
+    A bias starts at zero.
 
     Raises:
         ModelError: an even kernel size.
     """
+
+    leaks = False  # see follow_padding
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3,
                  stride: int = 1, groups: int = 1, bias: bool = True) -> None:
@@ -101,11 +105,14 @@ class MaskedConv1d(nn.Conv1d):
             raise ModelError(f'kernel_size must be odd, got {kernel_size}')
         super().__init__(in_channels, out_channels, kernel_size, stride,
                          padding=kernel_size // 2, groups=groups, bias=bias)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
         out_mask = mask[:, ::self.stride[0]]
-        return zero_padding(super().forward(zero_padding(x, mask)), out_mask), out_mask
+        x = x if self.leaks else zero_padding(x, mask)
+        return zero_padding(super().forward(x), out_mask), out_mask
 
 
 class ConvNorm(nn.Module):
@@ -118,26 +125,29 @@ class ConvNorm(nn.Module):
         stride: stride of the convolution.
         norm: ``'LN'`` (each position separately) or ``'BN'`` (over the real
             positions of the batch).
+        eps: of the normalization.
 
     Raises:
         ModelError: an unknown norm or an even kernel size.
     """
 
+    leaks = False  # see follow_padding
+
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3,
-                 stride: int = 1, norm: str = 'LN') -> None:
+                 stride: int = 1, norm: str = 'LN', eps: float = 1e-5) -> None:
         super().__init__()
         if norm not in NORMS:
             raise ModelError(f'unknown norm {norm!r}, choose one of {tuple(NORMS)}')
         # the normalization has a bias
         self.conv = MaskedConv1d(in_channels, out_channels, kernel_size, stride, bias=False)
-        self.norm = NORMS[norm](out_channels)
+        self.norm = NORMS[norm](out_channels, eps=eps)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``(B, C, T), (B, T)`` to ``(B, C', ceil(T / stride))`` and its mask."""
         x, mask = self.conv(x, mask)
         live = self.norm.training and isinstance(self.norm, nn.modules.batchnorm._BatchNorm)
         x = batch_norm_real(self.norm, x, mask) if live else self.norm(x)
-        return zero_padding(x, mask), mask
+        return x if self.leaks else zero_padding(x, mask), mask
 
 
 class ConvNormReLU(ConvNorm):
@@ -159,13 +169,14 @@ class ConvTower(nn.Module):
         num_convs: convolutions before the predictor.
         kernel_size: odd.
         norm: see :class:`ConvNorm`.
+        eps: of the normalizations.
     """
 
     def __init__(self, in_channels: int, channels: int, out_channels: int, num_convs: int,
-                 kernel_size: int, norm: str = 'LN') -> None:
+                 kernel_size: int, norm: str = 'LN', eps: float = 1e-5) -> None:
         super().__init__()
         widths = [in_channels] + [channels] * num_convs
-        self.convs = nn.ModuleList(ConvNormReLU(before, after, kernel_size, norm=norm)
+        self.convs = nn.ModuleList(ConvNormReLU(before, after, kernel_size, norm=norm, eps=eps)
                                    for before, after in zip(widths, widths[1:]))
         self.predictor = MaskedConv1d(widths[-1], out_channels, kernel_size)
 
@@ -176,12 +187,15 @@ class ConvTower(nn.Module):
         return self.predictor(x, mask)[0].transpose(1, 2)
 
 
-def masked_max_pool(x: Tensor, mask: Tensor, stride: int) -> Tensor:
-    """Take the largest real value of the ``stride + 1`` around every ``stride``-th position."""
+def masked_max_pool(x: Tensor, mask: Tensor, stride: int, leaks: bool = False) -> Tensor:
+    """Take the largest value of the ``stride + 1`` around every ``stride``-th position.
+
+    Only real values count, or with ``leaks`` those in padding as well.
+    """
     if stride == 1:
         return zero_padding(x, mask)
-    pooled = F.max_pool1d(x.masked_fill(~mask[:, None], float('-inf')),
-                          2 * (stride // 2) + 1, stride, stride // 2)
+    x = x if leaks else x.masked_fill(~mask[:, None], float('-inf'))
+    pooled = F.max_pool1d(x, 2 * (stride // 2) + 1, stride, stride // 2)
     return zero_padding(pooled, mask[:, ::stride])
 
 
@@ -274,8 +288,32 @@ class MaskedLocalAttention(nn.Module):
         return zero_padding(y, out_mask), out_mask
 
 
+class ScaledBranch(nn.Module):
+    """A learned scale for each channel of a residual branch, then stochastic depth.
+
+    LayerScale, Touvron et al., ICCV 2021. A branch with a small scale starts
+    close to the identity.
+
+    Args:
+        channels: C.
+        start: first value of every scale.
+        drop_path: probability that a sample skips the branch in training.
+    """
+
+    def __init__(self, channels: int, start: float, drop_path: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((channels, 1), float(start)))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale and maybe drop a branch ``(B, C, T)``; the shape stays."""
+        return self.drop_path(self.scale * x)
+
+
 class TransformerBlock(nn.Module):
     """Pre-norm transformer block; with a stride it also shortens the sequence.
+
+    All biases start at zero, as in ActionFormer.
 
     Args:
         channels: C, in and out.
@@ -285,10 +323,15 @@ class TransformerBlock(nn.Module):
         mlp_ratio: hidden channels of the MLP divided by C.
         drop_path: probability that a sample skips a branch in training.
         kernel_size: kernel size of the depthwise convolutions, odd.
+        layer_scale: first value of the scales of both branches, see
+            :class:`ScaledBranch`; None for branches without scales.
     """
 
+    leaks = False  # see follow_padding
+
     def __init__(self, channels: int, num_heads: int = 4, window: int = 19, stride: int = 1,
-                 mlp_ratio: float = 4.0, drop_path: float = 0.0, kernel_size: int = 3) -> None:
+                 mlp_ratio: float = 4.0, drop_path: float = 0.0, kernel_size: int = 3,
+                 layer_scale: float | None = None) -> None:
         super().__init__()
         hidden = int(channels * mlp_ratio)
         self.stride = stride
@@ -297,13 +340,19 @@ class TransformerBlock(nn.Module):
         self.norm2 = ChannelLayerNorm(channels)
         self.mlp = nn.Sequential(nn.Conv1d(channels, hidden, 1), nn.GELU(),
                                  nn.Conv1d(hidden, channels, 1))
-        self.drop_path = DropPath(drop_path)
+        self.branches = nn.ModuleList(
+            DropPath(drop_path) if layer_scale is None else
+            ScaledBranch(channels, layer_scale, drop_path) for _ in range(2))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv1d) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``(B, C, T), (B, T)`` to ``(B, C, ceil(T / stride))`` and its mask."""
+        add_attended, add_mlp = self.branches
         attended, out_mask = self.attention(self.norm1(x), mask)
-        x = masked_max_pool(x, mask, self.stride) + self.drop_path(attended)
-        x = x + self.drop_path(self.mlp(self.norm2(x)))
+        x = masked_max_pool(x, mask, self.stride, self.leaks) + add_attended(attended)
+        x = x + add_mlp(self.mlp(self.norm2(x)))
         return zero_padding(x, out_mask), out_mask
 
 
@@ -328,3 +377,31 @@ class ConvBlock(nn.Module):
         """Map ``(B, C, T), (B, T)`` to ``(B, C, ceil(T / stride))`` and its mask."""
         y, out_mask = self.branch(x, mask)
         return masked_max_pool(x, mask, self.stride) + self.drop_path(y), out_mask
+
+
+def follow_padding(module: nn.Module, code: str) -> None:
+    """Let the layers of a network read padding as a published code does.
+
+    There the biases of normalizations stand in padding and pooling takes its
+    zeros, so the last real positions depend on how long the padding is.
+
+    Args:
+        module: its layers are changed.
+        code: ``'masked'`` changes nothing; ``'actionformer'`` and
+            ``'opentad'`` follow those codes.
+
+    Raises:
+        ModelError: an unknown code.
+    """
+    if code not in LEAKING_LAYERS:
+        raise ModelError(f'unknown padding {code!r}, choose one of {tuple(LEAKING_LAYERS)}')
+    for layer in module.modules():
+        if isinstance(layer, LEAKING_LAYERS[code]):
+            layer.leaks = True
+
+
+LEAKING_LAYERS: dict[str, tuple[type[nn.Module], ...]] = {
+    'masked': (),
+    'actionformer': (MaskedConv1d, ConvNorm, TransformerBlock),
+    'opentad': (MaskedConv1d, TransformerBlock),  # it masks after its normalizations
+}

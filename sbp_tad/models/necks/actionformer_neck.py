@@ -14,6 +14,7 @@ from sbp_tad.models.layers.masked_layers import (
     ConvNormReLU,
     TransformerBlock,
     check_sequence,
+    follow_padding,
     zero_padding,
 )
 from sbp_tad.registry import MODELS
@@ -42,6 +43,16 @@ class ActionFormerNeck(BaseModule):
         drop_path: probability that a sample skips a branch in training.
         kernel_size: kernel size of all convolutions, odd.
         block: ``'attention'`` or the light ``'conv'``.
+        layer_scale: first value of the learned scales of both branches of an
+            attention block (1e-4 in the published code); None for none.
+        pad_to: features are padded to at least this many steps.
+        padding: ``'masked'``, or ``'actionformer'`` or ``'opentad'`` to
+            reproduce those codes in padded windows, see
+            :func:`sbp_tad.models.layers.masked_layers.follow_padding`.
+        norm_eps: eps of the normalizations of embedding and levels (1e-6 in
+            OpenTAD).
+        input_dropout: probability to drop a channel of the features in
+            training (0.2 in OpenTAD's recipe for features).
         init_cfg: weight initialization of mmengine.
 
     Raises:
@@ -52,6 +63,8 @@ class ActionFormerNeck(BaseModule):
                  num_stem_blocks: int = 2, num_levels: int = 6, num_heads: int = 4,
                  window: int = 19, mlp_ratio: float = 4.0, drop_path: float = 0.1,
                  kernel_size: int = 3, block: str = 'attention',
+                 layer_scale: float | None = 1e-4, pad_to: int = 0, padding: str = 'masked',
+                 norm_eps: float = 1e-5, input_dropout: float = 0.0,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if block not in BLOCKS:
@@ -61,7 +74,8 @@ class ActionFormerNeck(BaseModule):
         make = partial(ConvBlock, embed_channels, drop_path=drop_path, kernel_size=kernel_size)
         if block == 'attention':
             make = partial(TransformerBlock, embed_channels, num_heads, window,
-                           mlp_ratio=mlp_ratio, drop_path=drop_path, kernel_size=kernel_size)
+                           mlp_ratio=mlp_ratio, drop_path=drop_path, kernel_size=kernel_size,
+                           layer_scale=layer_scale)
         widths = [in_channels] + [embed_channels] * num_embed_convs
         if num_embed_convs < 1 and in_channels != embed_channels:
             raise ModelError(
@@ -69,11 +83,15 @@ class ActionFormerNeck(BaseModule):
                 f'in_channels ({in_channels}); set num_embed_convs to 1 or more')
         self.in_channels = in_channels
         self.strides = tuple(2 ** level for level in range(num_levels))
-        self.embed = nn.ModuleList(ConvNormReLU(before, after, kernel_size)
+        self.embed = nn.ModuleList(ConvNormReLU(before, after, kernel_size, eps=norm_eps)
                                    for before, after in zip(widths, widths[1:]))
         self.stem = nn.ModuleList(make(stride=1) for _ in range(num_stem_blocks))
         self.downsample = nn.ModuleList(make(stride=2) for _ in range(num_levels - 1))
-        self.norms = nn.ModuleList(ChannelLayerNorm(embed_channels) for _ in range(num_levels))
+        self.norms = nn.ModuleList(ChannelLayerNorm(embed_channels, eps=norm_eps)
+                                   for _ in range(num_levels))
+        self.input_dropout = nn.Dropout1d(input_dropout)
+        self.pad_to, self.padding = pad_to, padding
+        follow_padding(self, padding)
 
     def forward(self, features: Tensor, masks: Tensor
                 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -92,8 +110,10 @@ class ActionFormerNeck(BaseModule):
             ModelError: other shapes.
         """
         check_sequence(features, masks, self.in_channels)
-        extra = -features.shape[2] % self.strides[-1]
-        x, mask = F.pad(features, (0, extra)), F.pad(masks, (0, extra))
+        length = features.shape[2]
+        wanted = max(length, self.pad_to)
+        extra = wanted + -wanted % self.strides[-1] - length
+        x, mask = F.pad(self.input_dropout(features), (0, extra)), F.pad(masks, (0, extra))
         for layer in (*self.embed, *self.stem):
             x, mask = layer(x, mask)
         levels, level_masks = [x], [mask]
@@ -101,6 +121,7 @@ class ActionFormerNeck(BaseModule):
             x, mask = layer(x, mask)
             levels.append(x)
             level_masks.append(mask)
-        normed = (norm(x) for norm, x in zip(self.norms, levels))
-        return (tuple(zero_padding(x, mask) for x, mask in zip(normed, level_masks)),
-                tuple(level_masks))
+        normed = [norm(x) for norm, x in zip(self.norms, levels)]
+        if self.padding == 'masked':
+            normed = [zero_padding(x, mask) for x, mask in zip(normed, level_masks)]
+        return tuple(normed), tuple(level_masks)

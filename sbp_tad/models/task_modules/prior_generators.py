@@ -1,7 +1,6 @@
 """Priors of a temporal pyramid, from which heads predict segments: points and anchors."""
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,8 @@ from torch import Tensor
 
 from sbp_tad.models.errors import ModelError
 
-MAX_GROWTH = math.log(1000 / 16)  # log of the largest growth of an anchor, as in Detectron
+MAX_GROWTH = 30.0  # log of the largest growth of an anchor: no square of a length overflows
+HALF_STRIDE = 'half_stride'
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,8 +18,7 @@ class Points:
     """P points of a pyramid, level by level, in level-0 grid units.
 
     Args:
-        centres: (P,) centre of each step, ``(g + 0.5) * s`` for step ``g`` of
-            a level of stride ``s``.
+        centres: (P,) position of each point, see :func:`pyramid_steps`.
         strides: (P,) stride of the point's level.
         regression_ranges: (P, 2) shortest and longest distance to the farther
             end of a segment that the point's level learns.
@@ -32,6 +31,7 @@ class Points:
 
 def pyramid_points(lengths: Sequence[int], strides: Sequence[int],
                    regression_ranges: Sequence[tuple[float, float]],
+                   offset: float | str,
                    device: torch.device | str | None = None) -> Points:
     """Return the points of a pyramid.
 
@@ -40,6 +40,7 @@ def pyramid_points(lengths: Sequence[int], strides: Sequence[int],
         strides: stride of each level in level-0 steps.
         regression_ranges: (shortest, longest) distance that each level learns,
             in level-0 grid units.
+        offset: see :func:`pyramid_steps`.
         device: device of the tensors.
 
     Raises:
@@ -49,36 +50,54 @@ def pyramid_points(lengths: Sequence[int], strides: Sequence[int],
         raise ModelError(
             f'{len(lengths)} levels need as many strides and regression_ranges, got '
             f'{len(strides)} and {len(regression_ranges)}')
-    centres, stride = pyramid_steps(lengths, strides, device)
+    centres, stride = pyramid_steps(lengths, strides, offset, device)
     ranges = torch.tensor(regression_ranges, dtype=torch.float32, device=device)
     repeats = torch.tensor(lengths, device=device)
     return Points(centres, stride, ranges.repeat_interleave(repeats, dim=0))
 
 
 def pyramid_steps(lengths: Sequence[int], strides: Sequence[int],
-                  device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
-    """Return centres (P,) of all steps in level-0 grid units, level by level, and strides (P,)."""
+                  offset: float | str, device: torch.device | str | None = None
+                  ) -> tuple[Tensor, Tensor]:
+    """Return the positions (P,) of all steps, level by level, and their strides (P,).
+
+    Step ``i`` of a level of stride ``s`` stands at ``i * s + offset`` in
+    level-0 grid units. A convolution with an odd kernel and stride 2 puts its
+    output ``i`` on its input ``2 * i``, so all levels have the same offset.
+    It is 0.5 where level-0 step ``g`` sees the middle of its span ``[g, g +
+    1)``, as in ActionFormer, and 0 where it is counted from the start of its
+    span, as in DaoTAD and OpenTAD's training from frames.
+
+    Args:
+        lengths: T_l, steps of each level.
+        strides: stride of each level in level-0 steps.
+        offset: in level-0 grid units; ``'half_stride'`` for half a stride of
+            the level, which suits levels made by average pooling.
+        device: device of the tensors.
+    """
     repeats = torch.tensor(lengths, device=device)
     stride = torch.tensor(strides, dtype=torch.float32, device=device).repeat_interleave(repeats)
     steps = torch.cat([torch.arange(length, device=device) for length in lengths])
-    return (steps + 0.5) * stride, stride
+    return steps * stride + (stride / 2 if offset == HALF_STRIDE else offset), stride
 
 
 def pyramid_anchors(lengths: Sequence[int], strides: Sequence[int], scales: Sequence[float],
-                    device: torch.device | str | None = None) -> Tensor:
+                    offset: float | str, device: torch.device | str | None = None
+                    ) -> Tensor:
     """Return the anchors of a pyramid: A segments of different lengths around every step.
 
     Args:
         lengths: T_l, steps of each level.
         strides: stride of each level in level-0 steps.
         scales: A lengths in strides of the level.
+        offset: see :func:`pyramid_steps`.
         device: device of the tensor.
 
     Returns:
         (P * A, 2) start and end in level-0 grid units, float32: level by
         level, step by step, in the order of the scales.
     """
-    centres, stride = pyramid_steps(lengths, strides, device)
+    centres, stride = pyramid_steps(lengths, strides, offset, device)
     halves = stride[:, None] * torch.tensor(scales, device=device) / 2  # (P, A)
     ends = centres[:, None] - halves, centres[:, None] + halves
     return torch.stack(ends, dim=-1).flatten(0, 1)

@@ -44,7 +44,7 @@ def is_learnable(segment, whole, advice) -> bool:
     held = (starts <= segment[0] + 1e-6) & (segment[1] <= ends + 1e-6)
     steps = round(advice.num_frames / advice.frames_per_step)
     points = pyramid_points([steps // stride for stride in advice.strides], advice.strides,
-                            advice.regression_ranges)
+                            advice.regression_ranges, 0.5)
     for start in starts[held]:
         grid = torch.tensor((segment - start) / advice.step_seconds)[None]
         classes, _ = assign_points(points, grid, torch.tensor([0]), 1)

@@ -133,8 +133,8 @@ def test_predictions_are_decoded_in_level_0_grid_units():
     features, masks = pyramid([5], total=8)
     prediction, = model.predict(features, masks)
     expected = [[g + 0.5 - 1, g + 0.5 + 0.5] for g in range(5)]
-    expected += [[2 * g + 1 - 2, 2 * g + 1 + 1] for g in range(3)]
-    expected += [[4 * g + 2 - 4, 4 * g + 2 + 2] for g in range(2)]
+    expected += [[2 * g + 0.5 - 2, 2 * g + 0.5 + 1] for g in range(3)]
+    expected += [[4 * g + 0.5 - 4, 4 * g + 0.5 + 2] for g in range(2)]
     assert prediction.segments_grid.tolist() == expected
     assert prediction.labels.tolist() == [1] * 10 and prediction.labels.dtype == torch.int64
     torch.testing.assert_close(prediction.scores, torch.full((10,), 2.0).sigmoid())

@@ -34,7 +34,7 @@ def pyramid(lengths, total=32, seed=0):
 def test_the_anchors_are_those_of_daotad():
     """768 frames with a level-0 step of 8 frames have 930 anchors of 16 to 446 frames."""
     lengths, strides = (96, 48, 24, 12, 6), (1, 2, 4, 8, 16)
-    anchors = 8 * pyramid_anchors(lengths, strides, DAOTAD_SCALES)
+    anchors = 8 * pyramid_anchors(lengths, strides, DAOTAD_SCALES, 0.0)
     assert len(anchors) == 930
     sizes = anchors[:, 1] - anchors[:, 0]
     assert round(sizes.min().item()) == 16 and round(sizes.max().item()) == 446
@@ -49,7 +49,7 @@ def test_every_class_starts_at_its_prior_and_every_segment_at_its_anchor():
     logits, offsets = model(tuple(torch.zeros_like(x) for x in features), masks)
     torch.testing.assert_close(logits[0].sigmoid(), torch.full((1, 160, 4), 0.01))
     assert not offsets[0].any()
-    anchors = pyramid_anchors([32, 16, 8], STRIDES, DAOTAD_SCALES)
+    anchors = pyramid_anchors([32, 16, 8], STRIDES, DAOTAD_SCALES, 0.0)
     torch.testing.assert_close(model.decode([32, 16, 8], torch.cat(offsets, dim=1))[0], anchors)
 
 

@@ -10,7 +10,7 @@ from sbp_tad.models.task_modules.assigners import assign_anchors, assign_points
 from sbp_tad.models.task_modules.prior_generators import pyramid_points
 
 LENGTHS, STRIDES, RANGES = [64, 32, 16], [1, 2, 4], [(0, 4), (4, 8), (8, 1000)]
-POINTS = pyramid_points(LENGTHS, STRIDES, RANGES)
+POINTS = pyramid_points(LENGTHS, STRIDES, RANGES, 0.5)
 
 
 def assign(segments, labels, radius=1.5):
@@ -40,9 +40,9 @@ def positives(classes):
 
 def test_only_points_around_the_centre_learn():
     classes, _ = assign([[10, 17]], [2])
-    assert positives(classes) == [13.5, 11.0, 13.0, 15.0]
+    assert positives(classes) == [13.5, 12.5, 14.5]
     classes, targets = assign([[10, 16]], [2])
-    assert positives(classes) == [12.5, 13.5, 11.0, 15.0]
+    assert positives(classes) == [12.5, 13.5, 10.5, 14.5]
     assert targets[classes.any(1)].tolist() == [[10, 16]] * 4
 
 

@@ -3,6 +3,7 @@ import torch
 
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.task_modules.prior_generators import (
+    HALF_STRIDE,
     MAX_GROWTH,
     decode_anchors,
     pyramid_anchors,
@@ -10,9 +11,12 @@ from sbp_tad.models.task_modules.prior_generators import (
 )
 
 
-def test_points_stand_in_the_middle_of_their_steps():
-    points = pyramid_points([4, 2, 1], [1, 2, 4], [(0, 2), (2, 4), (4, 100)])
-    assert points.centres.tolist() == [0.5, 1.5, 2.5, 3.5, 1.0, 3.0, 2.0]
+@pytest.mark.parametrize('offset, expected', [
+    (0.0, [0, 1, 2, 3, 0, 2, 0]), (0.5, [0.5, 1.5, 2.5, 3.5, 0.5, 2.5, 0.5]),
+    (HALF_STRIDE, [0.5, 1.5, 2.5, 3.5, 1.0, 3.0, 2.0])])
+def test_points_stand_a_stride_apart_from_one_offset(offset, expected):
+    points = pyramid_points([4, 2, 1], [1, 2, 4], [(0, 2), (2, 4), (4, 100)], offset)
+    assert points.centres.tolist() == expected
     assert points.strides.tolist() == [1, 1, 1, 1, 2, 2, 4]
     assert points.regression_ranges.tolist() == [[0, 2]] * 4 + [[2, 4]] * 2 + [[4, 100]]
     assert points.centres.dtype == torch.float32
@@ -21,12 +25,12 @@ def test_points_stand_in_the_middle_of_their_steps():
 @pytest.mark.parametrize('strides, ranges', [([1], [(0, 2), (2, 4)]), ([1, 2], [(0, 2)])])
 def test_every_level_needs_its_settings(strides, ranges):
     with pytest.raises(ModelError, match='2 levels need as many strides'):
-        pyramid_points([4, 2], strides, ranges)
+        pyramid_points([4, 2], strides, ranges, 0.5)
 
 
-def test_anchors_stand_around_the_middle_of_their_steps():
-    anchors = pyramid_anchors([2, 1], [1, 2], [1.0, 3.0])
-    assert anchors.tolist() == [[0, 1], [-1, 2], [1, 2], [0, 3], [0, 2], [-2, 4]]
+def test_anchors_stand_around_their_steps():
+    anchors = pyramid_anchors([2, 1], [1, 2], [1.0, 3.0], 0.5)
+    assert anchors.tolist() == [[0, 1], [-1, 2], [1, 2], [0, 3], [-0.5, 1.5], [-2.5, 3.5]]
     assert anchors.dtype == torch.float32
 
 

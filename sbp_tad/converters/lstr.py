@@ -1,0 +1,55 @@
+"""Names of LSTR's own code (amazon-research/long-short-term-transformer)."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from sbp_tad.converters.renaming import Rule, rename, third
+
+ATTENTIONS = dict(self_attn='self_attention', multihead_attn='memory_attention')
+MLP = {1: 0, 2: 3}  # linear1 and linear2 among the layers of the MLP
+
+
+def decoder_rules(theirs: str, ours: str) -> list[Rule]:
+    """Return the rules of a stack of ``nn.TransformerDecoderLayer``."""
+    before, after = rf'{theirs}\.layers\.(\d+)', rf'{ours}.layers.{{layer}}'
+    group = before.count('(') - before.count(r'\(')  # the number of the layer's group
+    layer = after.format(layer=rf'\{group}')
+    last = group + 1
+    rules = [Rule(rf'{theirs}\.norm\.(weight|bias)', rf'{ours}.norm.\{group}')]
+    for name, attention in ATTENTIONS.items():
+        rules += [Rule(rf'{before}\.{name}\.in_proj_(weight|bias)',
+                       rf'{layer}.{attention}.{part}.\{last}', third(number))
+                  for number, part in enumerate(('query', 'key', 'value'))]
+        rules.append(Rule(rf'{before}\.{name}\.out_proj\.(weight|bias)',
+                          rf'{layer}.{attention}.out.\{last}'))
+    rules += [Rule(rf'{before}\.linear{number}\.(weight|bias)', rf'{layer}.mlp.{place}.\{last}')
+              for number, place in MLP.items()]
+    rules += [Rule(rf'{before}\.norm{number + 1}\.(weight|bias)',
+                   rf'{layer}.norms.{number}.\{last}') for number in range(3)]
+    return rules
+
+
+RULES = (
+    Rule(r'feature_head_long\.input_linear\.0\.(weight|bias)', r'head.memory_projection.0.\1'),
+    Rule(r'feature_head_work\.input_linear\.0\.(weight|bias)', r'head.working_projection.0.\1'),
+    Rule(r'enc_queries\.(\d+)\.weight', r'head.queries.\1'),
+    *decoder_rules(r'enc_modules\.(\d+)', r'head.stages.\1'),
+    *decoder_rules(r'dec_modules', 'head.decoder'),
+    Rule(r'classifier\.(weight|bias)', r'head.classifier.\1'),
+)
+
+
+def convert(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights under our names, and the names that are not LSTR's.
+
+    The table of sines (``pos_encoding.pe``) is no weight and left out.
+    """
+    weights = {name: weight for name, weight in weights.items() if name != 'pos_encoding.pe'}
+    return rename(weights, RULES)
+
+
+def is_source(names: Mapping[str, Tensor]) -> bool:
+    """Return whether a state dict is of this code."""
+    return 'enc_queries.0.weight' in names and 'classifier.weight' in names
