@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
-from sbp_tad.converters.renaming import Rule, rename
+from sbp_tad.converters.renaming import Rule
 
 PARTS = ('query', 'key', 'value')
 
@@ -54,13 +55,9 @@ RULES = (
     Rule(r'reg_head\.offset_head\.conv\.(weight|bias)', r'head.reg_tower.predictor.\1'),
     Rule(r'reg_head\.scale\.(\d+)\.scale', r'head.scales.\1.scale'),
 )
+LEFT_OUT: tuple[str, ...] = ()
 
 
-def convert(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights under our names, and the names that are not ActionFormer's."""
-    return rename(weights, RULES)
-
-
-def is_source(names: Mapping[str, Tensor]) -> bool:
+def is_source(names: Mapping[str, Any]) -> bool:
     """Return whether a state dict is of this code."""
     return 'backbone.embd.0.conv.weight' in names and 'reg_head.offset_head.conv.weight' in names

@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from torch import Tensor
-
-from sbp_tad.converters.renaming import Rule, rename, third
+from sbp_tad.converters.renaming import Rule, third
 
 ATTENTIONS = dict(self_attn='self_attention', multihead_attn='memory_attention')
 MLP = {1: 0, 2: 3}  # linear1 and linear2 among the layers of the MLP
@@ -39,17 +38,9 @@ RULES = (
     *decoder_rules(r'dec_modules', 'head.decoder'),
     Rule(r'classifier\.(weight|bias)', r'head.classifier.\1'),
 )
+LEFT_OUT = ('pos_encoding.pe', )  # a table of sines
 
 
-def convert(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights under our names, and the names that are not LSTR's.
-
-    The table of sines (``pos_encoding.pe``) is no weight and left out.
-    """
-    weights = {name: weight for name, weight in weights.items() if name != 'pos_encoding.pe'}
-    return rename(weights, RULES)
-
-
-def is_source(names: Mapping[str, Tensor]) -> bool:
+def is_source(names: Mapping[str, Any]) -> bool:
     """Return whether a state dict is of this code."""
     return 'enc_queries.0.weight' in names and 'classifier.weight' in names

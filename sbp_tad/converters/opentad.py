@@ -2,11 +2,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from torch import Tensor
+from typing import Any
 
 from sbp_tad.converters.actionformer import block_rules
-from sbp_tad.converters.renaming import Rule, rename
+from sbp_tad.converters.renaming import Rule
 
 BACKBONE = r'backbone\.model\.backbone\.'
 
@@ -29,13 +28,9 @@ RULES = (
     Rule(BACKBONE + r'(pos_embed|(?:patch_embed|fc_norm)\..*|blocks\.\d+\.(?!adapter).*)',
          r'backbone.\1'),
 )
+LEFT_OUT: tuple[str, ...] = ()
 
 
-def convert(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights under our names, and the names that are not OpenTAD's ActionFormer's."""
-    return rename(weights, RULES)
-
-
-def is_source(names: Mapping[str, Tensor]) -> bool:
+def is_source(names: Mapping[str, Any]) -> bool:
     """Return whether a state dict is of this code."""
     return 'projection.embed.0.conv.weight' in names and 'rpn_head.reg_head.weight' in names

@@ -59,3 +59,9 @@ def _apply_all(name: str, weight: Tensor, rules: tuple[Rule, ...]) -> Iterator[t
 def third(number: int) -> Change:
     """Return the function that takes one third of the rows: query, key or value in one matrix."""
     return lambda weight: weight.chunk(3)[number].clone()
+
+
+def targets(name: str, rules: Iterable[Rule]) -> list[str]:
+    """Return the names under which the weight ``name`` goes on, in the order of the rules."""
+    matches = ((re.fullmatch(rule.pattern, name), rule) for rule in rules)
+    return [match.expand(rule.name) for match, rule in matches if match]

@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from torch import Tensor
-
-from sbp_tad.converters.renaming import Rule, rename
+from sbp_tad.converters.renaming import Rule
 
 NORM = r'(weight|bias|running_mean|running_var|num_batches_tracked)'
 # of the downsampling, layers are counted from 1, each a sequence of one
@@ -23,13 +22,9 @@ RULES = (
     Rule(rf'head\.(cls|reg)_convs\.(\d+)\.bn\.{NORM}', r'head.\1_tower.convs.\2.norm.\3'),
     Rule(r'head\.retina_(cls|reg)\.(weight|bias)', r'head.\1_tower.predictor.\2'),
 )
+LEFT_OUT: tuple[str, ...] = ()
 
 
-def convert(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights under our names, and the names that are not DaoTAD's."""
-    return rename(weights, RULES)
-
-
-def is_source(names: Mapping[str, Tensor]) -> bool:
+def is_source(names: Mapping[str, Any]) -> bool:
     """Return whether a state dict is of this code."""
     return 'head.retina_cls.weight' in names and any('.lateral_convs.' in name for name in names)

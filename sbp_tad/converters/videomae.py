@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from torch import Tensor
-
-from sbp_tad.converters.renaming import Rule, rename
+from sbp_tad.converters.renaming import Rule
 
 PREFIX = r'(?:encoder\.)?'  # of a pre-trained autoencoder
 RULES = (
@@ -18,19 +17,10 @@ RULES = (
     Rule(PREFIX + r'(norm\.(?:weight|bias))', r'backbone.\1'),
     Rule(r'head\.(weight|bias)', r'cls_head.fc_cls.\1'),
 )
+LEFT_OUT = ('decoder.', 'encoder_to_decoder.', 'mask_token')  # of a pre-trained autoencoder
 
 
-def convert(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights of the encoder under mmaction2's names, and the other names.
-
-    The decoder of a pre-trained autoencoder is left out: no detector uses it.
-    """
-    weights = {name: weight for name, weight in weights.items()
-               if not name.startswith(('decoder.', 'encoder_to_decoder.', 'mask_token'))}
-    return rename(weights, RULES)
-
-
-def is_source(names: Mapping[str, Tensor]) -> bool:
+def is_source(names: Mapping[str, Any]) -> bool:
     """Return whether a state dict is of this code."""
     return any(name.endswith('blocks.0.mlp.fc1.weight') for name in names) and \
         any(name.endswith('patch_embed.proj.weight') for name in names)

@@ -4,7 +4,9 @@ optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
     clip_grad=dict(max_norm=1.0),
     paramwise_cfg=dict(bias_decay_mult=0.0, norm_decay_mult=0.0,
-                       custom_keys={'backbone': dict(lr_mult=0.1)}))
+                       custom_keys={'backbone': dict(lr_mult=0.1),
+                                    # scales of levels and branches
+                                    '.scale': dict(decay_mult=0.0)}))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=True, begin=0, end=5,
          convert_to_iter_based=True),
