@@ -1,0 +1,137 @@
+"""Published checkpoints as checkpoints of a config, and back."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pprint import pformat
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import Tensor
+
+import sbp_tad.models  # noqa: F401, registers what a config names
+from sbp_tad.apis.checkpoints import read_checkpoint
+from sbp_tad.apis.launch import find_config, load_config
+from sbp_tad.converters.conversion import Conversion, check_fit, convert, convert_back
+from sbp_tad.converters.errors import ConversionError
+from sbp_tad.registry import MODELS
+
+# Recipe of the network that a code base publishes, for the first weight that is found.
+RECIPES = (
+    ('actionformer', 'neck.embed.0.conv.weight', 'actionformer_i3d-features_thumos14'),
+    ('opentad', 'backbone.pos_embed', 'actionformer_videomae-s_adapters_768x4_thumos14'),
+    ('opentad', 'neck.embed.0.conv.weight', 'actionformer_opentad_i3d-features_thumos14'),
+    ('vedatad', 'backbone.conv1.conv.weight', 'daotad_i3d-r50_frozen-stage1_768x25fps_thumos14'),
+)
+NOT_PUBLISHED = ('head.normalizer', )  # a running mean that ActionFormer's code does not save
+PRETRAINED = ('videomae', 'sbp')  # weights of a backbone, with which a detector's training begins
+
+
+@dataclass(frozen=True)
+class ConvertedCheckpoint:
+    """A published checkpoint for a config.
+
+    Args:
+        conversion: its weights and what became of every name.
+        config: path of the config.
+        changes: ``model`` settings of the config that the shapes of the weights ask for.
+    """
+
+    conversion: Conversion
+    config: str
+    changes: dict[str, Any]
+
+
+def convert_checkpoint(path: str | Path, source: str | None = None, config: str | None = None
+                       ) -> ConvertedCheckpoint:
+    """Read a published checkpoint and convert it, completely or not at all.
+
+    Args:
+        path: local file; no code in it is run.
+        source: code base, one of :data:`sbp_tad.converters.conversion.SOURCES`;
+            found by the names if not given.
+        config: path or name of the config to fill; that of the published
+            network if not given.
+
+    Raises:
+        ConversionError: names that are not known, or weights that do not fill the config.
+    """
+    found = convert(read_checkpoint(path), source)
+    if found.unmapped:
+        raise ConversionError(
+            f'{path}: {len(found.unmapped)} weights have names that {found.source} does not use, '
+            f'such as {found.unmapped[0]}. Nothing was converted; is it another network of that '
+            'code?')
+    chosen = find_config(config or _recipe(found))
+    changes = model_changes(found.weights)
+    cfg = load_config(chosen)
+    cfg.merge_from_dict(dict(model=changes))
+    init_default_scope('sbp_tad')
+    expected = MODELS.build(cfg.model).state_dict()
+    if found.source in PRETRAINED:
+        check_backbone(found.weights, expected)
+    else:
+        check_fit(found.weights, expected, NOT_PUBLISHED)
+    return ConvertedCheckpoint(found, chosen, changes)
+
+
+def check_backbone(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Check that pre-trained weights fill the backbone of a detector; its adapters start new.
+
+    Raises:
+        ConversionError: see :func:`sbp_tad.converters.conversion.check_fit`.
+    """
+    new = [name for name in expected if '.adapter.' in name or '.fc_norm.' in name]
+    check_fit(*({name: value for name, value in state.items() if name.startswith('backbone.')}
+                for state in (found, expected)), new)
+
+
+def _recipe(found: Conversion) -> str:
+    for source, weight, recipe in RECIPES:
+        if found.source == source and weight in found.weights:
+            return recipe
+    raise ConversionError(f'no recipe here has the network of this checkpoint of {found.source}; '
+                          'name the config to fill with --config')
+
+
+def model_changes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the sizes of neck and head that the shapes of the weights show."""
+    changes: dict[str, Any] = {}
+    embedding = weights.get('neck.embed.0.conv.weight')
+    if embedding is not None:
+        channels, in_channels = embedding.shape[:2]
+        scores = weights['head.cls_tower.predictor.weight']
+        changes.update(neck=dict(in_channels=in_channels, embed_channels=channels),
+                       head=dict(num_classes=scores.shape[0], in_channels=channels))
+    return changes
+
+
+def write_checkpoint(converted: ConvertedCheckpoint, out: Path) -> Path:
+    """Write the weights, and the config that they fill beside them; return its path."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(state_dict=converted.conversion.weights), out)
+    config = out.with_suffix('.py')
+    base = Path(converted.config).resolve()
+    name = f'sbp_tad::{base.parent.name}/{base.name}' if 'configs' in base.parts else str(base)
+    config.write_text(f'_base_ = {name!r}\n\nmodel = {pformat(converted.changes)}\n'
+                      f'load_from = {str(out)!r}\n', encoding='utf-8')
+    Config.fromfile(config)
+    return config
+
+
+def write_back(path: str | Path, template: str | Path, out: Path) -> None:
+    """Write a checkpoint of ours under the names of a published one.
+
+    Args:
+        path: checkpoint of ours.
+        template: published checkpoint of the same network.
+        out: written as ``dict(state_dict=..., state_dict_ema=...)``.
+    """
+    weights = read_checkpoint(path)
+    ours = convert_back(weights.get('state_dict', weights), read_checkpoint(template))
+    named = {f'module.{name}': value for name, value in ours.items()}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(state_dict=named, state_dict_ema=named), out)
