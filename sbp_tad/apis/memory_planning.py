@@ -99,5 +99,5 @@ def weight_copies(cfg: Config) -> WeightCopies:
     built.step()
     states = [value for value in built.state[weight].values() if isinstance(value, torch.Tensor)]
     numbers = sum(state.numel() for state in states if state.numel() > 1)
-    averages = sum(_name(hook) == 'EMAHook' for hook in cfg.get('custom_hooks') or ())
+    averages = sum(_name(hook).startswith('EMA') for hook in cfg.get('custom_hooks') or ())
     return WeightCopies(numbers / weight.numel(), averages)

@@ -12,7 +12,7 @@ param_scheduler = [
          convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', by_epoch=True, begin=5, end=max_epochs,
          T_max=max_epochs - 5, eta_min=0, convert_to_iter_based=True)]
-custom_hooks = [dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.001)]
+custom_hooks = [dict(type='EMAFromStartHook', ema_type='ExponentialMovingAverage', momentum=0.001)]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
