@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from sbp_tad.checkpoint_safety import CheckpointError
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.layers.global_batch import average_over_batch, global_count
 from sbp_tad.models.layers.masked_layers import (
@@ -50,6 +52,8 @@ class DenseHead(BaseModule):
         init_cfg: weight initialization of mmengine.
     """
 
+    _version = 2  # 1 had its priors in the middle of the strides of every level
+
     def __init__(self, num_classes: int, in_channels: int, *, feat_channels: int | None,
                  num_convs: int, kernel_size: int, norm: str, norm_eps: float = 1e-5,
                  strides: Sequence[int], priors_per_step: int, prior_offset: float | str,
@@ -76,6 +80,19 @@ class DenseHead(BaseModule):
                           -math.log((1 - class_prior) / class_prior))
         self.loss_cls = MODELS.build(loss_cls or dict(type='SigmoidFocalLoss'))
         self.loss_reg = MODELS.build(loss_reg or dict(type='AlignedDIoULoss'))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str,
+                              local_metadata: dict[str, Any], *faults: Any) -> None:
+        """Refuse weights that were trained with other positions of the priors.
+
+        Weights of other code bases carry no version.
+        """
+        if local_metadata.get('version') == 1 and self.prior_offset != HALF_STRIDE:
+            raise CheckpointError(
+                f'the weights of {prefix or "the head."} were trained with priors in the middle of '
+                f"their strides. Set {prefix}prior_offset='half_stride' in the model of the config "
+                '(and neck.layer_scale=None with attention blocks) to use them, or train again')
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *faults)
 
     def decode(self, lengths: Sequence[int], offsets: Tensor) -> Tensor:
         """Return segments (B, P, 2) in level-0 grid units, float32.
