@@ -36,11 +36,13 @@ class ConvertedCheckpoint:
 
     Args:
         conversion: its weights and what became of every name.
+        weights: those weights, with first values of what the code base does not save.
         config: path of the config.
         changes: ``model`` settings of the config that the shapes of the weights ask for.
     """
 
     conversion: Conversion
+    weights: dict[str, Tensor]
     config: str
     changes: dict[str, Any]
 
@@ -75,7 +77,8 @@ def convert_checkpoint(path: str | Path, source: str | None = None, config: str 
         check_backbone(found.weights, expected)
     else:
         check_fit(found.weights, expected, NOT_PUBLISHED)
-    return ConvertedCheckpoint(found, chosen, changes)
+    first = {name: expected[name] for name in NOT_PUBLISHED if name in expected}
+    return ConvertedCheckpoint(found, first | found.weights, chosen, changes)
 
 
 def check_backbone(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -112,7 +115,7 @@ def model_changes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 def write_checkpoint(converted: ConvertedCheckpoint, out: Path) -> Path:
     """Write the weights, and the config that they fill beside them; return its path."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=converted.conversion.weights), out)
+    torch.save(dict(state_dict=converted.weights), out)
     config = out.with_suffix('.py')
     base = Path(converted.config).resolve()
     name = f'sbp_tad::{base.parent.name}/{base.name}' if 'configs' in base.parts else str(base)
