@@ -104,24 +104,24 @@ def allow_mmengine_checkpoints() -> None:
     From version 2.6 on ``torch.load`` refuses what mmengine saves beside the
     weights: the message hub with its ``HistoryBuffer`` objects (numpy arrays
     and references to their statistics methods, pickled as ``getattr``) and
-    numpy scalars. Exactly these become loadable. ``weights_only`` stays on,
-    and :mod:`sbp_tad.checkpoint_safety` refuses every other object.
+    numpy scalars. Exactly these become loadable, through the functions of
+    :mod:`sbp_tad.checkpoint_arrays`. ``weights_only`` stays on, and
+    :mod:`sbp_tad.checkpoint_safety` refuses every other object.
     """
-    import numpy
     from mmengine.logging import HistoryBuffer
     from torch import serialization
+
+    from sbp_tad import checkpoint_arrays
 
     if not hasattr(serialization, 'add_safe_globals'):  # torch < 2.4 has no such list
         return
     HistoryBuffer()  # the first instance fills the table of statistics methods
-    rebuild_array = numpy.empty(0).__reduce__()[0]
-    rebuild_scalar = numpy.float64(0).__reduce__()[0]
-    safe = [HistoryBuffer, numpy.ndarray, numpy.dtype,
-            *{type(numpy.dtype(code)) for code in '?bhilqBHILQefdSU'},
+    safe = [HistoryBuffer, checkpoint_arrays.NAMED_ARRAY, checkpoint_arrays.NAMED_DTYPE,
             _renamed(_statistics_method, 'builtins', 'getattr')]
     for core in ('core', '_core'):  # before and since numpy 2
-        safe.append(_renamed(rebuild_array, f'numpy.{core}.multiarray', '_reconstruct'))
-        safe.append(_renamed(rebuild_scalar, f'numpy.{core}.multiarray', 'scalar'))
+        place = f'numpy.{core}.multiarray'
+        safe.append(_renamed(checkpoint_arrays.rebuild_array, place, '_reconstruct'))
+        safe.append(_renamed(checkpoint_arrays.rebuild_scalar, place, 'scalar'))
     serialization.add_safe_globals(safe)
 
 
