@@ -81,9 +81,10 @@ class Window:
 class TADDataSample(BaseDataElement):
     """Data sample of one window for a temporal detector.
 
-    Meta information: ``window`` (:class:`Window`), ``video_id`` and
-    ``error`` (None, or the reason why the window could not be read; such a
-    sample has no input and gets no predictions). A prediction adds
+    Meta information: ``window`` (:class:`Window`), ``video_id``,
+    ``duration_seconds`` of the video (None if unknown) and ``error`` (None, or
+    the reason why the window could not be read; such a sample has no input and
+    gets no predictions). A prediction adds
     ``post_processing``, the detector's rules of suppression
     (:class:`sbp_tad.segments.merging.PostProcessing`).
 

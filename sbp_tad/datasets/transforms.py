@@ -196,7 +196,8 @@ class PackTADInputs(BaseTransform):
             window_frames(results['imgs'], window.num_frames)
         sample = TADDataSample(metainfo=dict(
             window=window, video_id=window.video_id, filename=results.get('filename'),
-            error=None))
+            duration_seconds=results['annotation'].duration_seconds
+            if 'annotation' in results else None, error=None))
         if 'gt_labels' in results:
             sample.gt_instances = InstanceData(
                 segments_seconds=torch.from_numpy(results['gt_segments_seconds']),

@@ -5,11 +5,17 @@ from collections.abc import Mapping, Sequence
 
 from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.score_fusion import ScoreFusion
-from sbp_tad.segments.merging import PostProcessing, VideoColumns, merge_windows
+from sbp_tad.segments.merging import (
+    PostProcessing,
+    VideoColumns,
+    clip_to_video,
+    merge_windows,
+)
 
 
 def merge_videos(windows: Mapping[str, Sequence[VideoColumns]], class_names: Sequence[str],
-                 rules: PostProcessing, fusion: ScoreFusion | None = None) -> Detections:
+                 rules: PostProcessing, fusion: ScoreFusion | None = None,
+                 durations: Mapping[str, float | None] | None = None) -> Detections:
     """Merge the windows of every video and return named detections.
 
     Args:
@@ -17,6 +23,9 @@ def merge_videos(windows: Mapping[str, Sequence[VideoColumns]], class_names: Seq
         class_names: name of each label.
         rules: suppression and limits, see :func:`sbp_tad.segments.merging.merge_windows`.
         fusion: scores of a video-level classifier, fused after merging; None for none.
+        durations: seconds of the videos, to which their detections are clipped.
     """
-    videos = {video_id: merge_windows(found, rules) for video_id, found in sorted(windows.items())}
+    durations = durations or {}
+    videos = {video_id: clip_to_video(merge_windows(found, rules), durations.get(video_id))
+              for video_id, found in sorted(windows.items())}
     return Detections.from_videos(videos if fusion is None else fusion.apply(videos), class_names)

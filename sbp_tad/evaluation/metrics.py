@@ -37,6 +37,7 @@ class WindowResult:
     predictions: VideoColumns
     error: str | None
     rules: PostProcessing | None  # of the detector; None if it states none
+    duration_seconds: float | None = None  # of the video; None if unknown
 
 
 def window_columns(found: Any) -> VideoColumns:
@@ -106,7 +107,8 @@ class TADMetric(BaseMetric):
             window, found = sample['window'], sample['pred_instances']
             start = -1.0 if window is None else window.start_frame
             self.results.append(WindowResult(sample['video_id'], start, window_columns(found),
-                                             sample['error'], sample.get('post_processing')))
+                                             sample['error'], sample.get('post_processing'),
+                                             sample.get('duration_seconds')))
 
     def rules_with(self, detector_rules: PostProcessing | None) -> PostProcessing:
         """Return the detector's rules (None: the defaults) with this metric's options on top."""
@@ -120,13 +122,14 @@ class TADMetric(BaseMetric):
         """
         windows = self.windows(results)
         rules = self.rules_with(_shared_rules(results))
+        durations = {result.video_id: result.duration_seconds for result in results}
         for path in filter(None, (self.raw_file, self.out_file)):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         if self.raw_file is not None:
             write_raw_predictions(self.raw_file, RawPredictions(
                 windows, tuple(self.dataset_meta['classes']), rules, self._options(),
-                tuple(self.dataset_meta['subsets'])))
-        detections = self.detections(windows, rules)
+                tuple(self.dataset_meta['subsets']), durations))
+        detections = self.detections(windows, rules, durations)
         if self.out_file is not None:
             write_detections(self.out_file, detections)
         report_unreadable({result.video_id: result.error for result in results if result.error},
@@ -146,12 +149,12 @@ class TADMetric(BaseMetric):
                 for video_id, found in sorted(windows.items())}
 
     def detections(self, windows: Mapping[str, Sequence[VideoColumns]],
-                   rules: PostProcessing) -> Detections:
-        """Return the detections of every video that has a window."""
+                   rules: PostProcessing, durations: Mapping[str, float | None]) -> Detections:
+        """Return the detections of every video that has a window, clipped to the video."""
         classes = self.dataset_meta['classes']
         fusion = None if self.score_fusion is None else \
             ScoreFusion(class_names=classes, **self.score_fusion)
-        return merge_videos(windows, classes, rules, fusion)
+        return merge_videos(windows, classes, rules, fusion, durations)
 
     def _options(self) -> EvaluationOptions:
         chosen = {} if self.tiou_thresholds is None else dict(tiou_thresholds=self.tiou_thresholds)

@@ -4,13 +4,15 @@ The file is an ``.npz`` without pickled objects: ``segments_seconds`` (N, 2),
 ``scores`` (N,) and ``labels`` (N,) of all windows, concatenated;
 ``window_lengths`` (W,), number of predictions of each window;
 ``window_videos`` (W,), index of its video in ``video_names`` (V,);
-``class_names`` (C,); and ``settings``, a JSON text with the post-processing
-and evaluation options of the test.
+``video_durations`` (V,) in seconds, NaN where unknown; ``class_names`` (C,);
+and ``settings``, a JSON text with the post-processing and evaluation options
+of the test.
 """
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,7 @@ class RawPredictions:
         rules: post-processing of the test.
         options: evaluation options of the test.
         subsets: subsets of the annotation that were tested.
+        durations: seconds of the videos; None where unknown.
     """
 
     windows: dict[str, list[VideoColumns]]
@@ -42,6 +45,7 @@ class RawPredictions:
     rules: PostProcessing
     options: EvaluationOptions
     subsets: tuple[str, ...]
+    durations: Mapping[str, float | None] = field(default_factory=dict)
 
     def detections(self) -> Detections:
         """Return all predictions as detections, without suppression."""
@@ -71,6 +75,7 @@ def write_raw_predictions(path: str | Path, raw: RawPredictions) -> None:
         window_lengths=np.array([len(window[1]) for window in windows], dtype=np.int64),
         window_videos=np.repeat(np.arange(len(raw.windows)), [*map(len, raw.windows.values())]),
         video_names=np.array(list(raw.windows), dtype=np.str_),
+        video_durations=np.array([raw.durations.get(name) for name in raw.windows], dtype=float),
         class_names=np.array(raw.class_names, dtype=np.str_),
         settings=np.array(json.dumps(settings))), 'raw predictions', EvaluationError)
 
@@ -81,7 +86,8 @@ def read_raw_predictions(path: str | Path) -> RawPredictions:
     Raises:
         EvaluationError: the file is missing or has another format.
     """
-    arrays = read_arrays(path, tuple(_ARRAYS), (), 'raw predictions', EvaluationError)
+    arrays = read_arrays(path, tuple(_ARRAYS), ('video_durations', ), 'raw predictions',
+                         EvaluationError)
     for name, kinds in _ARRAYS.items():
         if arrays[name].dtype.kind not in kinds:
             raise EvaluationError(f'{path}: {name} cannot be of type {arrays[name].dtype}.')
@@ -100,8 +106,10 @@ def read_raw_predictions(path: str | Path) -> RawPredictions:
         segments, scores, labels = (column[end - length:end] for column in columns)
         windows[names[video]].append((segments, scores, labels))
     post_processing, evaluation, subsets = _settings(str(arrays['settings']), path)
+    seconds = arrays.get('video_durations', np.full(len(names), np.nan)).tolist()
+    durations = {name: None if np.isnan(end) else end for name, end in zip(names, seconds)}
     return RawPredictions(windows, tuple(arrays['class_names'].tolist()), post_processing,
-                          evaluation, subsets)
+                          evaluation, subsets, durations)
 
 
 def _settings(text: str, path: str | Path

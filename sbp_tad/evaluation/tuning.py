@@ -119,7 +119,7 @@ def print_settings(found: Sequence[TunedSetting], varied: Sequence[str],
 def _score(raw: RawPredictions, annotations: Mapping[str, VideoAnnotation],
            options: EvaluationOptions, fusion: ScoreFusion | None, rules: PostProcessing
            ) -> TunedSetting:
-    detections = merge_videos(raw.windows, raw.class_names, rules, fusion)
+    detections = merge_videos(raw.windows, raw.class_names, rules, fusion, raw.durations)
     return TunedSetting(rules, evaluate_detections(annotations, detections, options))
 
 

@@ -138,6 +138,16 @@ def merge_windows(windows: Sequence[VideoColumns], rules: PostProcessing) -> Vid
     return kept, kept_scores, labels[index]
 
 
+def clip_to_video(columns: VideoColumns, duration_seconds: float | None) -> VideoColumns:
+    """Clip the detections of a video to [0, ``duration_seconds``], or to [0, inf) without one.
+
+    ActionFormer does so after suppression. Clipping before would change which
+    detections overlap.
+    """
+    segments, scores, labels = columns
+    return segments.clip(0, duration_seconds), scores, labels
+
+
 def best_candidates(windows: Sequence[VideoColumns], rules: PostProcessing) -> VideoColumns:
     """Return the predictions that enter the suppression, best score first.
 

@@ -28,7 +28,13 @@ from sbp_tad.models import TemporalDetector
 from sbp_tad.paths import path_within
 from sbp_tad.provenance import file_sha256
 from sbp_tad.registry import INFERENCERS, METRICS
-from sbp_tad.segments.merging import PostProcessing, VideoColumns, best_candidates, merge_windows
+from sbp_tad.segments.merging import (
+    PostProcessing,
+    VideoColumns,
+    best_candidates,
+    clip_to_video,
+    merge_windows,
+)
 from sbp_tad.structures import TADDataSample
 from sbp_tad.visualization.timeline import ScoredSegments, draw_timeline
 
@@ -173,10 +179,11 @@ class TADInferencer(BaseInferencer):
         """Yield batches of windows, decoded on demand."""
         return inputs.load(batch_size, num_workers, self.collate_fn)
 
-    def postprocess(self, preds: VideoColumns) -> tuple[Detection, ...]:
-        """Merge the predictions of all windows of a video into its detections."""
-        segments, scores, labels = (column.tolist()
-                                    for column in merge_windows([preds], self.rules))
+    def postprocess(self, preds: VideoColumns, duration_seconds: float | None = None
+                    ) -> tuple[Detection, ...]:
+        """Merge the predictions of all windows of a video into its detections, clipped to it."""
+        merged = clip_to_video(merge_windows([preds], self.rules), duration_seconds)
+        segments, scores, labels = (column.tolist() for column in merged)
         return tuple(Detection(start, end, self.class_names[label], score)
                      for (start, end), score, label in zip(segments, scores, labels))
 
@@ -215,7 +222,8 @@ class TADInferencer(BaseInferencer):
                         del opened[name]
                         yield VideoDetections(
                             name, reads.videos[name].filename, reads.duration_seconds[name],
-                            self.postprocess(video.candidates), video.error)
+                            self.postprocess(video.candidates, reads.duration_seconds[name]),
+                            video.error)
 
     def _init_model(self, cfg: Config, weights: str, device: str) -> TemporalDetector:
         """Return the config's detector with the weights of the checkpoint, in evaluation mode."""

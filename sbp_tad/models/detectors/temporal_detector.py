@@ -141,7 +141,8 @@ class TemporalDetector(BaseModel):
             return data_samples
         levels, masks, frames_per_step = self.extract(inputs, readable)
         for sample, found in zip(readable, self.head.predict(levels, masks)):
-            sample.pred_instances = to_seconds(found, sample, frames_per_step)
+            sample.pred_instances = to_seconds(found, sample, frames_per_step,
+                                               getattr(self.head, 'clips_to_window', True))
         return data_samples
 
 
@@ -163,10 +164,12 @@ def empty_predictions() -> InstanceData:
                         scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.int64))
 
 
-def to_seconds(found: InstanceData, sample: TADDataSample, frames_per_step: float) -> InstanceData:
-    """Convert a head's segments to seconds (float64), clipped to the seen part of the video."""
+def to_seconds(found: InstanceData, sample: TADDataSample, frames_per_step: float,
+               clips_to_window: bool) -> InstanceData:
+    """Convert a head's segments to seconds (float64), clipped to the seen part if wanted."""
     window = sample.window
     seconds = window.grid_to_seconds(found.segments_grid.double(), frames_per_step)
-    seconds = seconds.clamp(*window.seen_seconds)
+    if clips_to_window:
+        seconds = seconds.clamp(*window.seen_seconds)
     return InstanceData(segments_seconds=seconds, scores=found.scores.float(),
                         labels=found.labels)

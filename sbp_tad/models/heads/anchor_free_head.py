@@ -46,7 +46,7 @@ class AnchorFreeHead(DenseHead):
         normalizer_momentum: weight of the old value in an update of the running mean.
         score_threshold: drop predictions of this score or lower.
         max_per_level: best predictions to keep per level.
-        min_length: drop predictions of this length or shorter, in level-0 grid units.
+        min_duration_grid: drop predictions of this duration or less, in level-0 grid units.
         padding: ``'masked'``, or ``'actionformer'`` or ``'opentad'`` to
             reproduce those codes in padded windows, see
             :func:`sbp_tad.models.layers.masked_layers.follow_padding`.
@@ -66,14 +66,14 @@ class AnchorFreeHead(DenseHead):
                  loss_cls: dict | None = None, loss_reg: dict | None = None,
                  normalizer_start: float = 100.0, normalizer_momentum: float = 0.9,
                  score_threshold: float = 0.001, max_per_level: int = 2000,
-                 min_length: float = 0.05, padding: str = 'masked', norm_eps: float = 1e-5,
+                 min_duration_grid: float = 0.05, padding: str = 'masked', norm_eps: float = 1e-5,
                  init_cfg: dict | None = None) -> None:
         super().__init__(
             num_classes, in_channels, feat_channels=feat_channels, num_convs=num_convs,
             kernel_size=kernel_size, norm='LN', norm_eps=norm_eps, strides=strides,
             priors_per_step=1, prior_offset=prior_offset, class_prior=class_prior,
             loss_cls=loss_cls, loss_reg=loss_reg, score_threshold=score_threshold,
-            max_per_level=max_per_level, min_length=min_length, init_cfg=init_cfg)
+            max_per_level=max_per_level, min_duration_grid=min_duration_grid, init_cfg=init_cfg)
         _check_levels(strides, regression_ranges)
         self.min_duration_grid = min_duration_grid
         self.regression_ranges = tuple(regression_ranges)

@@ -48,17 +48,19 @@ class DenseHead(BaseModule):
         loss_reg: config of the regression loss, (P, 2) segments to a sum.
         score_threshold: drop predictions of this score or lower.
         max_per_level: best predictions to keep per level.
-        min_length: drop predictions of this length or shorter, in level-0 grid units.
+        min_duration_grid: drop predictions of this duration or less, in level-0 grid units.
         init_cfg: weight initialization of mmengine.
     """
 
+    # A window is clipped to its video after suppression, as ActionFormer does.
+    clips_to_window = False
     _version = 2  # 1 had its priors in the middle of the strides of every level
 
     def __init__(self, num_classes: int, in_channels: int, *, feat_channels: int | None,
                  num_convs: int, kernel_size: int, norm: str, norm_eps: float = 1e-5,
                  strides: Sequence[int], priors_per_step: int, prior_offset: float | str,
                  class_prior: float, loss_cls: dict | None, loss_reg: dict | None,
-                 score_threshold: float, max_per_level: int, min_length: float = 0.0,
+                 score_threshold: float, max_per_level: int, min_duration_grid: float = 0.0,
                  init_cfg: dict | None) -> None:
         super().__init__(init_cfg)
         if isinstance(prior_offset, str) and prior_offset != HALF_STRIDE:
@@ -69,7 +71,7 @@ class DenseHead(BaseModule):
         self.in_channels = in_channels
         self.strides = tuple(strides)
         self.score_threshold, self.max_per_level = score_threshold, max_per_level
-        self.min_length = min_length
+        self.min_duration_grid = min_duration_grid
         widths = (in_channels, feat_channels or in_channels)
         self.cls_tower = ConvTower(*widths, priors_per_step * num_classes, num_convs, kernel_size,
                                    norm, norm_eps)
@@ -208,7 +210,7 @@ class DenseHead(BaseModule):
         kept = (scores > self.score_threshold).nonzero().squeeze(1)
         kept = kept[scores[kept].argsort(descending=True, stable=True)[:self.max_per_level]]
         start, end = segments[kept // self.num_classes].unbind(1)
-        kept = kept[end - start > self.min_length]
+        kept = kept[end - start > self.min_duration_grid]
         return InstanceData(segments_grid=segments[kept // self.num_classes],
                             scores=scores[kept], labels=kept % self.num_classes)
 

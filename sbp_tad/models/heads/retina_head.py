@@ -51,6 +51,8 @@ class RetinaHead1d(DenseHead):
         ModelError: scales that are not positive, or thresholds out of order.
     """
 
+    clips_to_window = True  # before suppression, as DaoTAD does
+
     def __init__(self, num_classes: int, in_channels: int, feat_channels: int | None = None,
                  num_convs: int = 4, kernel_size: int = 3, norm: str = 'BN',
                  strides: Sequence[int] = (1, 2, 4, 8, 16),
