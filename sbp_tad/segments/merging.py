@@ -48,7 +48,7 @@ class PostProcessing:
             is given once if a video of more than 10 minutes has more.
         max_candidates: best predictions per video that enter the suppression;
             12,000 are 2,000 of each of 6 levels. It warns likewise.
-        min_duration_seconds: drop shorter predictions, and empty ones.
+        min_duration_seconds: drop shorter predictions.
         class_agnostic: suppress and vote across classes.
         voting_iou: replace each kept segment by the weighted mean of all
             candidates of its class that overlap it by at least this tIoU, see
@@ -165,8 +165,7 @@ def best_candidates(windows: Sequence[VideoColumns], rules: PostProcessing) -> V
     if not (np.isfinite(scores).all() and np.isfinite(segments).all()):
         raise SegmentError('predictions must be finite numbers, got NaN or infinity among '
                            'scores or times; the model has diverged.')
-    duration = segments[:, 1] - segments[:, 0]
-    usable = (duration >= rules.min_duration_seconds) & (duration > 0)
+    usable = segments[:, 1] - segments[:, 0] >= rules.min_duration_seconds
     if rules.voting_threshold is None:  # else those below min_score vote
         usable &= scores >= rules.min_score
     rows = np.flatnonzero(usable)

@@ -75,7 +75,6 @@ class AnchorFreeHead(DenseHead):
             loss_cls=loss_cls, loss_reg=loss_reg, score_threshold=score_threshold,
             max_per_level=max_per_level, min_duration_grid=min_duration_grid, init_cfg=init_cfg)
         _check_levels(strides, regression_ranges)
-        self.min_duration_grid = min_duration_grid
         self.regression_ranges = tuple(regression_ranges)
         self.center_radius = center_radius
         self.scales = nn.ModuleList(Scale() for _ in strides)
