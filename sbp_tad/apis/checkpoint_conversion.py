@@ -14,7 +14,8 @@ from torch import Tensor
 
 import sbp_tad.models  # noqa: F401, registers what a config names
 from sbp_tad.apis.checkpoints import read_checkpoint
-from sbp_tad.apis.launch import find_config, load_config
+from sbp_tad.apis.launch import load_config
+from sbp_tad.apis.named_files import find_config
 from sbp_tad.converters.conversion import Conversion, check_fit, convert, convert_back
 from sbp_tad.converters.errors import ConversionError
 from sbp_tad.registry import MODELS

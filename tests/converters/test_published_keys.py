@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sbp_tad.apis import launch
+from sbp_tad.apis.named_files import find_config
 from sbp_tad.converters.conversion import check_fit, convert, convert_back
 from sbp_tad.converters.errors import ConversionError
 from sbp_tad.models.heads.lstr_head import LSTRHead
@@ -37,7 +38,7 @@ def shapes_only(keys) -> dict[str, torch.Tensor]:
 
 
 def build_state(config: str) -> dict[str, torch.Tensor]:
-    cfg = launch.load_config(launch.find_config(config))
+    cfg = launch.load_config(find_config(config))
     return MODELS.build(cfg.model).state_dict()
 
 

@@ -50,7 +50,7 @@ def test_short_and_weak_predictions_are_lost():
     segments, _, _ = merge_windows([window], PostProcessing(min_duration_seconds=0.05))
     assert segments.tolist() == [[3, 4]]
     window = columns([(2, 2, 0.9, 0), (4, 3, 0.9, 0), (3, 4, 0.5, 0)])
-    assert merge_windows([window], PostProcessing())[0].tolist() == [[3, 4]]
+    assert merge_windows([window], PostProcessing())[0].tolist() == [[2, 2], [3, 4]]
 
 
 def test_best_candidates_and_detections_are_kept():
