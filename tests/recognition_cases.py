@@ -146,7 +146,7 @@ def shrink(cfg: Config, folder: Path, work_dir: Path, steps: int, rate: float = 
 
 
 def saved_bytes(runner: Runner, keep_ratio: float) -> int:
-    """What a training step of the runner's model saves for backward at this keep ratio."""
+    """Return the bytes that a training step of the runner's model saves at this keep ratio."""
     model = runner.model
     model.train()
     model.backbone.set_keep_ratio(keep_ratio)

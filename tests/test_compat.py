@@ -124,7 +124,7 @@ def test_finder_waits_once_where_mmengine_is_absent(cure, module, monkeypatch):
 
 # ---------------------------------------------------------------- checkpoints
 def runner_like_state() -> dict:
-    """What ``Runner.save_checkpoint`` puts beside the weights."""
+    """Return what ``Runner.save_checkpoint`` puts beside the weights."""
     hub = MessageHub('test_compat')
     for value in (1.0, 3.0):
         hub.update_scalar('train/loss', value)

@@ -1,4 +1,4 @@
-"""What importing the package does and leaves undone."""
+"""Effects of importing the package."""
 from __future__ import annotations
 
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""What a result came from: facts of software, tree and files."""
+"""Origin of a result: facts of software, tree and files."""
 import hashlib
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What the README tells a user to write and run, and its limits."""
+"""Commands and code of the README, and its limits."""
 import pytest
 import torch
 from mmengine.config import Config

@@ -12,7 +12,7 @@ def mean(values):
 
 
 def kind_of(detection, found, instances, tiou, background_tiou=0.1):
-    """What a detection is that finds the instance number ``found``, or None."""
+    """Return the kind of a detection that finds the instance number ``found``, or None."""
     if found is not None:
         return 'true_positive'
     overlaps = [(activitynet_tiou(detection[2:4], x[2:]), x[1] == detection[1])

@@ -24,7 +24,7 @@ def position(index, channels):
 
 
 def attend(weights, name, num_heads, x, others):
-    """What ``x`` (C,) reads from a list of others; nothing from none."""
+    """Return the values that ``x`` (C,) reads from a list of others; zeros from none."""
     size = len(x) // num_heads
     read = torch.zeros_like(x)
     for head in range(num_heads if others else 0):
