@@ -84,7 +84,7 @@ class TemporalDetectionDataset(BaseDataset):
 
     METAINFO: dict = dict(dataset_type='temporal_action_detection')
     sample_type: type[BaseDataElement] = TADDataSample
-    protocol: int | None = None
+    protocol: int | str | None = None
     bad_items_file: str | None = None  # set by BadItemsHook
     TRAIN_SUBSETS: tuple[str, ...] = ()
     TEST_SUBSETS: tuple[str, ...] = ()

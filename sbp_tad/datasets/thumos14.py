@@ -17,12 +17,13 @@ _ONLY_AMBIGUOUS = 'video_test_0001292'
 _WRONG_ANNOTATION = 'video_test_0000270'
 _DISPUTED = 'video_test_0001496'
 
-# number of evaluated test videos -> excluded videos
-THUMOS14_EXCLUDED_VIDEOS = {
+# number of evaluated test videos, or the code that evaluates so -> excluded videos
+THUMOS14_EXCLUDED_VIDEOS: dict[int | str, tuple[str, ...]] = {
     213: (),
     212: (_ONLY_AMBIGUOUS,),
     211: (_ONLY_AMBIGUOUS, _WRONG_ANNOTATION),
     210: (_ONLY_AMBIGUOUS, _WRONG_ANNOTATION, _DISPUTED),
+    'actionformer': (_ONLY_AMBIGUOUS,),
 }
 
 
@@ -34,7 +35,9 @@ class THUMOS14Dataset(TemporalDetectionDataset):
         protocol: number of evaluated test videos: 213 (all), 212 (those with
             an action of the 20 classes), 211 (also without 0000270, whose
             annotation belongs to another video; the usual choice) or 210
-            (also without 0001496). ``metainfo`` holds it for reports.
+            (also without 0001496). ``'actionformer'`` is 212 as the code of
+            ActionFormer has it: the 26 segments that begin after the end of
+            their video count. ``metainfo`` holds it for reports.
         out_of_range: ``'clip'``, because 30 published segments end after
             their video; their number is logged.
         kwargs: of :class:`TemporalDetectionDataset`.
@@ -49,12 +52,20 @@ class THUMOS14Dataset(TemporalDetectionDataset):
     TEST_SUBSETS = ('test',)
     IGNORED_LABELS = ('Ambiguous',)
 
-    def __init__(self, ann_file: str = 'annotations/thumos14.json', *, protocol: int = 211,
+    def __init__(self, ann_file: str = 'annotations/thumos14.json', *, protocol: int | str = 211,
                  out_of_range: str = 'clip', **kwargs: Any) -> None:
         if protocol not in THUMOS14_EXCLUDED_VIDEOS:
             raise DatasetError(
-                f"protocol must be the number of evaluated THUMOS'14 test videos, one of "
-                f'{sorted(THUMOS14_EXCLUDED_VIDEOS)}, got {protocol!r}.')
+                f"protocol must be the number of evaluated THUMOS'14 test videos or the name of "
+                f'a code, one of {list(THUMOS14_EXCLUDED_VIDEOS)}, got {protocol!r}.')
         self.protocol = protocol
         excluded = (*THUMOS14_EXCLUDED_VIDEOS[protocol], *kwargs.pop('excluded_videos', ()))
         super().__init__(ann_file, excluded_videos=excluded, out_of_range=out_of_range, **kwargs)
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Return that of :class:`TemporalDetectionDataset`, and whether late segments count."""
+        info = super().metainfo
+        if self.test_mode and self.protocol == 'actionformer':
+            info['late_ground_truth'] = 'keep'
+        return info

@@ -135,6 +135,9 @@ class TADMetric(BaseMetric):
         report_unreadable({result.video_id: result.error for result in results if result.error},
                           self.unreadable, self.out_file, 'their actions count as missed')
         self.result = self._evaluate(detections)
+        if protocol := self.dataset_meta.get('protocol'):
+            print_log(f'protocol {protocol}: {self.result.num_videos} videos with '
+                      f'{self.result.num_ground_truth} instances', 'current')
         names = [threshold_name(tiou) for tiou in self.result.options.tiou_thresholds]
         scores = {f'mAP@{name}': float(value)
                   for name, value in zip(names, self.result.mean_average_precision)}

@@ -92,7 +92,8 @@ def dataset_rules(metainfo: Mapping[str, Any]) -> dict[str, Any]:
     """Return the :class:`EvaluationOptions` that the ``metainfo`` of a test dataset states."""
     # The ground truth is what the dataset has: it drops segments of zero length and, if it
     # clips segments to the video, those beyond its end.
-    late = 'drop' if metainfo['out_of_range'] == 'clip' else 'keep'
+    late = metainfo.get('late_ground_truth') or (
+        'drop' if metainfo['out_of_range'] == 'clip' else 'keep')
     rules = {name: metainfo[name] for name in ('tiou_thresholds', 'ignored_labels',
                                                'excluded_videos') if name in metainfo}
     return dict(rules, late_ground_truth=late, zero_length_ground_truth='drop')
