@@ -52,11 +52,7 @@ def make(tmp_path, small_video, write_annotation):
 
 @pytest.fixture
 def lines(monkeypatch) -> list[str]:
-<<<<<<< HEAD
     """Messages of the dataset in the log."""
-=======
-    """Messages of the dataset to the log."""
->>>>>>> 1bf99ca (Begin the docstrings of the tests with a noun or a verb too)
     said: list[str] = []
     monkeypatch.setattr('sbp_tad.datasets.base.print_log', lambda text, *_: said.append(text))
     return said
