@@ -15,6 +15,7 @@ from sbp_tad.datasets.frame_clock import FrameClock, clock_of_ticks
 # Flags of libavformat's AVInputFormat.
 _NO_TIMESTAMPS = 0x0080  # elementary streams
 _FREE_CLOCK = 0x0200  # MPEG-TS and PS: time stamps begin anywhere and may jump
+_VP8_SHOW_FRAME = 0x10  # in the first byte of a frame (RFC 6386, 9.1)
 _IMAGE_CODECS = frozenset(('bmp', 'jpegls', 'mjpeg', 'png', 'tiff', 'webp'))
 # A stream with more repeated time stamps than this share has no usable ones.
 _MOST_REPEATED = 0.1
@@ -119,12 +120,19 @@ def read_timing(container: av.container.InputContainer, stream: av.VideoStream) 
     # An edit list marks packets that no decoder shows; the frame count of the container
     # includes them (or is 0, as in mkv).
     packets = [Packet(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe)
-               for packet in container.demux(stream) if packet.size > 0 and not packet.is_discard]
+               for packet in container.demux(stream) if _shows_frame(packet, codec.name)]
     rates = [float(rate) for rate in declared if rate] or _measured_rate(packets, tick)
     return StreamTiming(packets, tick, rates,
                         None if start is None else start / av.time_base, depth, slots,
                         has_timestamps, bool(flags & _FREE_CLOCK),
                         container.format.name.startswith('mov'), container.format.name != 'mpeg')
+
+
+def _shows_frame(packet: av.Packet, codec: str) -> bool:
+    """Return whether decoding shows the frame of a packet; VP8 has hidden reference frames."""
+    if packet.size == 0 or packet.is_discard:
+        return False
+    return codec != 'vp8' or bool(memoryview(packet)[0] & _VP8_SHOW_FRAME)
 
 
 def _measured_rate(packets: list[Packet], tick: Fraction) -> list[float]:

@@ -140,6 +140,25 @@ def test_a_recording_that_begins_between_key_frames(tmp_path):
     np.testing.assert_allclose(shown - clock, shown[-1] - clock[-1], atol=0.011)
 
 
+def test_hidden_frames_of_vp8_are_no_frames(tmp_path):
+    """An alternate reference frame fills a packet and is never shown."""
+    seconds = np.arange(40) / 25
+    path = write_timed(tmp_path / 'x.webm', seconds, codec='libvpx')
+    content = path.read_bytes()
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    place = next(n for n in range(5, 40) if content.count(packets[n]) == 1)
+    hidden = packets[place]
+    assert hidden[0] & 0x10
+    path.write_bytes(content.replace(hidden, bytes([hidden[0] & ~0x10]) + hidden[1:]))
+    header = probe_video(path)
+    assert header.num_frames == 39
+    shown = np.delete(seconds, place)
+    frames = read_frames(str(path), list(range(39)), header.times)
+    assert [seconds_of(frame) for frame in frames] == pytest.approx(shown, abs=0.006)
+    assert header.clock.seconds(np.arange(39)) == pytest.approx(shown)
+
+
 def test_joined_parts_of_different_size_are_scaled_to_the_first(tmp_path):
     seconds = np.arange(25) / 25
     first = write_timed(tmp_path / 'a.ts', seconds, file_format='mpegts')
