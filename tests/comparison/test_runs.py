@@ -65,7 +65,7 @@ def test_a_run_is_finished_by_a_result_of_its_own_config(tmp_path):
     result = dict(digest=run.digest, mAP=0.5)
     write_json(run.folder / RESULT, result)
     assert plan(tmp_path)[0].result() == result
-    assert plan(tmp_path, **{'max_epochs': 3})[0].result() is None
+    assert plan(tmp_path, **{'train_cfg.max_epochs': 3})[0].result() is None
     (run.folder / RESULT).write_text('{"digest"')
     with pytest.raises(ComparisonError, match='result.json cannot be read: .* Remove it to repeat'):
         run.result()
@@ -73,7 +73,7 @@ def test_a_run_is_finished_by_a_result_of_its_own_config(tmp_path):
 
 def test_what_an_interrupted_run_left_stays_and_that_of_another_config_is_put_aside(tmp_path):
     for number in range(3):
-        run, = plan(tmp_path, **{'max_epochs': number + 1})
+        run, = plan(tmp_path, **{'train_cfg.max_epochs': number + 1})
         prepare_folder(run)
         assert not (run.folder / 'epoch_1.pth').exists()
         (run.folder / 'epoch_1.pth').write_bytes(bytes([number]))
