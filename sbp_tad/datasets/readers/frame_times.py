@@ -19,6 +19,8 @@ _VP8_SHOW_FRAME = 0x10  # in the first byte of a frame (RFC 6386, 9.1)
 _IMAGE_CODECS = frozenset(('bmp', 'jpegls', 'mjpeg', 'png', 'tiff', 'webp'))
 # A stream with more repeated time stamps than this share has no usable ones.
 _MOST_REPEATED = 0.1
+# A file whose streams all begin later than this is a part of a live stream.
+_LATEST_START_SECONDS = 60
 # An AVI header that promises more empty slots than this at the end is taken as damaged.
 _MOST_EMPTY_SECONDS = 600
 
@@ -215,15 +217,17 @@ def _origin(timing: StreamTiming, first: int) -> int:
     """Return the tick of second 0, as players place it.
 
     The time line of a free clock begins with the first stream. Elsewhere it
-    begins at 0, and a first time stamp above 0 is a late track; unless all
-    streams are late by no more than the delay of B-frames, which some writers
-    do not take out.
+    begins at 0, and a first time stamp above 0 is a late track. There are two
+    exceptions if all streams are late: by no more than the delay of B-frames,
+    which some writers leave in, or by more than a minute, in a part of a live
+    stream.
     """
     start = None if timing.start_seconds is None else \
         min(first, round(timing.start_seconds / float(timing.tick)))
     if start is not None:
         delay = timing.reorder_depth / timing.rates[0] + float(timing.tick)
-        if timing.free_clock or 0 < start * float(timing.tick) <= delay:
+        late = start * float(timing.tick)
+        if timing.free_clock or 0 < late <= delay or late > _LATEST_START_SECONDS:
             return start
     return min(0, first)
 

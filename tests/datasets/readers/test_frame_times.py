@@ -64,6 +64,13 @@ def test_packets_before_the_first_shown_frame_are_left_out():
     assert starts(clock) == [80, 120] and times.timestamps.tolist() == [80, 120]
 
 
+def test_a_part_of_a_live_stream_begins_at_zero():
+    live = [5_000_000 + time for time in STEADY]
+    assert presentation(timing(live, start_seconds=5000.0))[0] == FrameClock(10, 25.0)
+    assert starts(presentation(timing(live, start_seconds=4999.0))[0])[0] == 1000
+    assert starts(presentation(timing(live, start_seconds=0.0))[0])[0] == 5_000_000
+
+
 @pytest.mark.parametrize('changes, first', [
     (dict(start_seconds=2.0), 2000),  # a late track
     (dict(start_seconds=0.0), 2000),  # after a sound track
