@@ -65,8 +65,9 @@ nitpicky = True
 # Types of other packages have no page here, and no network is needed to build.
 nitpick_ignore_regex = [
     ('py:.*', r'(torch|numpy|np|mmengine|mmcv|mmaction|matplotlib|av|decord|rich)(\..*)?'),
-    # 'dict[str', 'tuple[~typing.Any': Sphinx cuts the type of a dataclass field at its comma.
-    ('py:class', r'(Tensor|Config|nn\.Module|float32|dict\[(str|int)|tuple\[~typing\.Any|optional|callable)'),
+    ('py:class', r'(Tensor|Config|nn\.Module|float32|optional|callable)'),
+    # Sphinx cuts the type of a dataclass field at its comma.
+    ('py:class', r'(dict\[(str|int)|tuple\[~typing\.Any)'),
     ('py:exc', r'BrokenProcessPool'),
     ('py:.*', r'(collections|typing|pathlib|argparse|types|os|abc|contextlib|functools|enum)\..*'),
 ]
