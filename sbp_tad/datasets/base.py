@@ -24,6 +24,7 @@ from sbp_tad.datasets.file_names import check_template, with_suffix
 from sbp_tad.datasets.pipeline_check import check_pipeline, missing_entry
 from sbp_tad.datasets.readers.features import FeatureFiles
 from sbp_tad.datasets.readers.frame_folders import FrameFolders
+from sbp_tad.datasets.readers.video_decoding import scale_alike
 from sbp_tad.datasets.readers.video_files import VideoFiles
 from sbp_tad.datasets.readers.video_header import (
     DECODER_ERRORS,
@@ -217,6 +218,8 @@ class TemporalDetectionDataset(BaseDataset):
                 raise DatasetError(fault) from error
             if info is None:
                 return None
+            if reads and 'imgs' in info:
+                info['imgs'] = scale_alike(info['imgs'])
         return info
 
     def file_items(self, filename: str, video: VideoAnnotation) -> list[dict[str, Any]]:

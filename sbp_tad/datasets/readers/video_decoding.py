@@ -78,15 +78,19 @@ def read_frames(filename: str, indices: Sequence[int], times: FrameTimes | None 
         missing = next(index for index in wanted if index not in shown)
         raise VideoReadError(f'{filename}: frame {missing} cannot be decoded. Replace the file, '
                              "or set on_bad_video='skip'.")
-    fresh, size = set(wanted), shown[wanted[0]].shape[:2]
+    fresh = set(wanted)
     frames = []
     for index in indices:  # transforms such as Flip work in place: no two may share memory
-        frame = shown[index] if index in fresh else shown[index].copy()
+        frames.append(shown[index] if index in fresh else shown[index].copy())
         fresh.discard(index)
-        if frame.shape[:2] != size:  # joined files: a player scales to its window
-            frame = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA)
-        frames.append(frame)
-    return frames
+    return scale_alike(frames)
+
+
+def scale_alike(frames: list[np.ndarray]) -> list[np.ndarray]:
+    """Scale frames (H, W, 3) to the size of the first, as players do with joined files."""
+    size = frames[0].shape[:2]
+    return [frame if frame.shape[:2] == size else
+            cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) for frame in frames]
 
 
 def _read_by_time(filename: str, wanted: list[int], times: FrameTimes) -> dict[int, np.ndarray]:

@@ -136,6 +136,16 @@ def test_every_bad_folder_is_named(make, small_video, tmp_path, kind):
     assert sample['inputs'] is None and FAULTS[kind] in sample['data_samples'].error
 
 
+def test_frames_of_different_size_are_scaled_to_the_first(make, small_video, tmp_path):
+    folder = extract(small_video, tmp_path / 'frames' / 'a')
+    for number in range(20, 41):
+        path = str(folder / TEMPLATE.format(number))
+        cv2.imwrite(path, cv2.resize(cv2.imread(path), (96, 80)))
+    dataset = make()
+    assert {dataset[index]['inputs'].shape[2:] for index in range(2)} == {(48, 64)}
+    assert dataset[1]['data_samples'].error is None
+
+
 def test_without_any_timing_the_rate_is_unknown(make, small_video, tmp_path):
     extract(small_video, tmp_path / 'frames' / 'a')
     assert 'the frame rate of these frames is unknown' in make({})[0]['data_samples'].error
