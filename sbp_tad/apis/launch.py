@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from sbp_tad import compat, process_groups
 from sbp_tad.apis.clip_lists import check_clip_lists
+from sbp_tad.apis.command_line import announce
 from sbp_tad.apis.config_errors import config_faults
 from sbp_tad.apis.config_fields import (
     import_custom_modules,
@@ -41,6 +42,7 @@ AMP_WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper', 'CpuAmpOptimWrapper',
 # What Config.fromfile raises for a file that is no config, or for one with a mistake.
 CONFIG_ERRORS = (OSError, SyntaxError, KeyError, TypeError, ValueError, NameError, AttributeError,
                  ImportError, AssertionError, ConfigParsingError)
+OWN_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 WAIT_SECONDS = 7 * 24 * 3600
 # Metric -> its default file and the suffixes that it writes.
 DUMPS = {'TADMetric': ('detections.json', ('.json', '.json.gz')),
@@ -144,6 +146,8 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         return
     if resume == 'auto':
         resume = newest_checkpoint(cfg.work_dir)
+        if resume is None:
+            announce(f'No last_checkpoint in {cfg.work_dir}: training starts from the beginning')
     else:
         check_checkpoint(resume)
     cfg.resume = resume is not None
@@ -271,6 +275,14 @@ def check_run(cfg: Config, phase: str) -> None:
     check_clip_lists(cfg, phase)
 
 
+def drop_absent_hooks(cfg: Config) -> None:
+    """Leave out hooks that the config sets to None; mmengine accepts None for its own hooks only.
+    """
+    hooks = cfg.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items() if hook is None and name not in OWN_HOOKS]:
+        del hooks[name]
+
+
 def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
     """Build the Runner of a config, on the available devices.
 
@@ -287,6 +299,7 @@ def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
     process_groups.rejoin_with_cuda(cfg)
     compat.use_plain_collate(cfg)
     use_cpu_amp_without_cuda(cfg)
+    drop_absent_hooks(cfg)
     with config_faults(cfg):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     check_before_run(runner)

@@ -11,7 +11,7 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler
 from sbp_tad.datasets.errors import ResumeError
 from sbp_tad.datasets.item_draws import EpochIndex
 
-WITHOUT_THE_HOOK = 'To train all the same, leave exact_resume out of default_hooks.'
+WITHOUT_THE_HOOK = 'To train all the same, set default_hooks.exact_resume=None.'
 
 
 class ResumableSampler(Sampler):

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from sbp_tad.datasets.errors import ResumeError
 from sbp_tad.engine.config_text import read_config_text
+from sbp_tad.engine.exact_resume import ExactResumeHook
 from sbp_tad.engine.training_settings import ABSENT, Change, changed_settings
 from sbp_tad.provenance import file_sha256
 from sbp_tad.registry import HOOKS
@@ -51,6 +52,11 @@ class ResumeCheckHook(Hook):
             changes += changed_seed(meta.get('seed'), new)
         if changes:
             raise ResumeError(refusal(path, changes))
+        if not any(isinstance(hook, ExactResumeHook) for hook in runner.hooks):
+            runner.logger.warning(
+                'The config has no ExactResumeHook: optimizer and schedule continue, but random '
+                'draws differ from those of a run that was not interrupted. Train with '
+                "default_hooks.exact_resume.type='sbp_tad.ExactResumeHook' to resume exactly.")
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Save facts that the config does not tell."""

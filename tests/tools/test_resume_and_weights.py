@@ -123,6 +123,16 @@ def test_more_epochs_are_fine_when_nothing_depends_on_their_number(config, whole
     assert same(resumed['state_dict'], straight['state_dict'])
 
 
+def test_a_run_without_the_hook_of_exact_resume_is_checked_and_warned(config, whole, call_tool,
+                                                                      tmp_path):
+    command = ('train', config, '--work-dir', tmp_path, '--resume', whole / 'epoch_2.pth',
+               '--cfg-options', 'default_hooks.exact_resume=None',
+               'default_hooks.resume_check=None')
+    status, output, errors = call_tool(*command)
+    assert status == 0 and 'The config has no ExactResumeHook' in output + errors
+    assert 'batch_size' in refused(call_tool, *command, 'train_dataloader.batch_size=3')
+
+
 def test_the_best_checkpoint_is_refused(config, whole, call_tool, tmp_path):
     best = named(whole, 'best_*.pth')
     text = refused(call_tool, 'train', config, '--work-dir', tmp_path, '--resume', best)
