@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mmengine.dataset import Compose
 
-from sbp_tad.datasets import build_pipeline, probe_video
+from sbp_tad.datasets import VideoReadError, build_pipeline, probe_video
 from sbp_tad.datasets.windows import WindowSize, sliding_window_starts
 from sbp_tad.registry import DATASETS
 
@@ -15,6 +15,7 @@ DECODERS = {'Decord': ['DecordInit', 'SampleWindow', 'DecordDecode'],
             'PyAV': ['PyAVInit', 'SampleWindow', 'PyAVDecode'],
             'OpenCV': ['OpenCVInit', 'SampleWindow', 'OpenCVDecode'],
             'PyAVSeek': ['SampleWindow', 'PyAVSeekDecode']}
+GAP = 'mmaction2_rawvideo_part_0.mp4'  # a frame is missing before the last: OpenCV is refused
 # File, frames that decode, fps of the first video stream.
 VIDEOS = [
     ('caffe3d_UCF-101_Rowing_g16_c03.avi', 135, 25.0),
@@ -50,21 +51,24 @@ def test_decoders_agree_on_the_last_window(shared_data, name):
     size = WindowSize(16, 3)
     start = sliding_window_starts(header.num_frames, 48, 0.5)[-1]
     window = size.window(name, start, header.fps, header.num_frames)
-    packed = [read(path, window, decoder) for decoder in DECODERS]
-    for sample in packed:
+    if name == GAP:
+        with pytest.raises(VideoReadError, match='seeks by a constant frame rate'):
+            read(path, window, 'OpenCV')
+    packed = {decoder: read(path, window, decoder) for decoder in DECODERS
+              if (name, decoder) != (GAP, 'OpenCV')}
+    for sample in packed.values():
         assert sample['inputs'].shape == (3, 16, 56, 56)
         assert sample['data_samples'].window == window
-    frames = [sample['inputs'].numpy().astype(int) for sample in packed]
-    np.testing.assert_array_equal(frames[1], frames[2])
-    np.testing.assert_array_equal(frames[1], frames[3])
-    if 'nasa' not in name:  # of its two video streams decord takes the larger
-        np.testing.assert_array_equal(frames[0], frames[1])
+    for decoder, sample in packed.items():
+        if decoder != 'Decord' or 'nasa' not in name:  # of two streams decord takes the larger
+            np.testing.assert_array_equal(sample['inputs'], packed['PyAVSeek']['inputs'])
 
 
 @pytest.mark.parametrize('decoder', DECODERS)
 def test_dataset_over_real_videos(shared_data, write_annotation, decoder):
+    videos = [video for video in VIDEOS if (video[0], decoder) != (GAP, 'OpenCV')]
     database = {name: {'subset': 'all', 'annotations': [{'segment': [0.3, 1.0], 'label': 'x'}]}
-                for name, _, _ in VIDEOS}
+                for name, _, _ in videos}
     common = dict(
         type='sbp_tad.TemporalDetectionDataset', ann_file=str(write_annotation(database)),
         data_root=str(shared_data), filename_template='{video_id}', subsets='all',
@@ -73,7 +77,7 @@ def test_dataset_over_real_videos(shared_data, write_annotation, decoder):
                   dict(type='Resize', scale=(32, 32), keep_ratio=False),
                   dict(type='FormatShape', input_format='NCTHW'), dict(type='PackTADInputs')])
     training = DATASETS.build(common)
-    for index in range(len(VIDEOS)):
+    for index in range(len(videos)):
         sample = training[index]
         assert sample['inputs'].shape == (3, 16, 32, 32)
         assert len(sample['data_samples'].gt_instances) == 1
@@ -82,5 +86,5 @@ def test_dataset_over_real_videos(shared_data, write_annotation, decoder):
     for index in range(len(testing)):
         item = testing.get_data_info(index)
         ends[item['video_id']] = item['window'].valid_end_seconds
-    for name, num_frames, fps in VIDEOS:
+    for name, num_frames, fps in videos:
         assert num_frames / fps - 1e-6 <= ends[name] < num_frames / fps + 0.2
