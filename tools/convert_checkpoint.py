@@ -8,10 +8,9 @@ written beside OUT. A checkpoint that does not fill it is refused.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.checkpoint_safety import TrustCheckpoints
 
 SOURCES = ('auto', 'actionformer', 'opentad', 'vedatad', 'lstr', 'videomae', 'sbp')
@@ -36,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Convert, write the checkpoint and its config, and print what became of the weights."""
     arguments = build_parser().parse_args(argv)
-    print(f'Loading PyTorch to convert {arguments.checkpoint}', file=sys.stderr, flush=True)
+    announce(f'Loading PyTorch to convert {arguments.checkpoint}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import checkpoint_conversion
     if arguments.back:

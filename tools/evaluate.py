@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sbp_tad.annotations import read_annotations
-from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.evaluation.average_recall import average_recall
 from sbp_tad.evaluation.bootstrap import bootstrap_intervals
 from sbp_tad.evaluation.command_inputs import (
@@ -215,6 +215,7 @@ def read_metainfo(dataset: str, ground_truth: str | Path) -> dict[str, Any]:
     Raises:
         EvaluationError: no such dataset is registered.
     """
+    announce(f'Loading PyTorch to read the rules of {dataset}')
     from sbp_tad.registry import DATASETS  # seconds to import, only needed here
     if DATASETS.get(dataset) is None:
         raise EvaluationError(f'There is no dataset {dataset!r}; expected the type of a config, '

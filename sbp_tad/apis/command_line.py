@@ -1,6 +1,7 @@
 """Entry point of all command-line tools: a user's error is one sentence and exit status 2."""
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -64,11 +65,15 @@ def run_main(main: Callable[[list[str] | None], int | None], argv: list[str] | N
              ) -> NoReturn:
     """Run ``main(argv)`` and leave the process with the status it returns.
 
+    Characters that stdout cannot encode are printed as escapes.
+
     A ``UserError`` is printed to stderr without a traceback and gives status
     2, as ``argparse`` does for wrong arguments. Ctrl-C gives 130. If another
     process of the run has ended, a sentence says so, and the status is 1. Any
     other exception is a fault of the program and keeps its traceback.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # stderr escapes such characters by default
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
         status = main(argv)
     except UserError as error:

@@ -1,4 +1,6 @@
 """A user's error is one sentence and status 2; a fault keeps its traceback."""
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,15 @@ def test_user_error_is_a_sentence(capsys):
         run_main(raising(UserError(message)))
     assert caught.value.code == 2
     assert capsys.readouterr() == ('', f'Error: {message}\n')
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'utf-8'])
+def test_a_name_that_cannot_be_encoded_is_escaped(encoding, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(written, encoding))
+    with pytest.raises(SystemExit) as caught:
+        run_main(lambda argv: print('video \ud800', flush=True))
+    assert caught.value.code == 0 and written.getvalue() == b'video \\ud800\n'
 
 
 def test_interrupt_is_quiet(capsys):
@@ -99,6 +110,7 @@ def test_a_start_is_announced_on_stderr(capsys):
     assert capsys.readouterr() == ('', 'Loading PyTorch\n')
 
 
-def test_tools_print_their_start_nowhere_else():
+def test_every_slow_tool_announces_its_start():
     for path in (Path(__file__).parents[2] / 'tools').glob('*.py'):
-        assert 'file=sys.stderr' not in path.read_text(), path
+        if path.stem != 'convert_annotations':
+            assert 'announce(' in path.read_text(), path

@@ -96,13 +96,14 @@ def test_files_that_the_dataset_does_not_open(run, write_annotation, write_video
 
 def test_a_bad_id_does_not_end_the_check(run, write_annotation, write_video, tmp_path):
     items = dict(subset='training', annotations=[dict(segment=[1, 3], label='pour')])
-    path = write_annotation({'../a': items, 'x' * 300: items, '/b': items, 'good': items})
-    (tmp_path / 'videos').mkdir()
+    path = write_annotation({'../a': items, 'x' * 300: items, '/b': items, 'good': items,
+                             '\ud800': items, '': items, 'c\0d': items, 'folder': items})
+    (tmp_path / 'videos' / 'folder.mp4').mkdir(parents=True)
     write_video(tmp_path / 'videos' / 'good.mp4', 100)
     status, printed, errors = run(path, '--videos', tmp_path / 'videos')
-    assert status == 1 and 'error unsafe-id (2): Rename the video' in printed, errors
-    assert "'../a' cannot be a file in" in printed and 'unreadable-file (1)' in printed
-    assert 'fps-mismatch' not in printed and '3 errors' in printed
+    assert status == 1 and 'error unsafe-id (4): Rename the video' in printed, errors
+    assert "'../a' cannot be a file in" in printed and 'unreadable-file (2)' in printed
+    assert 'fps-mismatch' not in printed and '7 errors' in printed
 
 
 def test_config(run, tmp_path, write_video):

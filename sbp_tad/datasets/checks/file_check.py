@@ -83,7 +83,7 @@ def unsafe_ids(video_ids: Iterable[str]) -> dict[str, str]:
     found = {}
     for video_id in video_ids:
         try:
-            path_within('.', video_id)
+            path_within('the folder of the videos', video_id)
         except UnsafePathError as error:
             found[video_id] = str(error)
     return found
