@@ -1,6 +1,7 @@
 """Sentences for the errors of other packages that a mistake in a config causes."""
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -23,6 +24,9 @@ MISSING = dict(
     Collect='It is of mmaction2 0.x; use PackActionInputs in place of Collect and ToTensor.',
     ToTensor='It is of mmaction2 0.x; use PackActionInputs in place of Collect and ToTensor.')
 SPELLING = 'Check its spelling, and name the module that registers it in custom_imports.'
+ARGUMENTS = re.compile(r'\barguments?\b(?! converted)')
+# Raised while a component is built, they are of a wrong option.
+VALUE_ERRORS = (TypeError, ValueError, AssertionError, AttributeError, IndexError, ArithmeticError)
 PATH_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 
 
@@ -53,8 +57,11 @@ def explain(error: Exception, cfg: Config | None = None) -> str | None:
     text = last_line(error)
     if isinstance(error, KeyError) and 'is not in the' in text:
         return f'the config names an unknown component: {explain_component(text)}'
-    if isinstance(error, TypeError) and 'argument' in text:
+    if isinstance(error, TypeError) and ARGUMENTS.search(text):
         return f'a component of the config has wrong options: {text}'
+    if isinstance(error, VALUE_ERRORS) and (component := failed_component(error)):
+        return f'{component}: {text or type(error).__name__}. Correct the option of the wrong ' \
+               'type or value.'
     if isinstance(error, ImportError):
         return f'the config needs a package that is not installed: {text}'
     if isinstance(error, URLError):
@@ -65,6 +72,23 @@ def explain(error: Exception, cfg: Config | None = None) -> str | None:
     if type(error).__name__ == 'DECORDError':
         return f'a video cannot be read: {text}'
     return None
+
+
+def failed_component(error: Exception) -> str | None:
+    """Return the component, with its plain options, that mmengine was building at an error."""
+    found = None
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code.co_name == 'build_from_cfg':
+            found = frame.f_locals
+        trace = trace.tb_next
+    if not found or 'args' not in found or 'obj_cls' not in found:
+        return None
+    plain = [f'{name}={value!r}' for name, value in found['args'].items()
+             if isinstance(value, (str, int, float, bool, type(None)))]
+    name = getattr(found['obj_cls'], '__name__', found['obj_cls'])
+    return f'{name} of the config cannot be built with {", ".join(plain) or "its options"}'
 
 
 def explain_component(text: str) -> str:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import FlexibleRunner, Runner
 
 from sbp_tad.errors import ConfigError
@@ -17,6 +18,13 @@ ROLES = ('train', 'val', 'test')
 OTHER_KEYS = ('custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type',
               'sync_bn', 'tta_model', 'tta_pipeline', 'activation_checkpointing',
               'efficient_conv_bn_eval', 'compile')
+# Number -> the least whole number; None for any number.
+DATASET_NUMBERS: dict[str, int | None] = dict(
+    num_frames=1, windows_per_video=1, memory_frames=0, memory_stride=1, stride_frames=None,
+    target_fps=None, overlap=None, tolerance_seconds=None)
+SOURCE_NUMBERS: dict[str, int | None] = dict(
+    stride_frames=None, window_frames=None, num_channels=1, length_tolerance=None)
+LOOP_NUMBERS: dict[str, int | None] = dict(max_epochs=1, max_iters=1, val_interval=1, val_begin=0)
 PATHS = ('data_root', 'ann_file', 'filename_template')  # of a data set, strings
 # Options of a loader that need workers -> their values without.
 WORKER_OPTIONS: dict[str, Any] = dict(persistent_workers=False, prefetch_factor=None, timeout=0,
@@ -29,12 +37,17 @@ def prepare_values(cfg: Config) -> None:
     Raises:
         ConfigError: see :func:`check_loader` and :func:`check_paths`.
     """
+    check_loops(cfg)
+    check_optimizer(cfg.get('optim_wrapper'))
     for role in ROLES:
         loader = cfg.get(f'{role}_dataloader')
         for key, each in _loaders(f'{role}_dataloader', loader):
             check_loader(key, each)
             for dataset_key, dataset in data_sets(f'{key}.dataset', each.get('dataset')):
                 check_paths(dataset_key, dataset)
+                check_numbers(dataset_key, dataset, DATASET_NUMBERS)
+                source = dataset.get('source')
+                check_numbers(f'{dataset_key}.source', source or {}, SOURCE_NUMBERS)
             if each.get('num_workers', 0) == 0:
                 for name, value in WORKER_OPTIONS.items():
                     if name in each:
@@ -64,18 +77,74 @@ def data_sets(key: str, dataset: Any) -> Iterator[tuple[str, Mapping]]:
 
 
 def check_loader(key: str, loader: Mapping[str, Any]) -> None:
-    """Check batch size and number of workers.
+    """Check batch size, number of workers and switches.
 
     Raises:
-        ConfigError: not whole numbers of at least 1 and 0.
+        ConfigError: a value of another type, or too small.
     """
-    for name, least in (('batch_size', 1), ('num_workers', 0)):
+    check_numbers(key, loader, dict(batch_size=1, num_workers=0))
+    for name in ('drop_last', 'persistent_workers', 'pin_memory'):
         value = loader.get(name)
-        if value is None and name == 'batch_size' and 'batch_sampler' in loader:
+        if value is not None and not isinstance(value, bool):
+            raise ConfigError(f'{key}.{name} must be True or False, got {value!r}.')
+
+
+def check_numbers(key: str, options: Mapping[str, Any], known: Mapping[str, int | None]) -> None:
+    """Check that options are numbers; None stands for a default.
+
+    Args:
+        key: key of the options in the config.
+        options: options to check.
+        known: least whole number of each option, None for any number.
+
+    Raises:
+        ConfigError: one is not; the message names its key.
+    """
+    for name, least in known.items():
+        value = options.get(name)
+        if value is None:
             continue
-        if value is not None and (type(value) is not int or value < least):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ConfigError(f'{key}.{name} must be a number, got {value!r}.')
+        if least is not None and (value != int(value) or value < least):
             raise ConfigError(f'{key}.{name} must be a whole number of at least {least}, '
                               f'got {value!r}.')
+
+
+def check_loops(cfg: Config) -> None:
+    """Check the numbers of the training loop and the seed.
+
+    Raises:
+        ConfigError: a value of another type, or too small.
+    """
+    check_numbers('train_cfg', cfg.get('train_cfg') or {}, LOOP_NUMBERS)
+    check_numbers('randomness', cfg.get('randomness') or {}, dict(seed=0))
+    for name in ('work_dir', 'load_from'):
+        value = cfg.get(name)
+        if value is not None and not isinstance(value, str):
+            raise ConfigError(f'{name} must be a path as text, got {value!r}.')
+
+
+def check_optimizer(wrapper: Mapping[str, Any] | None) -> None:
+    """Check the numbers and the type of an optimizer.
+
+    Raises:
+        ConfigError: a value of another type, or an unknown optimizer.
+    """
+    optimizer = (wrapper or {}).get('optimizer')
+    if not isinstance(optimizer, Mapping):
+        return
+    key, kind = 'optim_wrapper.optimizer', optimizer.get('type')
+    check_numbers(key, optimizer, dict(lr=None, weight_decay=None, momentum=None))
+    check_numbers('optim_wrapper.clip_grad', wrapper.get('clip_grad') or {}, dict(max_norm=None))
+    if optimizer.get('lr') is not None and optimizer['lr'] < 0:
+        raise ConfigError(f'{key}.lr must be at least 0, got {optimizer["lr"]!r}.')
+    names = {name for registry in (OPTIMIZERS, *OPTIMIZERS.children.values())
+             for name in registry.module_dict}
+    if isinstance(kind, str) and kind.rpartition('.')[2] not in names:
+        near = difflib.get_close_matches(kind, names, 1)
+        raise ConfigError(f'{key}.type {kind!r} is not a known optimizer.'
+                          + (f' Did you mean {near[0]!r}?' if near else ''))
 
 
 def check_paths(key: str, dataset: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,7 @@ from sbp_tad.annotations import (
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.file_names import check_template, with_suffix
 from sbp_tad.datasets.pipeline_check import check_pipeline, missing_entry
-from sbp_tad.datasets.readers.features import FeatureFiles
-from sbp_tad.datasets.readers.frame_folders import FrameFolders
+from sbp_tad.datasets.readers.sources import build_source
 from sbp_tad.datasets.readers.video_decoding import scale_alike
 from sbp_tad.datasets.readers.video_files import VideoFiles
 from sbp_tad.datasets.readers.video_header import (
@@ -37,10 +35,6 @@ from sbp_tad.datasets.windows import sliding_window_starts
 from sbp_tad.paths import path_within
 from sbp_tad.registry import DATASETS
 from sbp_tad.structures import TADDataSample
-
-# Key of data_prefix -> source of the frames or features in that folder.
-SOURCES: dict[str, type[VideoFiles]] = dict(video=VideoFiles, frames=FrameFolders,
-                                            features=FeatureFiles)
 
 
 @DATASETS.register_module()
@@ -102,17 +96,17 @@ class TemporalDetectionDataset(BaseDataset):
                  source: dict | None = None, pipeline: Sequence[dict | Callable] = (),
                  test_mode: bool = False, **kwargs: Any) -> None:
         data_prefix = dict(video='videos') if data_prefix is None else data_prefix
-        self.source = _build_source(data_prefix, source)
+        self.source = build_source(data_prefix, source)
         self.window_size = self.source.window_size(num_frames, stride_frames, target_fps)
         if overlap is not None:
             sliding_window_starts(1, 1, overlap)  # refuse a wrong overlap at once
         declared = self.TEST_SUBSETS if test_mode else self.TRAIN_SUBSETS
-        self.subsets = (subsets,) if isinstance(subsets, str) else tuple(subsets or declared)
+        self.subsets = _as_tuple(subsets or declared)
         self.overlap = overlap
         self.windows_per_video = windows_per_video
-        self.ignored_labels = tuple(
+        self.ignored_labels = _as_tuple(
             self.IGNORED_LABELS if ignored_labels is None else ignored_labels)
-        self.excluded_videos = tuple(excluded_videos)
+        self.excluded_videos = _as_tuple(excluded_videos)
         self.out_of_range = out_of_range
         self.tolerance_seconds = tolerance_seconds
         self.on_bad_video = on_bad_video
@@ -144,6 +138,7 @@ class TemporalDetectionDataset(BaseDataset):
         videos = [video for video in read_annotations(self.ann_file, self.subsets).values()
                   if video.video_id not in self.excluded_videos]
         videos = self._without_empty(videos)
+        self._check_files(len(videos))
         self._report_out_of_range(videos)
         parse = self._test_items if self.test_mode else self._train_items
         return [item for video in videos for item in parse(video)]
@@ -260,8 +255,22 @@ class TemporalDetectionDataset(BaseDataset):
         return check_annotation(video, self._metainfo['classes'], self.ignored_labels,
                                 self.out_of_range, self.tolerance_seconds)
 
+    def _check_files(self, num_videos: int) -> None:
+        """Refuse a file name that is the same for several videos."""
+        key = getattr(self.source, 'key', None) or ''
+        if num_videos > 1 and not any('{video_id}' in each for each in (
+                self.filename_template, key)):
+            raise DatasetError(
+                f'filename_template {self.filename_template!r} names the same file for all '
+                f"{num_videos} videos. Write for example '{{video_id}}.mp4', or for one file with "
+                "the features of all videos source=dict(key='{video_id}').")
+
     def _check_declaration(self) -> None:
-        classes = tuple(self._metainfo.get('classes', ()))
+        classes = self._metainfo.get('classes', ())
+        if isinstance(classes, str):
+            raise DatasetError(f'metainfo.classes must be a list of names, got {classes!r}. Write '
+                               f'metainfo=dict(classes=[{classes!r}]).')
+        classes = tuple(classes)
         if not classes or len(set(classes)) != len(classes):
             raise DatasetError(
                 f'{type(self).__name__} needs distinct class names, got {list(classes)}: set '
@@ -321,22 +330,8 @@ class TemporalDetectionDataset(BaseDataset):
                       'are taken at the seconds of the annotation.', 'current', logging.WARNING)
 
 
-def _build_source(data_prefix: dict[str, str], options: dict[str, Any] | None) -> VideoFiles:
-    """Build the source that ``data_prefix`` names.
-
-    Raises:
-        DatasetError: no or several folders, or options that the source lacks.
-    """
-    if len(data_prefix) != 1 or not set(data_prefix) <= set(SOURCES):
-        raise DatasetError(f'data_prefix must name one folder as one of {list(SOURCES)}, for '
-                           f"example dict(video='videos'), got {dict(data_prefix)}.")
-    kind = SOURCES[next(iter(data_prefix))]
-    known = [field.name for field in fields(kind)]
-    unknown = sorted(set(options or {}) - set(known))
-    if unknown:
-        raise DatasetError(f'source has the options {known} with data_prefix='
-                           f'{dict(data_prefix)}, got also {unknown}.')
-    return kind(**(options or {}))
+def _as_tuple(names: Collection[str] | str) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _first_line(error: BaseException) -> str:

@@ -59,7 +59,9 @@ class THUMOS14Dataset(TemporalDetectionDataset):
                 f"protocol must be the number of evaluated THUMOS'14 test videos or the name of "
                 f'a code, one of {list(THUMOS14_EXCLUDED_VIDEOS)}, got {protocol!r}.')
         self.protocol = protocol
-        excluded = (*THUMOS14_EXCLUDED_VIDEOS[protocol], *kwargs.pop('excluded_videos', ()))
+        more = kwargs.pop('excluded_videos', ())
+        excluded = (*THUMOS14_EXCLUDED_VIDEOS[protocol],
+                    *((more,) if isinstance(more, str) else more))
         super().__init__(ann_file, excluded_videos=excluded, out_of_range=out_of_range, **kwargs)
 
     @property

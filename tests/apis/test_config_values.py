@@ -27,11 +27,33 @@ def test_without_workers_their_options_go():
 
 @pytest.mark.parametrize('options, message', [
     (dict(num_workers=1.5), 'train_dataloader.num_workers must be a whole number of at least 0'),
-    (dict(num_workers='two'), "num_workers must be a whole number of at least 0, got 'two'"),
+    (dict(num_workers='two'), "num_workers must be a number, got 'two'"),
 ])
 def test_numbers_of_a_loader(options, message):
     with pytest.raises(ConfigError, match=message):
         prepare_values(loader(**options))
+
+
+@pytest.mark.parametrize('config, message', [
+    (dict(train_cfg=dict(val_interval=0)), 'train_cfg.val_interval must be a whole number'),
+    (dict(randomness=dict(seed='x')), "randomness.seed must be a number, got 'x'"),
+    (dict(work_dir=2024), 'work_dir must be a path as text, got 2024'),
+    (dict(optim_wrapper=dict(optimizer=dict(lr=-1))), 'optimizer.lr must be at least 0, got -1'),
+    (dict(optim_wrapper=dict(optimizer=dict(type='sgd'))), "'sgd' is not a known optimizer"),
+    (dict(optim_wrapper=dict(clip_grad=dict(max_norm='x'), optimizer=dict(lr=1))), 'max_norm must'),
+    (dict(val_dataloader=dict(drop_last='no')), "drop_last must be True or False, got 'no'"),
+    (dict(val_dataloader=dict(dataset=dict(overlap=True))), 'overlap must be a number, got True'),
+])
+def test_values_of_another_type(config, message):
+    with pytest.raises(ConfigError, match=message):
+        prepare_values(Config(config))
+
+
+def test_values_that_are_left_to_their_defaults():
+    prepare_values(Config(dict(
+        train_cfg=dict(by_epoch=True, max_epochs=3, val_begin=0), randomness=dict(seed=None),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1), clip_grad=None),
+        train_dataloader=dict(batch_size=1, dataset=dict(num_frames=8, overlap=None)))))
 
 
 @pytest.mark.parametrize('dataset, key', [

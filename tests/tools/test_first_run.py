@@ -112,6 +112,20 @@ def test_a_folder_whose_name_looks_like_a_number(call_tool, tmp_path, monkeypatc
      'data_root=... and val_dataloader.dataset.data_root=...'),
     (['trian_cfg.max_epochs=3'], "the config has no 'trian_cfg', and nothing reads it. Did you "
      "mean 'train_cfg'?"),
+    (['train_dataloader.dataset.num_frames=many'],
+     "train_dataloader.dataset.num_frames must be a number, got 'many'"),
+    (['val_dataloader.dataset.source.stride_frames=4s'],
+     "val_dataloader.dataset.source.stride_frames must be a number, got '4s'"),
+    (['train_dataloader.dataset.filename_template=v1.npy'],
+     "filename_template 'v1.npy' names the same file for all 3 videos"),
+    (['train_dataloader.dataset.metainfo.classes=pour'], "must be a list of names, got 'pour'"),
+    (['train_dataloader.dataset.ignored_labels=stir'], 'both classes and ignored_labels'),
+    (['train_dataloader.dataset.data_prefix=videos'], "data_prefix must name one folder as one of"),
+    (['train_cfg.max_epochs=0'], 'train_cfg.max_epochs must be a whole number of at least 1'),
+    (['optim_wrapper.optimizer.type=Adamm'],
+     "optim_wrapper.optimizer.type 'Adamm' is not a known optimizer. Did you mean 'Adam'?"),
+    (['optim_wrapper.optimizer.lr=fast'], 'optim_wrapper.optimizer.lr must be a number'),
+    (['model.neck.num_levels=two'], "ActionFormerNeck of the config cannot be built with"),
     (['model.neck.in_channels=16'], f'(T, C), but model.neck.in_channels is 16. Set model.neck.'
      f'in_channels={CHANNELS}'),
 ])
