@@ -136,7 +136,7 @@ MISTAKES = {
                           'needs RawframeDataset and RawFrameDecode'),
     'comma': ('train_cfg = dict(max_epochs=1),', 'train_cfg is a tuple'),
     'import': ("custom_imports = dict(imports=['no_such_package'], allow_failed_imports=False)",
-               'cannot be read: Failed to import custom modules'),
+               'the config imports a module that cannot be imported: .*no_such_package'),
 }
 
 
@@ -150,5 +150,5 @@ def test_a_mistake_is_one_sentence_and_status_2(mistake, data, tmp_path):
                       + lines.replace('DATA', str(data)) + '\n')
     status, said = call(OURS / 'train.py', config, cwd=tmp_path)
     assert status == 2 and 'Traceback' not in said, said[-3000:]
-    assert sentence in said.strip().splitlines()[-1]
+    assert re.search(sentence, said.strip().splitlines()[-1])
     assert not Path(tmp_path, 'work_dirs').exists()
