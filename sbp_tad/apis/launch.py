@@ -227,11 +227,14 @@ def set_dump(cfg: Config, path: str | None) -> None:
     takes_samples = bool(path) and path.endswith(('.pkl', '.pickle'))
     writers = [(evaluator, *DUMPS[name]) for evaluator in evaluators
                if (name := str(evaluator['type']).removeprefix('sbp_tad.')) in DUMPS]
-    kinds = [suffix for _, _, suffixes in writers for suffix in suffixes] or ['.json', '.json.gz']
+    kinds = [suffix for _, _, suffixes in writers for suffix in suffixes]
     if takes_samples:
         evaluators.append(dict(type='DumpResults', out_file_path=path))
     elif path and not path.endswith(tuple(kinds)):
-        raise ConfigError(f'--dump writes {", ".join(kinds)} or .pkl, got {path}.')
+        names = ', '.join(str(evaluator['type']) for evaluator in evaluators)
+        accepted = f'{", ".join(kinds)} or .pkl' if kinds else '.pkl'
+        raise ConfigError(f'--dump writes {accepted}, got {path}: that is what {names} and '
+                          'DumpResults write.')
     for evaluator, name, _ in writers:
         default = evaluator.get('out_file') or str(Path(cfg.work_dir) / name)
         evaluator['out_file'] = path if path and not takes_samples else default

@@ -176,6 +176,15 @@ def test_dump_writes_known_kinds_only():
         launch.set_dump(config(test_evaluator=dict(type='TADMetric')), 'x.csv')
 
 
+def test_dump_of_a_metric_that_writes_no_detections():
+    """A metric of mmaction writes none: --dump x.json left no file behind."""
+    cfg = config(test_evaluator=dict(type='AccMetric'))
+    with pytest.raises(launch.ConfigError, match='--dump writes .pkl, got x.json.*AccMetric'):
+        launch.set_dump(cfg, 'x.json')
+    launch.set_dump(cfg, 'x.pkl')
+    assert [evaluator['type'] for evaluator in cfg.test_evaluator] == ['AccMetric', 'DumpResults']
+
+
 def test_raw_dump_is_an_option_of_the_metric():
     cfg = config(test_evaluator=[dict(type='AccMetric'), dict(type='TADMetric')])
     launch.set_raw_dump(cfg, None)
