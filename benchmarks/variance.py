@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner, load_checkpoint, set_random_seed
+from mmengine.runner import Runner, set_random_seed
 from rich.console import Console
 from rich.table import Table
 
@@ -26,6 +26,7 @@ from benchmarks.gradient_variance import (
 )
 from benchmarks.output import write_json
 from sbp_tad.apis import launch
+from sbp_tad.apis.checkpoints import load_weights, read_checkpoint
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.models.detectors.temporal_detector import TemporalDetector
 from sbp_tad.registry import MODELS
@@ -102,8 +103,7 @@ def with_checkpoints(cfg: Config, arguments: argparse.Namespace
     yield 'initial', build_model(cfg, arguments.seed)
     for checkpoint in arguments.checkpoint:
         model = build_model(cfg, arguments.seed)
-        launch.set_checkpoint(cfg, checkpoint)
-        load_checkpoint(model, checkpoint, map_location='cpu', logger='current')
+        load_weights(model, read_checkpoint(checkpoint), checkpoint)
         yield Path(checkpoint).name, model.train()
 
 

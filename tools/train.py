@@ -36,12 +36,14 @@ def main(argv: list[str] | None = None) -> None:
     announce(f'Loading PyTorch to train {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch
+    from sbp_tad.apis.weight_files import check_weight_files
     from sbp_tad.engine.complete_weights import StartingWeightsHook
     cfg = launch.read_config(arguments)
     if arguments.no_validate:
         launch.skip_validation(cfg)
     launch.check_run(cfg, 'train')
     launch.set_resume(cfg, arguments.resume)
+    check_weight_files(cfg)
     if arguments.amp:
         launch.use_amp(cfg)
     if arguments.auto_scale_lr:

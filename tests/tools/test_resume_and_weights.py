@@ -198,6 +198,15 @@ def test_training_refuses_to_start_from_weights_of_another_model(config, whole, 
         + errors
 
 
+@pytest.mark.parametrize('options, told', [
+    (['load_from=absent.pth'], "load_from names the weights 'absent.pth', which do not exist"),
+    (['model.neck.init_cfg.type=Pretrained', 'model.neck.init_cfg.checkpoint=absent.pth'],
+     "model.neck.init_cfg.checkpoint names the weights 'absent.pth', which do not exist")])
+def test_absent_weights_are_a_sentence(options, told, config, call_tool, tmp_path):
+    text = refused(call_tool, 'train', config, '--work-dir', tmp_path, '--cfg-options', *options)
+    assert told in text and '=None to start without it' in text
+
+
 # ---------------------------------------------------------------- testing
 def test_testing_refuses_another_number_of_classes(config, whole, call_tool, tmp_path):
     text = refused(call_tool, 'test', config, whole / 'epoch_4.pth', '--work-dir', tmp_path,
