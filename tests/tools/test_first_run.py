@@ -1,6 +1,7 @@
 """Mistakes of a first training: each ends before it with one sentence and status 2."""
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 VIDEO_CONFIG = ROOT / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py'
 ONLINE_CONFIG = ROOT / 'configs/toy/online_gru_cnn4_sbp-r4_toy.py'
 STEPS, CHANNELS = 48, 8
+NUMBERS = itertools.count()
 
 # A detector on features, which trains in a second.
 FEATURE_CONFIG = f'''
@@ -66,8 +68,9 @@ def videos(made_once):
 def refused(call_tool, tmp_path):
     """Return a function that calls a tool with overrides and returns its sentence."""
     def call(config, *options, tool='train', arguments=()):
+        name = f'experiment_name=mistake_{next(NUMBERS)}'  # mmengine adds only the second
         status, _, errors = call_tool(tool, config, *arguments, '--work-dir', tmp_path / 'work',
-                                      '--cfg-options', *options)
+                                      '--cfg-options', name, *options)
         assert status == 2, errors
         assert not list((tmp_path / 'work').glob('*.pth'))
         return errors
