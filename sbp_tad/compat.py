@@ -226,17 +226,18 @@ def repair_tcanet_scores() -> None:
     and then writes the number of the video over them. This is that method,
     with a copy in place of the view.
     """
-    from mmaction.models import TCANet
+    from mmaction import models
 
-    source = textwrap.dedent(inspect.getsource(TCANet.predict))
+    network = getattr(models, 'TCANet', None)  # not in every version
+    source = '' if network is None else textwrap.dedent(inspect.getsource(network.predict))
     view = 'scores = proposals[:, :, 2]\n'
-    if view not in source:  # repaired here before, or in mmaction2
+    if view not in source:  # absent, repaired here before, or in mmaction2
         return
     methods: dict[str, Any] = {}
     exec(source.replace(view, view.replace(']\n', '].clone()\n')),
-         vars(sys.modules[TCANet.__module__]), methods)
-    methods['predict'].__wrapped__ = TCANet.predict
-    TCANet.predict = methods['predict']
+         vars(sys.modules[network.__module__]), methods)
+    methods['predict'].__wrapped__ = network.predict
+    network.predict = methods['predict']
 
 
 def repair_negative_hue() -> None:

@@ -47,7 +47,7 @@ SMALL_BACKBONES: dict[str, tuple[dict[str, Any], int]] = {
     'MobileNetV2TSM': (dict(pretrained2d=False), 1280),
     'ResNetTIN': (dict(pretrained2d=False), 2048),
 }
-SWIN_DEPTHS = dict(tiny=(2, 2, 6, 2), base=(2, 2, 18, 2))
+SWIN_DEPTHS = dict(tiny=(2, 2, 6, 2), small=(2, 2, 18, 2), base=(2, 2, 18, 2))
 
 
 def write_clips(folder: Path) -> Path:
