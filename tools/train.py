@@ -43,6 +43,8 @@ def main(argv: list[str] | None = None) -> None:
         launch.skip_validation(cfg)
     launch.check_run(cfg, 'train')
     launch.set_resume(cfg, arguments.resume)
+    if arguments.resume == 'auto' and not cfg.resume:
+        announce(f'No last_checkpoint in {cfg.work_dir}: training starts from the beginning')
     check_weight_files(cfg)
     if arguments.amp:
         launch.use_amp(cfg)

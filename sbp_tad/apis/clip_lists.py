@@ -34,7 +34,7 @@ class ClipList:
 
     @property
     def has_frames(self) -> bool:
-        """Whether the clips are folders of frames."""
+        """Return whether the clips are folders of frames."""
         return type_name(self.dataset) == FRAME_TYPE
 
     @property

@@ -47,7 +47,7 @@ def check_generation(cfg: Config, path: str) -> None:
 
 
 def _is_old(cfg: Config, key: str) -> bool:
-    """Whether the value is one of 0.x, and not a variable that the config's new keys use."""
+    """Return whether the value comes from 0.x, not from a variable of the new keys."""
     value = cfg.get(key)
     if key == 'data':
         return any(isinstance(_dict(value).get(phase), dict) for phase in PHASES)

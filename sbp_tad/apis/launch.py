@@ -15,7 +15,6 @@ from mmengine.runner import Runner
 
 from sbp_tad import compat, process_groups
 from sbp_tad.apis.clip_lists import check_clip_lists
-from sbp_tad.apis.command_line import announce
 from sbp_tad.apis.config_errors import config_faults
 from sbp_tad.apis.config_fields import (
     import_custom_modules,
@@ -146,8 +145,6 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         return
     if resume == 'auto':
         resume = newest_checkpoint(cfg.work_dir)
-        if resume is None:
-            announce(f'No last_checkpoint in {cfg.work_dir}: training starts from the beginning')
     else:
         check_checkpoint(resume)
     cfg.resume = resume is not None

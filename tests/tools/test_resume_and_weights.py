@@ -165,6 +165,13 @@ def test_a_note_that_points_nowhere(content, told, config, call_tool, tmp_path):
     assert told in text and 'to start again' in text
 
 
+def test_a_work_dir_without_a_checkpoint_is_named(config, call_tool, tmp_path):
+    status, _, errors = call_tool('train', config, '--work-dir', tmp_path, '--resume',
+                                  '--cfg-options', 'train_cfg.max_epochs=1')
+    assert status == 0 and (tmp_path / 'epoch_1.pth').is_file()
+    assert f'No last_checkpoint in {tmp_path}: training starts from the beginning' in errors
+
+
 def test_a_moved_work_dir_is_resumed(config, whole, call_tool, tmp_path):
     (tmp_path / 'epoch_2.pth').write_bytes((whole / 'epoch_2.pth').read_bytes())
     (tmp_path / 'last_checkpoint').write_text('/gone/epoch_2.pth')
