@@ -57,6 +57,10 @@ def explain(error: Exception, cfg: Config | None = None) -> str | None:
     text = last_line(error)
     if isinstance(error, KeyError) and 'is not in the' in text:
         return f'the config names an unknown component: {explain_component(text)}'
+    if isinstance(error, KeyError) and 'must contain the key "type"' in text:
+        found = text.partition('but got ')[2].partition('\n')[0]
+        return f'a component of the config has no type, got {found}. Correct the name of its ' \
+               'key, or add type=...'
     if isinstance(error, TypeError) and ARGUMENTS.search(text):
         return f'a component of the config has wrong options: {text}'
     if isinstance(error, VALUE_ERRORS) and (component := failed_component(error)):

@@ -83,7 +83,10 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     warn_of_misspelt_fields(cfg)
     if cfg_options:
         check_overrides(cfg, cfg_options)
-        cfg.merge_from_dict(cfg_options)
+        try:
+            cfg.merge_from_dict(cfg_options)
+        except (TypeError, KeyError, ValueError, IndexError, AssertionError) as error:
+            raise ConfigError(f'--cfg-options cannot be merged into {path}: {error}') from error
         import_custom_modules(cfg.get('custom_imports'))
     check_generation(cfg, path)
     check_model(cfg, path)
