@@ -178,6 +178,7 @@ class SBPBackbone(TransparentWrapper):
 
     @config.setter
     def config(self, config: SBPConfig | TokenSBPConfig | StrategyConfig) -> None:
+        """Set the configuration, as a schedule of the keep ratio does."""
         self.strategy.config = config
 
     @property

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.heads.dense_head import DenseHead
-from sbp_tad.models.layers.masked_layers import follow_padding
+from sbp_tad.models.layers.pyramid_blocks import follow_padding
 from sbp_tad.models.task_modules.assigners import assign_points
 from sbp_tad.models.task_modules.prior_generators import Points, pyramid_points
 from sbp_tad.registry import MODELS
@@ -49,7 +49,7 @@ class AnchorFreeHead(DenseHead):
         min_duration_grid: drop predictions of this duration or less, in level-0 grid units.
         padding: ``'masked'``, or ``'actionformer'`` or ``'opentad'`` to
             reproduce those codes in padded windows, see
-            :func:`sbp_tad.models.layers.masked_layers.follow_padding`.
+            :func:`sbp_tad.models.layers.pyramid_blocks.follow_padding`.
         norm_eps: eps of the normalizations of the towers (1e-6 in OpenTAD).
         init_cfg: weight initialization of mmengine.
 

@@ -10,13 +10,11 @@ from torch import Tensor, nn
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.layers.masked_layers import (
     ChannelLayerNorm,
-    ConvBlock,
     ConvNormReLU,
-    TransformerBlock,
     check_sequence,
-    follow_padding,
     zero_padding,
 )
+from sbp_tad.models.layers.pyramid_blocks import ConvBlock, TransformerBlock, follow_padding
 from sbp_tad.registry import MODELS
 
 BLOCKS = ('attention', 'conv')
@@ -48,7 +46,7 @@ class ActionFormerNeck(BaseModule):
         pad_to: features are padded to at least this many steps.
         padding: ``'masked'``, or ``'actionformer'`` or ``'opentad'`` to
             reproduce those codes in padded windows, see
-            :func:`sbp_tad.models.layers.masked_layers.follow_padding`.
+            :func:`sbp_tad.models.layers.pyramid_blocks.follow_padding`.
         norm_eps: eps of the normalizations of embedding and levels (1e-6 in
             OpenTAD).
         input_dropout: probability to drop a channel of the features in

@@ -9,15 +9,17 @@ from torch.autograd.graph import saved_tensors_hooks
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.layers.masked_layers import (
     ChannelLayerNorm,
-    ConvBlock,
     ConvNorm,
     ConvNormReLU,
     MaskedConv1d,
+    zero_padding,
+)
+from sbp_tad.models.layers.pyramid_blocks import (
+    ConvBlock,
     MaskedLocalAttention,
     TransformerBlock,
     local_attention,
     masked_max_pool,
-    zero_padding,
 )
 
 LAYERS = {
