@@ -52,6 +52,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f'{len(found.weights)} weights of {found.source}{container}, none unknown, none missing'
           f'{left_out}')
     print(f'wrote {arguments.out} and its config {config}')
+    if classes := converted.changes.get('head', {}).get('num_classes'):
+        print(f'its data must have {classes} classes, in the order of the published code; set '
+              'dataset.metainfo.classes for another set than that of the recipe')
     return 0
 
 

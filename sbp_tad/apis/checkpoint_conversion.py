@@ -121,9 +121,19 @@ def write_checkpoint(converted: ConvertedCheckpoint, out: Path) -> Path:
     base = Path(converted.config).resolve()
     name = f'sbp_tad::{base.parent.name}/{base.name}' if 'configs' in base.parts else str(base)
     config.write_text(f'_base_ = {name!r}\n\nmodel = {pformat(converted.changes)}\n'
-                      f'load_from = {str(out)!r}\n', encoding='utf-8')
+                      f'load_from = {str(out)!r}\n{_data_settings(converted)}', encoding='utf-8')
     Config.fromfile(config)
     return config
+
+
+def _data_settings(converted: ConvertedCheckpoint) -> str:
+    """Return the lines that make the recipe's data fit the width of the features."""
+    loader = load_config(converted.config).get('test_dataloader') or {}
+    source, neck = (loader.get('dataset') or {}).get('source'), converted.changes.get('neck')
+    if not neck or 'num_channels' not in (source or {}):
+        return ''
+    return (f'_features = dict(source=dict(num_channels={neck["in_channels"]}))\n' + ''.join(
+        f'{phase}_dataloader = dict(dataset=_features)\n' for phase in ('train', 'val', 'test')))
 
 
 def write_back(path: str | Path, template: str | Path, out: Path) -> None:

@@ -162,6 +162,10 @@ def convert_back(weights: Mapping[str, Tensor], template: Mapping[str, Any]) -> 
         ours = targets(key, SOURCES[name].rules)
         if lacking := [own for own in ours if own not in weights]:
             raise ConversionError(f'the weights have no {lacking[0]}, which {key} of {name} needs')
-        result[key] = torch.cat([weights[own].reshape(-1, *weights[own].shape[1:])
-                                 for own in ours]).reshape(value.shape) if ours else value
+        joined = torch.cat([weights[own].flatten() for own in ours]) if ours else value
+        if joined.numel() != value.numel():
+            raise ConversionError(
+                f'{ours[0]} has {joined.numel()} numbers and {key} of the published checkpoint '
+                f'{value.numel()}: give a published checkpoint of the same network')
+        result[key] = joined.reshape(value.shape)
     return result

@@ -30,6 +30,9 @@ def test_a_checkpoint_and_its_config_are_written_and_go_back(published, tmp_path
     model = Config.fromfile(out.with_suffix('.py')).model
     assert model.head.num_classes == CLASSES and model.neck.in_channels == CHANNELS
     assert model.neck.embed_channels == model.head.in_channels == WIDTH
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        dataset = Config.fromfile(out.with_suffix('.py'))[loader].dataset
+        assert dataset.source.num_channels == CHANNELS
     weights = torch.load(out)['state_dict']
     theirs = torch.load(published)['state_dict_ema']
     assert torch.equal(weights['head.reg_tower.predictor.weight'],
@@ -41,6 +44,13 @@ def test_a_checkpoint_and_its_config_are_written_and_go_back(published, tmp_path
     found = torch.load(back)['state_dict']
     assert found.keys() == theirs.keys()
     assert all(torch.equal(found[name], theirs[name]) for name in theirs)
+
+    other = {name: torch.cat([value, value]) if value.ndim else value
+             for name, value in theirs.items()}
+    torch.save(dict(state_dict=other), published)
+    status, _, errors = call_tool('convert_checkpoint', 'actionformer', out, back, '--back',
+                                  published)
+    assert status and 'give a published checkpoint of the same network' in errors
 
 
 def test_nothing_is_written_where_a_weight_is_unknown_or_missing(published, tmp_path, call_tool):

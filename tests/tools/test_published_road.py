@@ -52,7 +52,6 @@ def test_detections_are_those_of_the_published_code(published, parity, call_tool
     dataset = dict(type='TemporalDetectionDataset', data_root=published, subsets='[test]',
                    ann_file='annotations.json')
     dataset['metainfo.classes'] = f'[{",".join(LABELS)}]'
-    dataset['source.num_channels'] = 12
     options = {f'test_dataloader.dataset.{name}': value for name, value in dataset.items()}
     options |= {'model.neck.padding': 'actionformer', 'model.head.padding': 'actionformer',
                 'model.neck.pad_to': 576, 'test_dataloader.num_workers': 0,
