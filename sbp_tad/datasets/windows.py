@@ -18,6 +18,9 @@ from sbp_tad.structures import Window
 # Frame positions are products of decimal fps and seconds; a ceil must not count one more
 # frame for the last bit of such a product.
 _ROUNDING_FRAMES = 1e-6
+# An annotation rounds durations to some decimals; a file counts whole frames. Without this the
+# last window of both would begin at frames 87.9996 and 88, and sample other frames.
+_DURATION_ROUNDING_FRAMES = 0.05
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,11 @@ def sliding_windows(video_id: str, size: WindowSize, fps: float, video_frames: f
     """Return windows that together cover a video, see :func:`sliding_window_starts`.
 
     Without an ``overlap`` they tile it: each begins at the end of the one
-    before, every sampled frame is in exactly one, and the last is padded.
+    before, every sampled frame is in exactly one, and the last is padded. A
+    length within 0.05 of a whole number of frames counts as that number.
     """
+    if abs(video_frames - round(video_frames)) <= _DURATION_ROUNDING_FRAMES:
+        video_frames = float(round(video_frames))
     span = size.num_frames * size.stride_at(fps)
     if overlap is None:
         num_frames = num_sampled_frames(video_frames, size.stride_at(fps))

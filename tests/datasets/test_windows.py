@@ -18,6 +18,7 @@ from sbp_tad.datasets.windows import (
     inside_share,
     num_valid_frames,
     sliding_window_starts,
+    sliding_windows,
     trim_window,
 )
 from sbp_tad.structures import Window
@@ -195,3 +196,11 @@ def test_drawing_follows_the_seed():
     first, second = (draw_window_start(np.random.default_rng(7), segments, 1000, 150, 0.5)
                      for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize('overlap', [None, 0.5])
+def test_a_rounded_duration_gives_the_windows_of_the_file(overlap):
+    size = WindowSize(96, stride_frames=2)
+    of_file = sliding_windows('v', size, 12.0, 280.0, overlap)
+    of_annotation = sliding_windows('v', size, 12.0, 23.3333 * 12, overlap)
+    assert of_annotation == of_file and of_file[-1].start_frame in (88.0, 192.0)
