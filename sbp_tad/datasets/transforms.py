@@ -143,17 +143,17 @@ def decoder_clock(results: dict[str, Any]) -> FrameClock:
 
 def _refuse_wrong_frames(results: dict[str, Any], header: VideoHeader) -> None:
     """Refuse files of which a decoder of mmaction2 shows frames of other times."""
-    decord, opencv = 'avg_fps' in results, 'new_path' in results
+    decoder = 'decord' if 'avg_fps' in results else 'opencv' if 'new_path' in results else 'pyav'
     if 'video_reader' not in results:  # not opened by mmaction2
         return
-    if not decord and not header.first_stream:
+    if decoder != 'decord' and not header.first_stream:
         fault = 'the first video track is a cover picture, which this decoder shows instead'
-    elif (decord or opencv) and header.must_count or opencv and not header.clock.is_even:
-        fault = 'this decoder seeks by a constant frame rate and would show wrong frames'
+    elif decoder in header.misread_by:
+        fault = f'this decoder would show wrong frames: {header.misread_by[decoder]}'
     else:
         return
     raise VideoReadError(f"{results['filename']}: {fault}. Use PyAVSeekDecode (without ...Init), "
-                         'or convert the file to an mp4 of constant frame rate.')
+                         'or convert the file to an H.264 mp4 of constant frame rate.')
 
 
 def shared_timing(annotation: VideoAnnotation, clock: FrameClock) -> tuple[float, float]:

@@ -17,6 +17,8 @@ _NO_TIMESTAMPS = 0x0080  # elementary streams
 _FREE_CLOCK = 0x0200  # MPEG-TS and PS: time stamps begin anywhere and may jump
 _VP8_SHOW_FRAME = 0x10  # in the first byte of a frame (RFC 6386, 9.1)
 _IMAGE_CODECS = frozenset(('bmp', 'jpegls', 'mjpeg', 'png', 'tiff', 'webp'))
+# Decoders that show no damaged frames after a seek in MPEG-TS; that of MPEG-4 part 2 does.
+_RECOVERING_CODECS = frozenset(('h264', 'hevc', 'mpeg1video', 'mpeg2video'))
 # A stream with more repeated time stamps than this share has no usable ones.
 _MOST_REPEATED = 0.1
 # A file whose streams all begin later than this is a part of a live stream.
@@ -73,8 +75,11 @@ class StreamTiming:
         durations_in_decoding_order: packet durations are differences of
             decoding times (mp4, mov).
         can_seek: time stamps after a seek are those of reading from the
-            beginning. In MPEG-PS only some packets have stamps; the others
-            depend on where reading begins.
+            beginning, and the frames too. In MPEG-PS only some packets have
+            stamps; the others depend on where reading begins. In MPEG-TS
+            frames of MPEG-4 part 2 are damaged after a seek.
+        container: name of the demuxer.
+        codec: name of the decoder.
     """
 
     packets: list[Packet]
@@ -87,6 +92,8 @@ class StreamTiming:
     free_clock: bool
     durations_in_decoding_order: bool
     can_seek: bool
+    container: str
+    codec: str
 
 
 def video_stream(container: av.container.InputContainer) -> av.VideoStream:
@@ -127,7 +134,13 @@ def read_timing(container: av.container.InputContainer, stream: av.VideoStream) 
     return StreamTiming(packets, tick, rates,
                         None if start is None else start / av.time_base, depth, slots,
                         has_timestamps, bool(flags & _FREE_CLOCK),
-                        container.format.name.startswith('mov'), container.format.name != 'mpeg')
+                        container.format.name.startswith('mov'),
+                        _can_seek(container.format.name, codec.name), container.format.name,
+                        codec.name)
+
+
+def _can_seek(container: str, codec: str) -> bool:
+    return container != 'mpeg' and (container != 'mpegts' or codec in _RECOVERING_CODECS)
 
 
 def _shows_frame(packet: av.Packet, codec: str) -> bool:

@@ -12,6 +12,7 @@ import cv2
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.datasets.frame_clock import FrameClock
+from sbp_tad.datasets.readers.decoder_limits import misreading_decoders
 from sbp_tad.datasets.readers.frame_times import (
     FrameTimes,
     presentation,
@@ -45,14 +46,13 @@ class VideoHeader:
             shows, not those that the container promises.
         times: time stamps for seeking; None if the file has none.
         first_stream: the stream is the first video stream of the file.
-        must_count: decoders that seek miss frames; only counting from the
-            beginning finds them.
+        misread_by: decoders of mmaction2 that show wrong frames of the file, and why.
     """
 
     clock: FrameClock
     times: FrameTimes | None = field(default=None, repr=False, compare=False)
     first_stream: bool = True
-    must_count: bool = False
+    misread_by: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def num_frames(self) -> int:
@@ -120,8 +120,7 @@ def _probe(filename: str, num_bytes: int, _mtime: int) -> VideoHeader:
         raise VideoReadError(f'{filename}: the video has no frames or no frame rate. Replace the '
                              'file, or remove the video from the annotation.')
     clock, times = presentation(timing, None if first is None else first.pts)
-    is_steady_avi = timing.num_slots is not None and clock.is_even
-    return VideoHeader(clock, times, first_stream, times is None and not is_steady_avi)
+    return VideoHeader(clock, times, first_stream, misreading_decoders(timing, clock, times))
 
 
 def _refuse_cut_avi(filename: str, num_bytes: int) -> None:

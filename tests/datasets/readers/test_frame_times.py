@@ -21,7 +21,8 @@ def timing(pts, dts=None, durations=None, keys=(0,), **changes) -> StreamTiming:
     durations = [40] * len(pts) if durations is None else durations
     packets = [Packet(*times, number in keys)
                for number, times in enumerate(zip(pts, dts, durations))]
-    plain = StreamTiming(packets, Fraction(1, 1000), [25.0], 0.0, 0, None, True, False, False, True)
+    plain = StreamTiming(packets, Fraction(1, 1000), [25.0], 0.0, 0, None, True, False, False, True,
+                         'matroska', 'h264')
     return replace(plain, **changes)
 
 
