@@ -74,5 +74,3 @@ def test_a_network_without_recipe_needs_a_config(tmp_path, call_tool):
     torch.save({'layers.0.blocks.0.mlp.norm.weight': torch.ones(2)}, path)
     status, _, errors = call_tool('convert_checkpoint', 'auto', path, tmp_path / 'out.pth')
     assert status and 'no recipe here has the network of this checkpoint of sbp' in errors
-
-
