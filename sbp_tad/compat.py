@@ -16,10 +16,8 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
-import inspect
 import os
 import sys
-import textwrap
 import types
 import warnings
 from collections.abc import Callable
@@ -223,21 +221,47 @@ def repair_tcanet_scores() -> None:
     """Cure for proposals of TCANet that all score 0, whose average recall is then of no order.
 
     ``TCANet.predict`` of mmaction2 takes the scores as a view of the proposals
-    and then writes the number of the video over them. This is that method,
-    with a copy in place of the view.
+    and then writes the number of the video over them. Here a column that it
+    takes is a copy.
     """
     from mmaction import models
 
     network = getattr(models, 'TCANet', None)  # not in every version
-    source = '' if network is None else textwrap.dedent(inspect.getsource(network.predict))
-    view = 'scores = proposals[:, :, 2]\n'
-    if view not in source:  # absent, repaired here before, or in mmaction2
+    if network is None or hasattr(network.predict, '__wrapped__'):
         return
-    methods: dict[str, Any] = {}
-    exec(source.replace(view, view.replace(']\n', '].clone()\n')),
-         vars(sys.modules[network.__module__]), methods)
-    methods['predict'].__wrapped__ = network.predict
-    network.predict = methods['predict']
+    predict, module = network.predict, sys.modules[network.__module__]
+
+    @functools.wraps(predict)
+    def predict_with_scores(*args: Any, **options: Any) -> Any:
+        plain = module.torch
+        module.torch = _torch_with_copied_columns()
+        try:
+            return predict(*args, **options)
+        finally:
+            module.torch = plain
+
+    network.predict = predict_with_scores
+
+
+@functools.cache
+def _torch_with_copied_columns() -> types.ModuleType:
+    """Return torch, but a column taken from its zeros (B, N, C) is a copy and not a view."""
+    import torch
+
+    class Columns(torch.Tensor):
+        def __getitem__(self, index: Any) -> torch.Tensor:
+            found = self.as_subclass(torch.Tensor)[index]
+            is_column = isinstance(index, tuple) and len(index) == 3 and isinstance(index[2], int)
+            return found.clone() if is_column else found
+
+    class Torch(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            return getattr(torch, name)
+
+        def zeros(self, *size: Any, **options: Any) -> torch.Tensor:
+            return torch.zeros(*size, **options).as_subclass(Columns)
+
+    return Torch('torch')
 
 
 def repair_negative_hue() -> None:

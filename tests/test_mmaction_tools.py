@@ -72,7 +72,7 @@ def data(tmp_path_factory):
 
 
 CASES = [
-    pytest.param(OURS, 'tsn', id='ours-tsn-sbp'),
+    pytest.param(OURS, 'tsn', id='ours-tsn-sbp', marks=pytest.mark.nightly),
     pytest.param(THEIRS, 'bmn', id='theirs-bmn'),
     pytest.param(THEIRS, 'tsn', id='theirs-tsn-sbp', marks=pytest.mark.nightly),
     pytest.param(OURS, 'bmn', id='ours-bmn', marks=pytest.mark.nightly),
