@@ -6,7 +6,8 @@ the error cannot occur. :func:`prepare_stack` applies the functions that every
 process needs; ``import sbp_tad`` applies the two that must precede the import
 of mmengine and mmaction2. The tools call :func:`use_plain_collate` and
 :mod:`sbp_tad.process_groups`, which holds the workarounds for several
-processes.
+processes. Those within components of mmaction2 are in
+:mod:`sbp_tad.mmaction_repairs`.
 
 At module level only the standard library is imported, so that the torch-only
 layer ``sbp_tad.sbp`` stays light.
@@ -26,7 +27,13 @@ from typing import Any
 
 from sbp_tad.checkpoint_safety import guard_checkpoint_loading
 from sbp_tad.import_hooks import DRNFinder, after_import
-from sbp_tad.versions import check_versions, release, require_packages, require_pkg_resources
+from sbp_tad.mmaction_repairs import (
+    repair_bfloat16_scores,
+    repair_negative_hue,
+    repair_old_numpy_names,
+    repair_tcanet_scores,
+)
+from sbp_tad.versions import check_versions, require_packages, require_pkg_resources
 
 
 @functools.cache
@@ -189,110 +196,6 @@ def provide_torchvision_names() -> None:
     checkpoint.get_torchvision_models = look_up_or_read
 
 
-class _NumpyWithOldNames(types.ModuleType):
-    """numpy, with the names that later versions removed."""
-
-    renamed = dict(trapz='trapezoid', in1d='isin', Inf='inf')
-
-    def __getattr__(self, name: str) -> Any:
-        import numpy
-
-        return getattr(numpy, name if hasattr(numpy, name) else self.renamed.get(name, name))
-
-
-def repair_old_numpy_names() -> None:
-    """Cure for ``module 'numpy' has no attribute 'trapz'``, and ``'in1d'``, and ``'Inf'``.
-
-    numpy 2.0 removed ``Inf`` (mmaction's transforms of poses), 2.4 ``trapz``
-    (its average recall of proposals) and ``in1d`` (its recall of retrieval).
-    """
-    import numpy
-
-    if release(numpy.__version__) < (2,):
-        return
-    for name in ('evaluation.functional.accuracy', 'evaluation.metrics.multimodal_metric',
-                 'datasets.transforms.pose_transforms', 'utils.misc'):
-        module = sys.modules.get(f'mmaction.{name}')
-        if module is not None:
-            module.np = _NumpyWithOldNames('numpy')
-
-
-def repair_tcanet_scores() -> None:
-    """Cure for proposals of TCANet that all score 0, whose average recall is then of no order.
-
-    ``TCANet.predict`` of mmaction2 takes the scores as a view of the proposals
-    and then writes the number of the video over them. Here a column that it
-    takes is a copy.
-    """
-    from mmaction import models
-
-    network = getattr(models, 'TCANet', None)  # not in every version
-    if network is None or hasattr(network.predict, '__wrapped__'):
-        return
-    predict, module = network.predict, sys.modules[network.__module__]
-
-    @functools.wraps(predict)
-    def predict_with_scores(*args: Any, **options: Any) -> Any:
-        plain = module.torch
-        module.torch = _torch_with_copied_columns()
-        try:
-            return predict(*args, **options)
-        finally:
-            module.torch = plain
-
-    network.predict = predict_with_scores
-
-
-@functools.cache
-def _torch_with_copied_columns() -> types.ModuleType:
-    """Return torch, but a column taken from its zeros (B, N, C) is a copy and not a view."""
-    import torch
-
-    class Columns(torch.Tensor):
-        def __getitem__(self, index: Any) -> torch.Tensor:
-            found = self.as_subclass(torch.Tensor)[index]
-            is_column = isinstance(index, tuple) and len(index) == 3 and isinstance(index[2], int)
-            return found.clone() if is_column else found
-
-    class Torch(types.ModuleType):
-        def __getattr__(self, name: str) -> Any:
-            return getattr(torch, name)
-
-        def zeros(self, *size: Any, **options: Any) -> torch.Tensor:
-            return torch.zeros(*size, **options).as_subclass(Columns)
-
-    return Torch('torch')
-
-
-def repair_negative_hue() -> None:
-    """Cure for ``Python integer -18 out of bounds for uint8``.
-
-    Since numpy 2, mmaction's ``ColorJitter`` cannot lower the
-    hue, because it adds a negative integer to an array of uint8.
-    """
-    import numpy
-
-    if release(numpy.__version__) < (2,):
-        return
-    from mmaction.datasets.transforms import ColorJitter
-
-    ColorJitter.adjust_hue = staticmethod(_adjust_hue)
-
-
-def repair_bfloat16_scores() -> None:
-    """Cure for ``Got unsupported ScalarType BFloat16``.
-
-    To report their accuracy, heads of mmaction convert the scores of a
-    training step to numpy, which has no such type.
-    """
-    from mmaction.models.heads import BaseHead
-
-    loss = BaseHead.loss_by_feat
-    if not hasattr(loss, '__wrapped__'):
-        BaseHead.loss_by_feat = functools.wraps(loss)(
-            lambda head, scores, samples: loss(head, scores.float(), samples))
-
-
 def use_plain_collate(cfg: Any) -> None:
     """Cure for ``repeat_pseudo_collate() got an unexpected keyword argument '_scope_'``.
 
@@ -349,18 +252,3 @@ def _statistics_method(owner: Any, name: str) -> Callable:
     if owner is not HistoryBuffer or name not in HistoryBuffer._statistics_methods:
         raise UnpicklingError(f'getattr of {name!r} on {owner!r} is not allowed in a checkpoint')
     return HistoryBuffer._statistics_methods[name]
-
-
-def _adjust_hue(image: Any, factor: float) -> Any:
-    """Shift the hue of an RGB image (H, W, 3) by ``int(factor * 255)``.
-
-    The unit is OpenCV's (two degrees), as in mmaction. The result is float32.
-    """
-    import cv2
-    import numpy
-
-    image = numpy.clip(image, 0, 255).astype(numpy.uint8)
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    hue = hsv[..., 0].astype(numpy.int16) + int(factor * 255)
-    hsv[..., 0] = hue % 180
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(numpy.float32)

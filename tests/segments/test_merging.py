@@ -18,6 +18,7 @@ from sbp_tad.segments.merging import (
     CutWarning,
     PostProcessing,
     best_candidates,
+    clip_to_video,
     merge_windows,
 )
 
@@ -202,3 +203,9 @@ def test_candidates_may_be_joined_in_steps(rows, max_candidates, parts):
         assert len(joined[1]) <= max_candidates
     for stepwise, at_once in zip(merge_windows([joined], rules), merge_windows(windows, rules)):
         np.testing.assert_array_equal(stepwise, at_once)
+
+
+def test_detections_are_clipped_to_their_video():
+    found = columns([(-1, 3, 0.9, 0), (4, 12, 0.5, 1)])
+    assert clip_to_video(found, 10.0)[0].tolist() == [[0, 3], [4, 10]]
+    assert clip_to_video(found, None)[0].tolist() == [[0, 3], [4, 12]]

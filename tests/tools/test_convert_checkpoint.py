@@ -7,6 +7,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from sbp_tad.converters.conversion import SOURCES
+
 WIDTH, CHANNELS, CLASSES = 16, 12, 4
 
 
@@ -74,3 +76,7 @@ def test_a_network_without_recipe_needs_a_config(tmp_path, call_tool):
     torch.save({'layers.0.blocks.0.mlp.norm.weight': torch.ones(2)}, path)
     status, _, errors = call_tool('convert_checkpoint', 'auto', path, tmp_path / 'out.pth')
     assert status and 'no recipe here has the network of this checkpoint of sbp' in errors
+
+
+def test_the_tool_offers_every_code_base(load_tool):
+    assert set(load_tool('convert_checkpoint').SOURCES) == {'auto', *SOURCES}

@@ -4,12 +4,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmengine.dist import all_reduce
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.heads.dense_head import DenseHead
+from sbp_tad.models.layers.global_batch import global_count
 from sbp_tad.models.task_modules.assigners import assign_anchors
 from sbp_tad.models.task_modules.prior_generators import decode_anchors, pyramid_anchors
 from sbp_tad.registry import MODELS
@@ -101,9 +101,7 @@ class RetinaHead1d(DenseHead):
 
     def normalize_by(self, positive: Tensor) -> Tensor:
         """Return the positive anchors of all processes; an item without any counts one."""
-        count = positive.sum(dim=1).clamp(min=1).sum()
-        all_reduce(count)
-        return count
+        return global_count(positive.sum(dim=1).clamp(min=1))
 
     def _anchors(self, lengths: Sequence[int], device: torch.device) -> Tensor:
         return pyramid_anchors(lengths, self.strides, self.anchor_scales, self.prior_offset, device)

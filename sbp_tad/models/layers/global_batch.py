@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def global_count(mask: Tensor) -> Tensor:
-    """Count the True entries of a mask over all processes, at least 1.
+    """Count the True entries of a mask, or sum counts, over all processes; at least 1.
 
     All processes must call it, because they wait for each other.
     """

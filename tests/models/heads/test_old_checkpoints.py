@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from sbp_tad.checkpoint_safety import CheckpointError
+from sbp_tad.models.errors import ModelError
 from sbp_tad.models.heads.anchor_free_head import AnchorFreeHead
 
 
@@ -28,3 +29,9 @@ def test_old_weights_need_their_old_points(tmp_path):
 def test_weights_of_today_and_of_other_codes_load():
     head().load_state_dict(head().state_dict())
     head().load_state_dict(dict(head().state_dict()))
+
+
+def test_an_unknown_place_of_the_points():
+    with pytest.raises(ModelError, match="prior_offset must be a number of level-0 steps or "
+                                         "'half_stride', got 'middle'"):
+        head(prior_offset='middle')

@@ -18,6 +18,7 @@ from sbp_tad.models.layers.pyramid_blocks import (
     ConvBlock,
     MaskedLocalAttention,
     TransformerBlock,
+    follow_padding,
     local_attention,
     masked_max_pool,
 )
@@ -180,3 +181,29 @@ def test_too_few_positions_for_a_variance_take_the_running_one(lengths):
 def test_an_unknown_norm_is_refused():
     with pytest.raises(ModelError, match="unknown norm 'IN', choose one of"):
         ConvNorm(8, 8, norm='IN')
+
+
+def test_padding_follows_a_code_by_name():
+    """Published networks let padding reach real positions; here only if asked to."""
+    x, mask = torch.randn(1, 8, 12), lengths_mask([7], 12)
+    block = TransformerBlock(8, num_heads=2, stride=2, layer_scale=1e-4).eval()
+    other = x + 5 * ~mask[:, None]
+    torch.testing.assert_close(block(x, mask)[0], block(other, mask)[0])
+    follow_padding(block, 'masked')
+    torch.testing.assert_close(block(x, mask)[0], block(other, mask)[0])
+    follow_padding(block, 'actionformer')
+    assert not torch.allclose(block(x, mask)[0], block(other, mask)[0])
+    with pytest.raises(ModelError, match="unknown padding 'zeros', choose one of"):
+        follow_padding(block, 'zeros')
+
+
+def test_layer_scale_multiplies_both_branches():
+    torch.manual_seed(0)
+    x, mask = torch.randn(1, 8, 12), lengths_mask([12], 12)
+    plain = TransformerBlock(8, num_heads=2).eval()
+    scaled = TransformerBlock(8, num_heads=2, layer_scale=1.0).eval()
+    scaled.load_state_dict(plain.state_dict(), strict=False)
+    torch.testing.assert_close(scaled(x, mask)[0], plain(x, mask)[0])
+    for branch in scaled.branches:
+        torch.nn.init.zeros_(branch.scale)
+    torch.testing.assert_close(scaled(x, mask)[0], x)
