@@ -1,6 +1,6 @@
 # AdaTAD (Liu et al., CVPR 2024), as OpenTAD has it: adapters in VideoMAE-S, the rest of the
-# backbone frozen. Weights: --cfg-options load_from=FILE, a checkpoint of OpenTAD's AdaTAD, or one
-# of VideoMAE-S on Kinetics-400.
+# backbone frozen. Weights: --cfg-options load_from=FILE, one of VideoMAE-S on Kinetics-400 by
+# mmaction, or one of OpenTAD's AdaTAD after tools/convert_checkpoint.py.
 _base_ = 'actionformer_videomae-s_sbp-r4_768x4_thumos14.py'
 
 model = dict(
