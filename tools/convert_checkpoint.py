@@ -52,7 +52,12 @@ def main(argv: list[str] | None = None) -> int:
     print(f'{len(found.weights)} weights of {found.source}{container}, none unknown, none missing'
           f'{left_out}')
     print(f'wrote {arguments.out} and its config {config}')
-    if classes := converted.changes.get('head', {}).get('num_classes'):
+    if unknown := checkpoint_conversion.unknown_classes(converted):
+        announce(f'Warning: the names of its {unknown} classes are unknown, and the data of the '
+                 f'recipe have others. Write them into {config} in place of class_0 to '
+                 f'class_{unknown - 1}, in the order of the published code, and set ann_file to '
+                 'their annotation before you test')
+    elif classes := converted.changes.get('head', {}).get('num_classes'):
         print(f'its data must have {classes} classes, in the order of the published code; set '
               'dataset.metainfo.classes for another set than that of the recipe')
     return 0

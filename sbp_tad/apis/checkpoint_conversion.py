@@ -28,6 +28,10 @@ RECIPES = (
     ('vedatad', 'backbone.conv1.conv.weight', 'daotad_i3d-r50_frozen-stage1_768x25fps_thumos14'),
 )
 NOT_PUBLISHED = ('head.normalizer', )  # a running mean that ActionFormer's code does not save
+CLASS_COMMENT = """
+# The checkpoint does not hold the names of its {number} classes. Write their names in place of
+# these, in the order of the labels of the published code, and set ann_file to their annotation.
+"""
 PRETRAINED = ('videomae', 'sbp')  # weights of a backbone, with which a detector's training begins
 
 
@@ -68,6 +72,7 @@ def convert_checkpoint(path: str | Path, source: str | None = None, config: str 
             f'{path}: {len(found.unmapped)} weights have names that {found.source} does not use, '
             f'such as {found.unmapped[0]}. Nothing was converted; is it another network of that '
             'code?')
+    check_finite(found.weights, path)
     chosen = find_config(config or _recipe(found))
     changes = model_changes(found.weights)
     cfg = load_config(chosen)
@@ -80,6 +85,20 @@ def convert_checkpoint(path: str | Path, source: str | None = None, config: str 
         check_fit(found.weights, expected, NOT_PUBLISHED)
     first = {name: expected[name] for name in NOT_PUBLISHED if name in expected}
     return ConvertedCheckpoint(found, first | found.weights, chosen, changes)
+
+
+def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Check that all weights are finite.
+
+    Raises:
+        ConversionError: one holds NaN or infinity.
+    """
+    bad = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise ConversionError(
+            f'{path}: {len(bad)} of {len(weights)} weights hold NaN or infinity, the first is '
+            f'{bad[0]} (our name). Its training has diverged, or the file is damaged; give '
+            'another checkpoint.')
 
 
 def check_backbone(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -126,14 +145,29 @@ def write_checkpoint(converted: ConvertedCheckpoint, out: Path) -> Path:
     return config
 
 
+def unknown_classes(converted: ConvertedCheckpoint) -> int:
+    """Return the number of classes whose names nothing tells; 0 for those of the recipe."""
+    number = converted.changes.get('head', {}).get('num_classes', 0)
+    head = load_config(converted.config).model.get('head') or {}
+    return 0 if number == head.get('num_classes') else number
+
+
 def _data_settings(converted: ConvertedCheckpoint) -> str:
-    """Return the lines that make the recipe's data fit the width of the features."""
+    """Return the lines that make the recipe's data fit the width of the features and the classes.
+    """
     loader = load_config(converted.config).get('test_dataloader') or {}
     source, neck = (loader.get('dataset') or {}).get('source'), converted.changes.get('neck')
-    if not neck or 'num_channels' not in (source or {}):
+    changes: dict[str, Any] = {}
+    if neck and 'num_channels' in (source or {}):
+        changes['source'] = dict(num_channels=neck['in_channels'])
+    comment = ''
+    if number := unknown_classes(converted):
+        changes['metainfo'] = dict(classes=[f'class_{label}' for label in range(number)])
+        comment = CLASS_COMMENT.format(number=number)
+    if not changes:
         return ''
-    return (f'_features = dict(source=dict(num_channels={neck["in_channels"]}))\n' + ''.join(
-        f'{phase}_dataloader = dict(dataset=_features)\n' for phase in ('train', 'val', 'test')))
+    return f'{comment}_dataset = {pformat(changes, compact=True)}\n' + ''.join(
+        f'{phase}_dataloader = dict(dataset=_dataset)\n' for phase in ('train', 'val', 'test'))
 
 
 def write_back(path: str | Path, template: str | Path, out: Path) -> None:

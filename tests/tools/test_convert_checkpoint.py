@@ -26,8 +26,9 @@ def published(tmp_path, shared_data):
 
 def test_a_checkpoint_and_its_config_are_written_and_go_back(published, tmp_path, call_tool):
     out = tmp_path / 'converted.pth'
-    status, printed, _ = call_tool('convert_checkpoint', 'auto', published, out)
+    status, printed, notes = call_tool('convert_checkpoint', 'auto', published, out)
     assert not status, printed
+    assert f'the names of its {CLASSES} classes are unknown' in notes
     assert '229 weights of actionformer (state_dict_ema), none unknown, none missing' in printed
     model = Config.fromfile(out.with_suffix('.py')).model
     assert model.head.num_classes == CLASSES and model.neck.in_channels == CHANNELS
@@ -35,6 +36,8 @@ def test_a_checkpoint_and_its_config_are_written_and_go_back(published, tmp_path
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         dataset = Config.fromfile(out.with_suffix('.py'))[loader].dataset
         assert dataset.source.num_channels == CHANNELS
+        assert dataset.metainfo.classes == ['class_0', 'class_1', 'class_2', 'class_3']
+    assert f'names of its {CLASSES} classes' in out.with_suffix('.py').read_text()
     weights = torch.load(out)['state_dict']
     theirs = torch.load(published)['state_dict_ema']
     assert torch.equal(weights['head.reg_tower.predictor.weight'],
@@ -69,6 +72,15 @@ def test_nothing_is_written_where_a_weight_is_unknown_or_missing(published, tmp_
     assert status and 'do not fit the model of the config: 1 missing, such as ' \
                       'neck.norms.3.bias' in errors
     assert not out.exists()
+
+
+def test_weights_that_are_not_finite_are_refused(published, tmp_path, call_tool):
+    checkpoint = torch.load(published)
+    checkpoint['state_dict_ema']['module.neck.fpn_norms.3.bias'][0] = float('nan')
+    torch.save(checkpoint, published)
+    status, _, errors = call_tool('convert_checkpoint', 'auto', published, tmp_path / 'out.pth')
+    assert status and '1 of 229 weights hold NaN or infinity, the first is neck.norms.3' in errors
+    assert not (tmp_path / 'out.pth').exists()
 
 
 def test_a_network_without_recipe_needs_a_config(tmp_path, call_tool):
