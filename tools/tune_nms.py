@@ -26,7 +26,7 @@ from sbp_tad.evaluation.corrections import map_labels, map_video_ids
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import prepare_case
 from sbp_tad.evaluation.options import EvaluationOptions, parse_tiou_thresholds
-from sbp_tad.evaluation.plausibility import classes_of
+from sbp_tad.evaluation.plausibility.names import classes_of
 from sbp_tad.evaluation.raw_predictions import RawPredictions, read_raw_predictions
 from sbp_tad.evaluation.score_fusion import FUSION_METHODS, ScoreFusion
 from sbp_tad.evaluation.tuning import TunedSetting, grid_settings, parse_grid, print_settings, sweep

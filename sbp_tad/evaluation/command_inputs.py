@@ -21,14 +21,10 @@ from sbp_tad.evaluation.detections import read_detections
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationCase
 from sbp_tad.evaluation.options import EvaluationOptions
-from sbp_tad.evaluation.plausibility import (
-    classes_of,
-    find_implausible,
-    refuse_implausible,
-    unused_names,
-)
-from sbp_tad.evaluation.plausible_overlaps import overlap_findings
-from sbp_tad.evaluation.plausible_types import ERROR, NOTE, WARNING, Finding
+from sbp_tad.evaluation.plausibility.check import find_implausible, refuse_implausible
+from sbp_tad.evaluation.plausibility.finding import ERROR, NOTE, WARNING, Finding
+from sbp_tad.evaluation.plausibility.names import classes_of, unused_names
+from sbp_tad.evaluation.plausibility.overlaps import overlap_findings
 
 NAME_OPTIONS = ('--map-video-ids', '--map-labels', '--implausible')
 FILE_OPTIONS = (*NAME_OPTIONS, '--labels-by-index', '--label-key', '--time-unit', '--subset')

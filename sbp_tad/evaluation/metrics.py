@@ -17,8 +17,8 @@ from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationResult, evaluate_detections
 from sbp_tad.evaluation.merged_videos import merge_videos
 from sbp_tad.evaluation.options import EvaluationOptions, dataset_rules, threshold_name
-from sbp_tad.evaluation.plausibility import find_implausible
-from sbp_tad.evaluation.plausible_types import ERROR
+from sbp_tad.evaluation.plausibility.check import find_implausible
+from sbp_tad.evaluation.plausibility.finding import ERROR
 from sbp_tad.evaluation.raw_predictions import RawPredictions, write_raw_predictions
 from sbp_tad.evaluation.score_fusion import ScoreFusion
 from sbp_tad.registry import METRICS

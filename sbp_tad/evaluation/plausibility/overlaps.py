@@ -5,7 +5,7 @@ import numpy as np
 
 from sbp_tad.evaluation.evaluate import EvaluationCase
 from sbp_tad.evaluation.matching import SegmentTable, best_overlaps
-from sbp_tad.evaluation.plausible_types import ERROR, WARNING, Finding
+from sbp_tad.evaluation.plausibility.finding import ERROR, WARNING, Finding
 from sbp_tad.segments.overlap import temporal_iou_of_pairs
 
 TOUCHING_TIOU = 0.1

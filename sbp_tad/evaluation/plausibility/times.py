@@ -7,7 +7,7 @@ import numpy as np
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.evaluation.detection_columns import Detections
-from sbp_tad.evaluation.plausible_types import ERROR, WARNING, Finding
+from sbp_tad.evaluation.plausibility.finding import ERROR, WARNING, Finding
 
 TOLERANCE_SECONDS = 1.0
 TOLERANCE = 0.05  # of the duration

@@ -8,9 +8,9 @@ from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import prepare_case
 from sbp_tad.evaluation.options import EvaluationOptions
-from sbp_tad.evaluation.plausibility import find_implausible, refuse_implausible
-from sbp_tad.evaluation.plausible_overlaps import overlap_findings
-from sbp_tad.evaluation.plausible_types import ERROR, NOTE, WARNING, Finding
+from sbp_tad.evaluation.plausibility.check import find_implausible, refuse_implausible
+from sbp_tad.evaluation.plausibility.finding import ERROR, NOTE, WARNING, Finding
+from sbp_tad.evaluation.plausibility.overlaps import overlap_findings
 
 DATABASE = make_annotation()
 RESULTS = perfect_results(DATABASE)

@@ -1,0 +1,1 @@
+"""Signs that a score cannot be right, with likely cause and cure."""
