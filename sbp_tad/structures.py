@@ -78,6 +78,46 @@ class Window:
         return grid * (self.seconds_per_frame * frames_per_step) + self.start_seconds
 
 
+HISTORIES = ('working', 'oldest', 'spread')
+
+
+def history_indices(start: int, memory_frames: int, memory_stride: int,
+                    history_from: str = 'working') -> tuple[np.ndarray, np.ndarray]:
+    """Return the history of a working window of online detection.
+
+    ``oldest = max(0, start - memory_frames * memory_stride)`` is the first
+    frame that it may hold. Away from the start of the video ``'working'`` and
+    ``'oldest'`` give the same frames. LSTR (Xu et al., NeurIPS 2021) tests
+    with ``'oldest'`` and trains with ``'spread'``.
+
+    Args:
+        start: first frame of the working window, from 0.
+        memory_frames: M, frames of a full history.
+        memory_stride: distance of two frames of a full history.
+        history_from: ``'working'``: ``start - memory_stride * k`` for k =
+            M...1. ``'oldest'``: ``oldest + memory_stride * k`` up to the
+            window. ``'spread'``: M frames evenly from ``oldest`` to ``start -
+            1``, rounded down; early in a video they repeat.
+
+    Returns:
+        (M,) int64 frames, oldest first, and (M,) bool, False for those that do
+        not exist; a history without any real frame begins the video.
+    """
+    oldest = max(0, start - memory_frames * memory_stride)
+    if history_from == 'working':
+        frames = start - memory_stride * np.arange(memory_frames, 0, -1)
+        return frames, frames >= 0
+    if history_from == 'spread':
+        frames = np.linspace(oldest, start - 1, memory_frames).astype(np.int64)
+        # LSTR masks the repetitions of the first frame, except for the last one
+        missing = max(0, int((frames == 0).sum()) - 1) if start else memory_frames
+    else:
+        real = np.arange(oldest, start, memory_stride)
+        missing = memory_frames - len(real)
+        frames = np.pad(real, (missing, 0))
+    return frames, np.arange(memory_frames) >= missing
+
+
 class TADDataSample(BaseDataElement):
     """Data sample of one window for a temporal detector.
 
@@ -117,7 +157,8 @@ class OnlineDataSample(BaseDataElement):
     """Data sample of a working window and its history for an online detector.
 
     The input of the sample has M history frames, oldest first, then the T
-    frames of the working window.
+    frames of the working window. A test sample without ``memory_mask`` is a
+    whole video from its first frame on, which the head cuts into windows.
 
     Meta information: ``window`` (:class:`Window`) of the T working frames,
     ``video_id`` and ``error``, as of :class:`TADDataSample`.

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import torch
+from reference.sliding_windows import history_of_window
 
 from sbp_tad.registry import MODELS
 
@@ -30,17 +31,19 @@ def draw_features(num_frames, batch=1, seed=0):
     return torch.randn(batch, CHANNELS, num_frames, generator=generator, dtype=torch.float64)
 
 
-def history_of(features, start, memory_frames, memory_stride):
+def history_of(features, start, memory_frames, memory_stride, history_from='working'):
     """Memory (1, C', M) and mask of the window that begins at frame ``start``."""
-    index = torch.tensor([start - memory_stride * k for k in range(memory_frames, 0, -1)],
-                         dtype=torch.int64)
-    return features[:, :, index.clamp(min=0)], (index >= 0)[None]
+    frames = history_of_window(start, memory_frames, memory_stride, history_from)
+    mask = torch.tensor([[frame is not None for frame in frames]], dtype=torch.bool)
+    index = torch.tensor([frame or 0 for frame in frames], dtype=torch.int64)
+    return features[:, :, index], mask
 
 
 def score_video(head, features):
     """(n, 1 + classes) of a video (1, C', n) in windows one after the other."""
     windows = []
     for start in range(0, features.shape[2], head.num_frames):
-        history, mask = history_of(features, start, head.memory_frames, head.memory_stride)
+        history, mask = history_of(features, start, head.memory_frames, head.memory_stride,
+                                   head.history_from)
         windows.append(head.predict(history, mask, features[:, :, start:start + head.num_frames]))
     return torch.cat(windows, dim=1)[0]

@@ -9,8 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.structures import InstanceData
+from reference.sliding_windows import history_of_window
 
-from sbp_tad.structures import OnlineDataSample, TADDataSample, Window
+from sbp_tad.structures import (
+    HISTORIES,
+    OnlineDataSample,
+    TADDataSample,
+    Window,
+    history_indices,
+)
 
 windows = st.builds(
     Window, video_id=st.just('v'), start_frame=st.floats(0, 1e5), num_frames=st.integers(1, 1024),
@@ -86,3 +93,23 @@ def test_online_sample_moves_its_tensors():
     moved = sample.to('meta')
     assert moved.memory_mask.is_meta and moved.frame_targets.is_meta
     assert moved.window.num_frames == 2
+
+
+@given(start=st.integers(0, 60), memory_frames=st.integers(1, 12), memory_stride=st.integers(1, 5),
+       history_from=st.sampled_from(HISTORIES))
+def test_a_history_equals_the_loop(start, memory_frames, memory_stride, history_from):
+    expected = history_of_window(start, memory_frames, memory_stride, history_from)
+    frames, real = history_indices(start, memory_frames, memory_stride, history_from)
+    assert [int(frame) if is_real else None for frame, is_real in zip(frames, real)] == expected
+    assert frames.dtype == np.int64
+
+
+def test_the_histories_of_lstr_early_in_a_video():
+    """512 s at 4 frames per second, every fourth: frames 0, 4, ... in testing, linspace before."""
+    frames, real = history_indices(9, 512, 4, 'oldest')
+    assert frames[real].tolist() == [0, 4, 8]
+    frames, real = history_indices(1024, 512, 4, 'spread')
+    assert frames[real].tolist()[:4] == [0, 2, 4, 6] and frames[-1] == 1023
+    frames, real = history_indices(3000, 512, 4, 'spread')
+    assert real.all() and (frames[0], frames[-1]) == (952, 2999)
+    assert not history_indices(0, 512, 4, 'spread')[1].any()

@@ -19,8 +19,8 @@ class GRUHead(OnlineHead):
     history.
 
     Args:
-        num_classes, in_channels, num_frames, memory_frames, memory_stride, init_cfg:
-            see :class:`OnlineHead`.
+        num_classes, in_channels, num_frames, memory_frames, memory_stride, history_from,
+            init_cfg: see :class:`OnlineHead`.
         channels: channels of the projections and of the hidden state.
         num_layers: layers of the recurrent network.
         dropout: dropout of the projected features and between layers.
@@ -29,9 +29,9 @@ class GRUHead(OnlineHead):
     def __init__(self, num_classes: int, in_channels: int, channels: int = 256,
                  num_layers: int = 1, dropout: float = 0.0, num_frames: int = 32,
                  memory_frames: int = 128, memory_stride: int = 4,
-                 init_cfg: dict | None = None) -> None:
+                 history_from: str = 'working', init_cfg: dict | None = None) -> None:
         super().__init__(num_classes, in_channels, num_frames, memory_frames, memory_stride,
-                         init_cfg)
+                         history_from, init_cfg)
         # "memory" as in LSTR: parameter names are kept, because checkpoints hold them
         self.memory_projection = nn.Sequential(nn.Linear(in_channels, channels), nn.ReLU(),
                                                nn.Dropout(dropout))

@@ -28,8 +28,16 @@ def sinusoidal_encoding(positions: Tensor, channels: int) -> Tensor:
     return torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1)
 
 
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Return tokens (B, n, C) as (B, heads, n, D)."""
+    return x.unflatten(2, (num_heads, -1)).transpose(1, 2)
+
+
 class Attention(nn.Module):
     """Multi-head attention with separate keys and values, so that a stream can keep them.
+
+    Weights start as in ``torch.nn.MultiheadAttention``, which LSTR uses: query,
+    key and value as one Xavier-uniform matrix (3C, C), all biases 0.
 
     Args:
         channels: C, in and out.
@@ -50,13 +58,16 @@ class Attention(nn.Module):
         self.key = nn.Linear(channels, channels)
         self.value = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, channels)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, n, D)
+        for projection in (self.query, self.key, self.value):
+            # Xavier for fan_in + fan_out = C + 3C in place of 2C
+            nn.init.xavier_uniform_(projection.weight, gain=math.sqrt(0.5))
+            nn.init.zeros_(projection.bias)
+        nn.init.zeros_(self.out.bias)
 
     def keys_values(self, x: Tensor) -> KeysValues:
         """Return keys and values of the attended tokens (B, n, C)."""
-        return self._split(self.key(x)), self._split(self.value(x))
+        return (split_heads(self.key(x), self.num_heads),
+                split_heads(self.value(x), self.num_heads))
 
     def forward(self, x: Tensor, keys_values: KeysValues, allowed: Tensor | None = None) -> Tensor:
         """Attend from queries (B, t, C) to keys and values; return (B, t, C).
@@ -69,7 +80,7 @@ class Attention(nn.Module):
         """
         empty = None if allowed is None else ~allowed.any(dim=-1, keepdim=True)
         found = F.scaled_dot_product_attention(
-            self._split(self.query(x)), *keys_values,
+            split_heads(self.query(x), self.num_heads), *keys_values,
             # the softmax of an empty row is NaN in some versions of torch
             attn_mask=None if empty is None else allowed | empty,
             dropout_p=self.dropout if self.training else 0.0)
@@ -164,3 +175,19 @@ class HistoryDecoder(nn.Module):
             x, kept = layer(x, of_layer, history_mask, before)
             present.append(kept)
         return self.norm(x), present
+
+    def last_token(self, x: Tensor, history: Sequence[KeysValues]) -> Tensor:
+        """Return the last of the tokens (B, t, C) of a causal decoder, (B, C).
+
+        The last layer computes no other token.
+
+        Args:
+            x: (B, t, C) all tokens of a window.
+            history: result of :meth:`read`.
+        """
+        *layers, last = self.layers
+        for layer, of_layer in zip(layers, history):
+            x, _ = layer(x, of_layer)
+        past = last.self_attention.keys_values(x[:, :-1])
+        token, _ = last(x[:, -1:], history[-1], past=past)
+        return self.norm(token)[:, 0]

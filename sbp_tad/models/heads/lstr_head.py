@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.heads.lstr_decoder import HistoryDecoder, KeysValues, sinusoidal_encoding
-from sbp_tad.models.heads.online_head import OnlineHead
+from sbp_tad.models.heads.lstr_sliding import SlidingFrames
+from sbp_tad.models.heads.online_head import OnlineHead, StreamState, check_choice, to_scores
 from sbp_tad.models.layers.masked_layers import zero_padding
 from sbp_tad.registry import MODELS
 
@@ -47,8 +48,8 @@ class LSTRHead(OnlineHead):
     to 128 s).
 
     Args:
-        num_classes, in_channels, num_frames, memory_frames, memory_stride, init_cfg:
-            see :class:`OnlineHead`.
+        num_classes, in_channels, num_frames, memory_frames, memory_stride, history_from,
+            init_cfg: see :class:`OnlineHead`.
         channels: channels of every layer; even.
         num_heads: heads of every attention; a divisor of ``channels``.
         feedforward_channels: hidden channels of every MLP.
@@ -67,10 +68,14 @@ class LSTRHead(OnlineHead):
         has_ambiguous_class: the classifier has a last column for ambiguous
             frames, as published for THUMOS'14. It takes part in the softmax of
             the scores; no loss trains it and no score is returned for it.
+        windows: working windows of :meth:`step` and :meth:`score_video`.
+            ``'tiles'`` follow each other. ``'sliding'`` windows move by one
+            frame, and a frame after the first window is scored as the last of
+            its own, as published. Each costs more and sees more.
 
     Raises:
         ModelError: ``num_queries`` and ``num_encoder_layers`` of different
-            lengths, or channels that the heads do not divide.
+            lengths, channels that the heads do not divide, or an unknown choice.
     """
 
     def __init__(self, num_classes: int, in_channels: int, channels: int = 1024,
@@ -78,13 +83,19 @@ class LSTRHead(OnlineHead):
                  num_queries: Sequence[int] = (16, 32), num_encoder_layers: Sequence[int] = (1, 2),
                  num_decoder_layers: int = 2, positions_from: str = 'history',
                  empty_history: str = 'first_frame', has_ambiguous_class: bool = False,
-                 num_frames: int = 32, memory_frames: int = 128, memory_stride: int = 4,
+                 windows: str = 'tiles', num_frames: int = 32, memory_frames: int = 128,
+                 memory_stride: int = 4, history_from: str = 'working',
                  init_cfg: dict | None = None) -> None:
         super().__init__(num_classes, in_channels, num_frames, memory_frames, memory_stride,
-                         init_cfg)
+                         history_from, init_cfg)
         check_stages(num_queries, num_encoder_layers, num_decoder_layers)
         check_choice('positions_from', positions_from, ('history', 'working'))
         check_choice('empty_history', empty_history, ('first_frame', 'nothing'))
+        check_choice('windows', windows, ('tiles', 'sliding'))
+        self.slides = windows == 'sliding'
+        if self.slides and not memory_frames:
+            raise ModelError("windows='sliding' needs memory_frames of at least 1, got 0: set "
+                             "windows='tiles' for a head without history")
         self.first_position = memory_frames if positions_from == 'history' else 0
         self.repeats_first_frame = empty_history == 'first_frame'
         self.num_ignored_columns = int(has_ambiguous_class)
@@ -104,11 +115,14 @@ class LSTRHead(OnlineHead):
         self.decoder = HistoryDecoder(num_decoder_layers, causal=True, **layer)
         self.classifier = nn.Linear(channels, 1 + num_classes + self.num_ignored_columns)
 
-    def _add_positions(self, tokens: Tensor, first: int) -> Tensor:
+    def _positions(self, first: int, tokens: Tensor) -> Tensor:
+        """Encode the positions (n, C) of tokens (..., n, C), the first one at ``first``."""
         first = first + self.first_position
-        positions = torch.arange(first, first + tokens.shape[1], device=tokens.device)
-        encoding = sinusoidal_encoding(positions, tokens.shape[2]).to(tokens.dtype)
-        return self.position_dropout(tokens + encoding)
+        positions = torch.arange(first, first + tokens.shape[-2], device=tokens.device)
+        return sinusoidal_encoding(positions, tokens.shape[-1]).to(tokens.dtype)
+
+    def _add_positions(self, tokens: Tensor, first: int) -> Tensor:
+        return self.position_dropout(tokens + self._positions(first, tokens))
 
     def open_window(self, history: Tensor, history_mask: Tensor, first_frame: Tensor
                     ) -> LSTRContext:
@@ -125,11 +139,15 @@ class LSTRHead(OnlineHead):
         """Compress the history; see :meth:`OnlineHead.read_history`."""
         history = zero_padding(history, history_mask).transpose(1, 2)  # (B, M, C')
         tokens = self._add_positions(self.memory_projection(history), -history.shape[1])
+        return self._compress(self.stages[0].read(tokens), history_mask)
+
+    def _compress(self, history: list[KeysValues], history_mask: Tensor) -> LSTRContext:
+        """Run the encoder on a history of which the first stage has the keys and values."""
         allowed = history_mask[:, None, None]  # (B, 1, 1, M)
         for queries, stage in zip(self.queries, self.stages):
-            batch_queries = queries.expand(len(history), -1, -1)  # (B, n, C)
-            tokens, _ = stage(batch_queries, stage.read(tokens), allowed)
-            allowed = None  # the compressed history has no padding
+            batch_queries = queries.expand(len(history_mask), -1, -1)  # (B, n, C)
+            tokens, _ = stage(batch_queries, history or stage.read(tokens), allowed)
+            history, allowed = [], None  # the compressed history has no padding
         return LSTRContext(self.decoder.read(tokens))
 
     def read_frames(self, frames: Tensor, context: LSTRContext) -> tuple[Tensor, LSTRContext]:
@@ -140,15 +158,77 @@ class LSTRHead(OnlineHead):
         return self.classifier(tokens), LSTRContext(context.long_memory, past,
                                                     context.num_past + frames.shape[2])
 
+    @torch.no_grad()
+    def score_video(self, features: Tensor) -> Tensor:
+        """Score a video; see :meth:`OnlineHead.score_video` and ``windows``."""
+        if not self.slides:
+            return super().score_video(features)
+        first = min(self.num_frames, features.shape[1])
+        history, mask = self._history_of(0)
+        scores = [self.predict(features[None, :, history], mask[None], features[None, :, :first])[0]]
+        frames, step = self.encode_frames(features.T), self._windows_at_once
+        for end in range(first + 1, features.shape[1] + 1, step):
+            ends = range(end, min(end + step, features.shape[1] + 1))
+            scores.append(self._score_last(frames, ends, 0))
+        return torch.cat(scores)
 
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Check an option of a head.
+    @torch.no_grad()
+    def step(self, state: StreamState, feature: Tensor) -> tuple[Tensor, StreamState]:
+        """Score the next frame of a stream; see :meth:`OnlineHead.step` and ``windows``.
 
-    Raises:
-        ModelError: the value is not among the choices.
-    """
-    if value not in choices:
-        raise ModelError(f'{name} must be one of {tuple(choices)}, got {value!r}')
+        Sliding windows keep keys, values and tokens of each frame, so that
+        nothing of the frames before is encoded again.
+        """
+        if not self.slides:
+            return super().step(state, feature)
+        self.check_step(feature)
+        frames = self.encode_frames(feature[None], state.context)
+        seen = state.num_seen + 1
+        scores = self._score_last(frames, [seen], seen - len(frames))[0]
+        return scores, StreamState(seen, state.kept_features, frames)
+
+    def encode_frames(self, features: Tensor, before: SlidingFrames | None = None
+                      ) -> SlidingFrames:
+        """Encode frames (n, C') for sliding windows, behind those of a stream if given."""
+        tokens = self.memory_projection(features)
+        limit = self.memory_frames * self.memory_stride + self.num_frames
+        history = [layer.memory_attention for layer in self.stages[0].layers]
+        if before is None:
+            empty = tokens.new_zeros(self.memory_frames, tokens.shape[1])
+            encoding = self._positions(-self.memory_frames, empty)
+            return SlidingFrames.encode(history, tokens, self.working_projection(features),
+                                        encoding)
+        return before.append(history, tokens, self.working_projection(features), limit)
+
+    def _score_last(self, frames: SlidingFrames, ends: Sequence[int], offset: int) -> Tensor:
+        """Return scores (B, 1 + classes) of the last frames of windows of equal length.
+
+        Args:
+            frames: of a video, from frame ``offset`` on.
+            ends: frames of the video behind the windows.
+            offset: number of earlier frames of the video.
+        """
+        starts = [max(0, end - self.num_frames) for end in ends]
+        history, mask = map(torch.stack, zip(*map(self._sliding_history, starts)))  # (B, M)
+        context = self._compress(frames.histories(history - offset), mask)
+        window = torch.arange(max(ends) - max(starts), device=history.device)
+        first = torch.tensor(starts, device=history.device)[:, None] - offset
+        tokens = self._add_positions(frames.working[first + window], 0)  # (B, T, C)
+        logits = self.classifier(self.decoder.last_token(tokens, context.long_memory))
+        return self.named_columns(to_scores(logits))
+
+    def _sliding_history(self, start: int) -> tuple[Tensor, Tensor]:
+        """Return frames and mask of a history; its window's first frame stands for an empty one."""
+        frames, mask = self._history_of(start)
+        if self.repeats_first_frame and not mask.any():
+            frames[-1], mask[-1] = start, True
+        return frames, mask
+
+    @property
+    def _windows_at_once(self) -> int:
+        """Windows of a video that are scored together, by the size of their histories."""
+        size = max(1, self.memory_frames) * self.classifier.in_features
+        return max(1, 2 ** 23 // size)
 
 
 def check_stages(num_queries: Sequence[int], num_encoder_layers: Sequence[int],

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from sbp_tad.models.errors import ModelError
 from sbp_tad.models.layers.masked_layers import check_finite, check_sequence
 from sbp_tad.models.losses import frame_cross_entropy
+from sbp_tad.structures import history_indices
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,10 @@ class OnlineHead(BaseModule, metaclass=ABCMeta):
     :meth:`read_history` and :meth:`read_frames`. Testing reads a window at
     once and a stream reads it frame by frame, both by these two methods.
 
-    A window that begins at frame ``s`` has the history frames ``s -
-    memory_stride * k``, k = M...1; those before the start of the video are
-    masked. In a stream, windows of ``num_frames`` follow each other from the
-    first frame on, as in testing, so the scores are the same.
+    A window has the history of :func:`sbp_tad.structures.history_indices`;
+    frames before the start of the video are masked. In a stream, windows of
+    ``num_frames`` follow each other from the first frame on, as in testing, so
+    the scores are the same.
 
     Args:
         num_classes: number of actions; scores have 1 + num_classes columns,
@@ -53,16 +55,19 @@ class OnlineHead(BaseModule, metaclass=ABCMeta):
         num_frames: T, frames of a working window in a stream.
         memory_frames: M, frames of history (the long memory of LSTR).
         memory_stride: distance of two history frames, in frames.
+        history_from: rule of a history that is not full, ``'working'`` or
+            ``'oldest'`` of :func:`sbp_tad.structures.history_indices`.
         init_cfg: weight initialization of mmengine.
 
     Raises:
-        ModelError: a length that cannot work.
+        ModelError: a length that cannot work, or an unknown rule.
     """
 
     def __init__(self, num_classes: int, in_channels: int, num_frames: int = 32,
                  memory_frames: int = 128, memory_stride: int = 4,
-                 init_cfg: dict | None = None) -> None:
+                 history_from: str = 'working', init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
+        check_choice('history_from', history_from, ('working', 'oldest'))
         if min(num_frames, memory_stride) < 1 or memory_frames < 0:
             raise ModelError(
                 'an online head needs num_frames and memory_stride of at least 1 and memory_frames '
@@ -70,6 +75,7 @@ class OnlineHead(BaseModule, metaclass=ABCMeta):
         self.num_classes, self.in_channels = num_classes, in_channels
         self.num_frames = num_frames
         self.memory_frames, self.memory_stride = memory_frames, memory_stride
+        self.history_from = history_from
 
     @abstractmethod
     def read_history(self, history: Tensor, history_mask: Tensor) -> Any:
@@ -134,6 +140,28 @@ class OnlineHead(BaseModule, metaclass=ABCMeta):
         """Return scores (B, T, 1 + classes), one distribution per frame; see :meth:`forward`."""
         return self.named_columns(to_scores(self(history, history_mask, working)))
 
+    @torch.no_grad()
+    def score_video(self, features: Tensor) -> Tensor:
+        """Return the scores (n, 1 + classes) of all frames of a video, those of a stream.
+
+        Args:
+            features: (C', n), from the first frame of the video on.
+        """
+        scores = []
+        for start in range(0, features.shape[1], self.num_frames):
+            frames, mask = self._history_of(start)
+            window = features[None, :, start:start + self.num_frames]
+            scores.append(self.predict(features[None, :, frames], mask[None], window)[0])
+        return torch.cat(scores)
+
+    def _history_of(self, start: int) -> tuple[Tensor, Tensor]:
+        """Return the history (M,) of a window as frames of the video, and its mask (M,)."""
+        frames, mask = history_indices(start, self.memory_frames, self.memory_stride,
+                                       self.history_from)
+        device = next(self.parameters()).device
+        return (torch.from_numpy(frames.clip(min=0)).to(device),
+                torch.from_numpy(mask).to(device))
+
     def named_columns(self, columns: Tensor) -> Tensor:
         """Return background and the actions among columns (..., 1 + classes + ignored)."""
         return columns[..., :1 + self.num_classes]
@@ -159,12 +187,7 @@ class OnlineHead(BaseModule, metaclass=ABCMeta):
         Raises:
             ModelError: a head in training mode, or a feature of another shape.
         """
-        if self.training:
-            raise ModelError('a stream is scored in evaluation mode, as dropout would '
-                             'change the scores: call eval() first')
-        if feature.shape != (self.in_channels, ):
-            raise ModelError(f'step takes the feature of one frame, ({self.in_channels},), '
-                             f'got {tuple(feature.shape)}')
+        self.check_step(feature)
         context, frame = state.context, feature[None, :, None]
         if state.num_seen % self.num_frames == 0:
             context = self._open_window(*self._recall(state.kept_features), frame)
@@ -172,6 +195,19 @@ class OnlineHead(BaseModule, metaclass=ABCMeta):
         kept = self._keep(state, feature)
         scores = self.named_columns(to_scores(logits))[0, 0]
         return scores, StreamState(state.num_seen + 1, kept, context)
+
+    def check_step(self, feature: Tensor) -> None:
+        """Check mode and feature of :meth:`step`.
+
+        Raises:
+            ModelError: see there.
+        """
+        if self.training:
+            raise ModelError('a stream is scored in evaluation mode, as dropout would '
+                             'change the scores: call eval() first')
+        if feature.shape != (self.in_channels, ):
+            raise ModelError(f'step takes the feature of one frame, ({self.in_channels},), '
+                             f'got {tuple(feature.shape)}')
 
     @property
     def _keep_stride(self) -> int:
@@ -189,10 +225,23 @@ class OnlineHead(BaseModule, metaclass=ABCMeta):
     def _recall(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         """Return the history (1, C', M) and its mask (1, M) of a window that begins now."""
         stride = self.memory_stride // self._keep_stride
-        found = kept.flip(0)[stride - 1::stride][:self.memory_frames].flip(0)  # (m, C')
+        if self.history_from == 'oldest':
+            found = kept[::stride]  # (m, C')
+        else:
+            found = kept.flip(0)[stride - 1::stride][:self.memory_frames].flip(0)
         missing = self.memory_frames - len(found)
         mask = torch.arange(self.memory_frames, device=kept.device) >= missing
         return F.pad(found.T, (missing, 0))[None], mask[None]
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Check an option of a head.
+
+    Raises:
+        ModelError: the value is not among the choices.
+    """
+    if value not in choices:
+        raise ModelError(f'{name} must be one of {tuple(choices)}, got {value!r}')
 
 
 def to_scores(logits: Tensor) -> Tensor:

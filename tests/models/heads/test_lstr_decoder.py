@@ -79,3 +79,14 @@ def test_dropout_acts_in_training_alone():
 def test_channels_must_split_into_heads():
     with pytest.raises(ModelError, match='8 channels cannot be split into 3 heads'):
         Attention(8, 3, 0.0)
+
+
+def test_attention_starts_like_that_of_pytorch():
+    torch.manual_seed(0)
+    found, theirs = Attention(64, 4, 0.0), torch.nn.MultiheadAttention(64, 4)
+    weights = torch.cat([part.weight for part in (found.query, found.key, found.value)])
+    limit = (6 / (4 * 64)) ** 0.5  # Xavier of one matrix (3C, C)
+    for weight in (weights, theirs.in_proj_weight):
+        assert 0.98 * limit < weight.abs().max() <= limit
+    assert not any(part.bias.any() for part in (found.query, found.key, found.value, found.out))
+    assert not theirs.in_proj_bias.any() and not theirs.out_proj.bias.any()

@@ -61,10 +61,10 @@ def test_stages_that_do_not_pair(options):
         build_head('lstr', **options)
 
 
-@pytest.mark.parametrize('option', ['positions_from', 'empty_history'])
+@pytest.mark.parametrize('option', ['positions_from', 'empty_history', 'history_from', 'windows'])
 def test_an_unknown_choice(option):
-    with pytest.raises(ModelError, match=f"{option} must be one of .*, got 'window'"):
-        build_head('lstr', **{option: 'window'})
+    with pytest.raises(ModelError, match=f"{option} must be one of .*, got 'whole'"):
+        build_head('lstr', **{option: 'whole'})
 
 
 def test_the_column_of_ambiguous_frames_takes_its_share_and_gets_no_loss():
