@@ -144,11 +144,12 @@ class LSTRHead(OnlineHead):
     def _compress(self, history: list[KeysValues], history_mask: Tensor) -> LSTRContext:
         """Run the encoder on a history of which the first stage has the keys and values."""
         allowed = history_mask[:, None, None]  # (B, 1, 1, M)
-        for queries, stage in zip(self.queries, self.stages):
+        readers = (*self.stages[1:], self.decoder)
+        for queries, stage, reader in zip(self.queries, self.stages, readers):
             batch_queries = queries.expand(len(history_mask), -1, -1)  # (B, n, C)
-            tokens, _ = stage(batch_queries, history or stage.read(tokens), allowed)
-            history, allowed = [], None  # the compressed history has no padding
-        return LSTRContext(self.decoder.read(tokens))
+            tokens, _ = stage(batch_queries, history, allowed)
+            history, allowed = reader.read(tokens), None  # no padding from here on
+        return LSTRContext(history)
 
     def read_frames(self, frames: Tensor, context: LSTRContext) -> tuple[Tensor, LSTRContext]:
         """Score the next frames; see :meth:`OnlineHead.read_frames`."""
@@ -165,7 +166,8 @@ class LSTRHead(OnlineHead):
             return super().score_video(features)
         first = min(self.num_frames, features.shape[1])
         history, mask = self._history_of(0)
-        scores = [self.predict(features[None, :, history], mask[None], features[None, :, :first])[0]]
+        scores = [self.predict(features[None, :, history], mask[None],
+                               features[None, :, :first])[0]]
         frames, step = self.encode_frames(features.T), self._windows_at_once
         for end in range(first + 1, features.shape[1] + 1, step):
             ends = range(end, min(end + step, features.shape[1] + 1))
