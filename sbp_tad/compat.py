@@ -14,6 +14,7 @@ layer ``sbp_tad.sbp`` stays light.
 """
 from __future__ import annotations
 
+import argparse
 import functools
 import importlib.metadata
 import importlib.util
@@ -109,7 +110,8 @@ def allow_mmengine_checkpoints() -> None:
     From version 2.6 on ``torch.load`` refuses what mmengine saves beside the
     weights: the message hub with its ``HistoryBuffer`` objects (numpy arrays
     and references to their statistics methods, pickled as ``getattr``) and
-    numpy scalars. Exactly these become loadable, through the functions of
+    numpy scalars; VideoMAE's code saves its options, a ``Namespace``. Exactly
+    these become loadable, the first through the functions of
     :mod:`sbp_tad.checkpoint_arrays`. ``weights_only`` stays on, and
     :mod:`sbp_tad.checkpoint_safety` refuses every other object.
     """
@@ -121,8 +123,8 @@ def allow_mmengine_checkpoints() -> None:
     if not hasattr(serialization, 'add_safe_globals'):  # torch < 2.4 has no such list
         return
     HistoryBuffer()  # the first instance fills the table of statistics methods
-    safe = [HistoryBuffer, checkpoint_arrays.NAMED_ARRAY, checkpoint_arrays.NAMED_DTYPE,
-            _renamed(_statistics_method, 'builtins', 'getattr')]
+    safe = [HistoryBuffer, argparse.Namespace, checkpoint_arrays.NAMED_ARRAY,
+            checkpoint_arrays.NAMED_DTYPE, _renamed(_statistics_method, 'builtins', 'getattr')]
     for core in ('core', '_core'):  # before and since numpy 2
         place = f'numpy.{core}.multiarray'
         safe.append(_renamed(checkpoint_arrays.rebuild_array, place, '_reconstruct'))

@@ -1,6 +1,7 @@
 """Each cure of sbp_tad.compat: the break, the cure, and no harm elsewhere."""
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import importlib.util
 import io
@@ -166,6 +167,12 @@ def test_mmengine_checkpoint_loads_with_weights_only(no_safe_globals, tmp_path):
     info = loaded['message_hub']['runtime_info']
     assert info['best score'] == 0.25 and isinstance(info['best score'], np.float64)
     np.testing.assert_array_equal(info['class_ids'], [0, 1, 2])
+
+
+def test_the_options_that_videomae_saves_load_with_weights_only(no_safe_globals, tmp_path):
+    torch.save(dict(model={}, args=argparse.Namespace(lr=0.1)), tmp_path / 'checkpoint.pth')
+    compat.allow_mmengine_checkpoints()
+    assert torch.load(tmp_path / 'checkpoint.pth', weights_only=True)['args'].lr == 0.1
 
 
 @pytest.mark.parametrize('core', [b'numpy.core', b'numpy._core'])

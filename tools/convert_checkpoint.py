@@ -2,8 +2,9 @@
 """Convert a published checkpoint, so that tools/test.py, infer.py and train.py take it.
 
 SOURCE is the code base: actionformer, opentad (ActionFormer and AdaTAD), vedatad (DaoTAD), lstr,
-videomae, sbp, or auto. Averaged weights are taken where there are any. The config that fits is
-written beside OUT. A checkpoint that does not fill it is refused.
+videomae, sbp, mmaction (recognizers of mmaction 0.x and 1.x), or auto. Averaged weights are taken
+where there are any. The config that fits is written beside OUT. A checkpoint that does not fill it
+is refused.
 """
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from pathlib import Path
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.checkpoint_safety import TrustCheckpoints
 
-SOURCES = ('auto', 'actionformer', 'opentad', 'vedatad', 'lstr', 'videomae', 'sbp')
+SOURCES = ('auto', 'actionformer', 'opentad', 'vedatad', 'lstr', 'videomae', 'sbp', 'mmaction')
 
 
 def build_parser() -> argparse.ArgumentParser:

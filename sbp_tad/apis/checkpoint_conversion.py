@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from torch import Tensor
+from torch import Tensor, nn
 
 import sbp_tad.models  # noqa: F401, registers what a config names
 from sbp_tad.apis.checkpoints import read_checkpoint
@@ -18,6 +18,7 @@ from sbp_tad.apis.launch import load_config
 from sbp_tad.apis.named_files import find_config
 from sbp_tad.converters.conversion import Conversion, check_fit, convert, convert_back
 from sbp_tad.converters.errors import ConversionError
+from sbp_tad.engine.published_weights import model_weights
 from sbp_tad.registry import MODELS
 
 # Recipe of the network that a code base publishes, for the first weight that is found.
@@ -32,7 +33,9 @@ CLASS_COMMENT = """
 # The checkpoint does not hold the names of its {number} classes. Write their names in place of
 # these, in the order of the labels of the published code, and set ann_file to their annotation.
 """
-PRETRAINED = ('videomae', 'sbp')  # weights of a backbone, with which a detector's training begins
+PRETRAINING_NORM = 'backbone.norm.'  # of a VideoMAE that is pre-trained and not fine-tuned
+# Weights of a backbone, with which the training of a detector begins.
+PRETRAINED = ('videomae', 'sbp', 'mmaction')
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,15 @@ def convert_checkpoint(path: str | Path, source: str | None = None, config: str 
     cfg = load_config(chosen)
     cfg.merge_from_dict(dict(model=changes))
     init_default_scope('sbp_tad')
-    expected = MODELS.build(cfg.model).state_dict()
+    model = MODELS.build(cfg.model)
+    expected = model.state_dict()
     if found.source in PRETRAINED:
-        check_backbone(found.weights, expected)
+        weights = check_backbone(found.weights, model)
     else:
         check_fit(found.weights, expected, NOT_PUBLISHED)
-    first = {name: expected[name] for name in NOT_PUBLISHED if name in expected}
-    return ConvertedCheckpoint(found, first | found.weights, chosen, changes)
+        weights = {name: expected[name] for name in NOT_PUBLISHED if name in expected}
+        weights |= found.weights
+    return ConvertedCheckpoint(found, weights, chosen, changes)
 
 
 def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
@@ -101,15 +106,25 @@ def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
             'another checkpoint.')
 
 
-def check_backbone(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Check that pre-trained weights fill the backbone of a detector; its adapters start new.
+def check_backbone(found: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Return pre-trained weights, of which those of the backbone must fill that of a detector.
+
+    Its adapters start new, and so does a last norm, which pre-training has under
+    another name. A table of positions that is computed may be missing.
 
     Raises:
         ConversionError: see :func:`sbp_tad.converters.conversion.check_fit`.
     """
-    new = [name for name in expected if '.adapter.' in name or '.fc_norm.' in name]
-    check_fit(*({name: value for name, value in state.items() if name.startswith('backbone.')}
-                for state in (found, expected)), new)
+    expected = {name: value for name, value in model.state_dict().items()
+                if name.startswith('backbone.')}
+    learned = {name for name, _ in model_weights(model)}
+    new = [name for name in expected if name not in learned or '.adapter.' in name
+           or '.fc_norm.' in name]
+    weights = {name: value for name, value in found.items()
+               if name in expected or not name.startswith(PRETRAINING_NORM)}
+    check_fit({name: value for name, value in weights.items() if name.startswith('backbone.')},
+              expected, new)
+    return weights
 
 
 def _recipe(found: Conversion) -> str:

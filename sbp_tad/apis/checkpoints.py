@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import torch
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
+from sbp_tad.apis.command_line import announce
 from sbp_tad.checkpoint_safety import CheckpointError, weights_only
 from sbp_tad.engine.complete_weights import check_weights
+from sbp_tad.engine.published_weights import adopt_published
 from sbp_tad.errors import ConfigError
 
 
@@ -37,6 +40,8 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | Pa
                  part: str = '') -> None:
     """Load a checkpoint into a model; no parameter may keep its random initial value.
 
+    A published checkpoint is converted, and a line on stderr says so.
+
     Args:
         model: takes the weights.
         checkpoint: of :func:`read_checkpoint`.
@@ -46,5 +51,9 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | Pa
     Raises:
         CheckpointError: a weight is missing or has a different shape.
     """
-    check_weights(model, checkpoint, path, part)
-    _load_checkpoint_to_model(model, dict(checkpoint))
+    content = copy(checkpoint)  # with its versions
+    origin = adopt_published(content, model, path)
+    if origin.report:
+        announce(origin.report)  # stdout holds only results
+    check_weights(model, content, path, part, origin=origin)
+    _load_checkpoint_to_model(model, content)

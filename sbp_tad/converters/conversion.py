@@ -8,7 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sbp_tad.converters import actionformer, lstr, opentad, sbp_release, vedatad, videomae
+from sbp_tad.converters import (
+    actionformer,
+    lstr,
+    mmaction0,
+    opentad,
+    sbp_release,
+    vedatad,
+    videomae,
+)
 from sbp_tad.converters.errors import ConversionError
 from sbp_tad.converters.renaming import Rule, rename, targets
 
@@ -34,7 +42,7 @@ class Source:
 
 SOURCES = {name: Source(module.RULES, module.is_source, module.LEFT_OUT) for name, module in dict(
     actionformer=actionformer, opentad=opentad, vedatad=vedatad, lstr=lstr, videomae=videomae,
-    sbp=sbp_release).items()}
+    sbp=sbp_release, mmaction=mmaction0).items()}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from sbp_tad.converters.renaming import Rule
 PREFIX = r'(?:encoder\.)?'  # of a pre-trained autoencoder
 RULES = (
     Rule(PREFIX + r'patch_embed\.proj\.(weight|bias)', r'backbone.patch_embed.projection.\1'),
+    Rule(PREFIX + r'(pos_embed)', r'backbone.\1'),  # of networks that learn it
     Rule(PREFIX + r'(blocks\.\d+\.(?:norm[12]|attn\.proj)\.(?:weight|bias))', r'backbone.\1'),
     Rule(PREFIX + r'(blocks\.\d+\.attn\.(?:qkv\.weight|q_bias|v_bias))', r'backbone.\1'),
     Rule(PREFIX + r'(blocks\.\d+\.mlp)\.fc1\.(weight|bias)', r'backbone.\1.layers.0.0.\2'),

@@ -13,6 +13,8 @@ VIDEOMAE = {'encoder.patch_embed.proj.weight': torch.ones(1),
             'encoder.blocks.0.mlp.fc1.weight': torch.ones(1), 'decoder.norm.weight': torch.ones(1),
             'encoder.blocks.0.attn.q_bias': torch.ones(1), 'surprise': torch.ones(1)}
 
+RECOGNIZER = {'backbone.conv1.weight': torch.ones(2), 'cls_head.fc_cls.weight': torch.ones(1)}
+
 
 @pytest.mark.parametrize('key', ['state_dict_ema', 'model_ema', 'state_dict', 'model_state_dict',
                                  'model', 'module', ''])
@@ -50,6 +52,13 @@ def test_the_encoder_of_a_pretrained_videomae_is_taken_and_the_rest_named():
         'backbone.patch_embed.projection.weight']
 
 
+def test_the_backbone_of_a_recognizer_is_taken():
+    found = convert({'meta': {}, 'state_dict': RECOGNIZER})
+    assert (found.source, found.unmapped, found.left_out) == (
+        'mmaction', [], ['cls_head.fc_cls.weight'])
+    assert list(found.weights) == ['backbone.conv1.weight']
+
+
 def test_names_of_no_code_base():
     with pytest.raises(ConversionError, match='such as a, are of no code base among actionformer'):
         convert({'a': torch.ones(1)})
@@ -73,6 +82,6 @@ def test_our_weights_go_back_under_their_names():
 
 
 def test_sources_tell_each_other_apart():
-    examples = dict(sbp=SBP_RELEASE, videomae=VIDEOMAE)
+    examples = dict(sbp=SBP_RELEASE, videomae=VIDEOMAE, mmaction=RECOGNIZER)
     for name, weights in examples.items():
         assert [other for other, source in SOURCES.items() if source.is_source(weights)] == [name]

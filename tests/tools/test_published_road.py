@@ -62,6 +62,13 @@ def test_detections_are_those_of_the_published_code(published, parity, call_tool
                                   '--work-dir', published / 'work', '--cfg-options', *changes)
     assert not status, errors
     results = json.loads(found.read_text())['results']
+    status, printed, errors = call_tool(
+        'test', converted.with_suffix('.py'), published / 'epoch_034.pth.tar', '--dump', found,
+        '--work-dir', published / 'work', '--cfg-options', *changes)
+    assert not status, errors
+    assert 'converted from actionformer (state_dict_ema): 229 weights mapped, 0 unmapped, 0 ' \
+        'missing' in printed + errors
+    assert json.loads(found.read_text())['results'] == results  # without the second command
     outputs = parity[2]
     for length in LENGTHS:
         expected, detections = outputs[f'{length}/detections'], results[f'v{length}']
