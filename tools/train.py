@@ -6,14 +6,15 @@ import argparse
 
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.launch_options import run_parser
-from sbp_tad.apis.named_files import check_checkpoint, check_config
+from sbp_tad.apis.named_files import check_config, resumed_checkpoint
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = run_parser(__doc__)
     parser.add_argument('--resume', nargs='?', const='auto',
-                        help='resume from this checkpoint (default: the newest of the work dir)')
+                        help='resume from this checkpoint, or from the newest of this folder '
+                             '(default: the newest of the work dir)')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument('--no-validate', action='store_true', help='do not validate')
     parser.add_argument('--auto-scale-lr', action='store_true',
@@ -32,7 +33,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = build_parser().parse_args(argv)
     arguments.config = check_config(arguments.config)
     if arguments.resume not in (None, 'auto'):
-        check_checkpoint(arguments.resume)
+        arguments.resume = resumed_checkpoint(arguments.resume)
+        announce(f'Resuming from {arguments.resume}')
     announce(f'Loading PyTorch to train {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch

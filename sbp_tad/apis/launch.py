@@ -30,7 +30,12 @@ from sbp_tad.apis.config_refusals import (
     check_single_videos,
 )
 from sbp_tad.apis.config_values import check_overrides, prepare_values
-from sbp_tad.apis.named_files import check_checkpoint, find_config, newest_checkpoint
+from sbp_tad.apis.named_files import (
+    check_checkpoint,
+    find_config,
+    newest_checkpoint,
+    resumed_checkpoint,
+)
 from sbp_tad.engine.resume_check import ResumeCheckHook
 from sbp_tad.engine.start_checks import check_before_run
 from sbp_tad.errors import ConfigError, UserError
@@ -133,7 +138,7 @@ def skip_validation(cfg: Config) -> None:
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:
-    """Resume from the newest checkpoint of the work dir (``'auto'``) or from the given file.
+    """Resume from the newest checkpoint of the work dir (``'auto'``), of a folder, or from a file.
 
     Without an option, ``resume`` and ``load_from`` of the config decide. A run
     that was killed before its first checkpoint starts again, from the weights
@@ -149,7 +154,7 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     if resume == 'auto':
         resume = newest_checkpoint(cfg.work_dir)
     else:
-        check_checkpoint(resume)
+        resume = resumed_checkpoint(resume)
     cfg.resume = resume is not None
     cfg.load_from = resume or cfg.get('load_from')
 

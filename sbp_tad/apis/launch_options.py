@@ -22,7 +22,8 @@ def config_parser(description: str) -> argparse.ArgumentParser:
     """Return a parser of the options of every tool that runs a config's model."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file of this project or of mmaction, '
-                        'or the name of a recipe')
+                        'the name of a recipe, or package::path, for example '
+                        'mmaction::recognition/tsn/...')
     add_launch_options(parser)
     return parser
 

@@ -1,8 +1,11 @@
 """Files that a command line names, looked up before anything heavy is imported."""
 from __future__ import annotations
 
+import re
+import zipfile
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 from sbp_tad.apis.errors import InferenceError
@@ -12,15 +15,19 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def find_config(config_or_name: str | Path) -> str:
-    """Return the path of a config from its path or from the name of a recipe.
+    """Return the path of a config from its path or its name.
 
-    The name of a recipe is the stem of its file. It is looked up in the source
-    tree and in the installed package.
+    A name is that of a recipe, the stem of its file, which is looked up in the
+    source tree and in the installed package; or ``package::path``, as in
+    ``_base_``, for example ``mmaction::recognition/tsn/...py``.
 
     Raises:
-        ConfigError: no recipe, or more than one, has this name.
+        ConfigError: no recipe, or more than one, has this name; or there is no
+            such package or no such config in it.
     """
     name = str(config_or_name)
+    if '::' in name and not Path(name).is_file():
+        return _config_of_package(name)
     if name.endswith('.py') or Path(name).is_file():
         return name
     recipes: dict[str, set[Path]] = {}
@@ -36,6 +43,26 @@ def find_config(config_or_name: str | Path) -> str:
         raise ConfigError(f'no config is named {name!r}. Give the path of a config, or the name '
                           f'of a recipe, for example {", ".join(similar)}.')
     return str(found[0])
+
+
+def _config_of_package(name: str) -> str:
+    """Return the path of the config ``package::path``."""
+    package, _, inner = name.partition('::')
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f'config {name!r}: there is no package {package!r}. Install it, or give '
+                          'the path of a config.')
+    home = Path(next(iter(spec.submodule_search_locations)))
+    for folder in (home / '.mim/configs', home.parent / 'configs'):
+        if (folder / inner).is_file():
+            return str(folder / inner)
+    stem = Path(inner).stem
+    known = {path.stem: path.relative_to(home / '.mim/configs').as_posix()
+             for path in (home / '.mim/configs').glob('**/*.py')}
+    near = [f'{package}::{known[each]}' for each in get_close_matches(stem, known, 2)]
+    raise ConfigError(f'config {name!r}: the package {package} has no such config.'
+                      + (f' Did you mean {" or ".join(near)}?' if near else
+                         ' Give its path below configs/ of that package.'))
 
 
 def check_config(config_or_name: str) -> str:
@@ -60,11 +87,37 @@ def check_checkpoint(path: str) -> None:
     """
     if '://' in path or Path(path).is_file():
         return
-    folder = Path(path).parent
+    is_folder = Path(path).is_dir()
+    folder = Path(path) if is_folder else Path(path).parent
     there = sorted(file.name for file in folder.glob('*.pth')) if folder.is_dir() else []
     listing = f' That folder holds {", ".join(there[:5])}.' if there else ''
+    if is_folder:
+        raise ConfigError(f'checkpoint {path} is a folder. Give a file in it.'
+                          f'{listing or " It holds no .pth file."}')
     raise ConfigError(f'checkpoint {path} does not exist. Give a file that training wrote, for '
                       f'example work_dirs/.../best.pth.{listing}')
+
+
+def resumed_checkpoint(path: str) -> str:
+    """Return the checkpoint to resume from: a file, or the newest one of a work dir.
+
+    The newest is the one that ``last_checkpoint`` names; without that file, the
+    complete ``epoch_*.pth`` or ``iter_*.pth`` that was written last.
+
+    Raises:
+        ConfigError: there is no such file, or no checkpoint in the folder.
+    """
+    if not Path(path).is_dir():
+        check_checkpoint(path)
+        return path
+    written = sorted((file.stat().st_mtime, str(file)) for file in Path(path).glob('*.pth')
+                     if re.fullmatch(r'(epoch|iter)_\d+', file.stem) and zipfile.is_zipfile(file))
+    found = newest_checkpoint(path) or (written[-1][1] if written else None)
+    if found is None:
+        raise ConfigError(f'--resume {path}: the folder holds no complete epoch_*.pth or '
+                          'iter_*.pth. Give the checkpoint to resume from, or a folder that '
+                          'training wrote.')
+    return found
 
 
 def newest_checkpoint(work_dir: str | Path) -> str | None:

@@ -1,13 +1,21 @@
 """Configs and checkpoints that a command line names, found or refused without heavy imports."""
+import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from sbp_tad.apis import named_files
-from sbp_tad.apis.named_files import check_checkpoint, check_config, find_config
+from sbp_tad.apis.named_files import (
+    check_checkpoint,
+    check_config,
+    find_config,
+    resumed_checkpoint,
+)
 from sbp_tad.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +49,27 @@ def test_an_installed_package_has_its_recipes_within(tmp_path, monkeypatch):
         find_config('mine')
 
 
+@pytest.mark.parametrize('name', [
+    'mmaction::recognition/tsn/tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb.py',
+    'sbp_tad::toy/actionformer_r3d10_sbp-r4_toy.py'])
+def test_a_config_of_a_package_is_found_as_in_base(name):
+    path = find_config(name)
+    assert check_config(name) == path and path.endswith(name.partition('::')[2])
+    inherited = Config.fromstring(f'_base_ = {name!r}', '.py')
+    assert Config.fromfile(path).model.backbone.type == inherited.model.backbone.type
+
+
+@pytest.mark.parametrize('name, told', [
+    ('absent_package::tsn.py', "there is no package 'absent_package'. Install it"),
+    ('no such::tsn.py', "there is no package 'no such'"),
+    ('mmaction::tsm_k400.py', 'the package mmaction has no such config. '),
+    ('mmaction::tsn/tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb.py',
+     'Did you mean mmaction::recognition/tsn/tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kin')])
+def test_a_config_that_no_package_has(name, told):
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        find_config(name)
+
+
 def test_a_config_must_exist():
     assert check_config(CONFIG) == CONFIG
     assert check_config('actionformer_r3d10_sbp-r4_toy') == str(Path(CONFIG).resolve())
@@ -54,6 +83,28 @@ def test_a_checkpoint_must_exist_or_be_a_url(tmp_path):
     check_checkpoint(str(tmp_path / 'epoch_2.pth'))
     with pytest.raises(ConfigError, match='best.pth does not exist. .* That folder holds epoch_2'):
         check_checkpoint(str(tmp_path / 'best.pth'))
+    with pytest.raises(ConfigError, match='is a folder. Give a file in it. That folder holds epo'):
+        check_checkpoint(str(tmp_path))
+
+
+def write_zip(path: Path, seconds: int) -> str:
+    with zipfile.ZipFile(path, 'w') as file:
+        file.writestr('data.pkl', 'x')
+    os.utime(path, (seconds, seconds))
+    return str(path)
+
+
+def test_a_folder_is_resumed_from_its_newest_complete_checkpoint(tmp_path):
+    with pytest.raises(ConfigError, match='the folder holds no complete epoch_.*Give the checkp'):
+        resumed_checkpoint(str(tmp_path))
+    epoch_10 = write_zip(tmp_path / 'epoch_10.pth', 3000)
+    epoch_9 = write_zip(tmp_path / 'epoch_9.pth', 2000)
+    write_zip(tmp_path / 'best_mAP_epoch_10.pth', 4000)  # weights alone
+    (tmp_path / 'epoch_11.pth').write_bytes(Path(epoch_9).read_bytes()[:20])
+    assert resumed_checkpoint(str(tmp_path)) == epoch_10
+    (tmp_path / 'last_checkpoint').write_text(epoch_9)
+    assert resumed_checkpoint(str(tmp_path)) == epoch_9
+    assert resumed_checkpoint(epoch_10) == epoch_10
 
 
 @pytest.mark.parametrize('command', [
