@@ -8,8 +8,11 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.error import URLError
 
+import torch
 from mmengine.config import Config
 
+from sbp_tad.apis.command_line import has_lost_process
+from sbp_tad.apis.failed_parts import failed_component, failed_field, failed_modules
 from sbp_tad.errors import ConfigError, UserError
 
 AVA = ('spatio-temporal detection (AVA, MultiSports) needs mmdet and the compiled operators of '
@@ -26,7 +29,8 @@ MISSING = dict(
 SPELLING = 'Check its spelling, and name the module that registers it in custom_imports.'
 ARGUMENTS = re.compile(r'\barguments?\b(?! converted)')
 # Raised while a component is built, they are of a wrong option.
-VALUE_ERRORS = (TypeError, ValueError, AssertionError, AttributeError, IndexError, ArithmeticError)
+VALUE_ERRORS = (TypeError, ValueError, AssertionError, AttributeError, LookupError,
+                ArithmeticError, RuntimeError)
 PATH_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 
 
@@ -61,11 +65,17 @@ def explain(error: Exception, cfg: Config | None = None) -> str | None:
         found = text.partition('but got ')[2].partition('\n')[0]
         return f'a component of the config has no type, got {found}. Correct the name of its ' \
                'key, or add type=...'
+    if isinstance(error, torch.OutOfMemoryError) or \
+            isinstance(error, RuntimeError) and has_lost_process(error):
+        return None
+    component, options = failed_component(error, cfg) or (None, '')
     if isinstance(error, TypeError) and ARGUMENTS.search(text):
-        return f'a component of the config has wrong options: {text}'
-    if isinstance(error, VALUE_ERRORS) and (component := failed_component(error)):
-        return f'{component}: {text or type(error).__name__}. Correct the option of the wrong ' \
-               'type or value.'
+        return f'{component or "a component of the config"} has wrong options: {text}'
+    is_wrong_value = isinstance(error, VALUE_ERRORS)
+    said = f'{type(error).__name__} {text}'.strip() if len(text.split()) < 2 else text
+    if is_wrong_value and component:
+        return f'{component} cannot be built with {options}: {said}. Correct the option of the ' \
+               'wrong type or value.'
     if isinstance(error, ImportError):
         return f'the config needs a package that is not installed: {text}'
     if isinstance(error, URLError):
@@ -75,24 +85,12 @@ def explain(error: Exception, cfg: Config | None = None) -> str | None:
                'config: ann_file, data_prefix, load_from and those of the pipelines.'
     if type(error).__name__ == 'DECORDError':
         return f'a video cannot be read: {text}'
+    if modules := failed_modules(error):
+        return f'{modules} cannot process its input in the first step: {said}. Compare the ' \
+               'channels and sizes that it is built for with what the part before it gives.'
+    if is_wrong_value and not isinstance(error, RuntimeError) and (field := failed_field(error)):
+        return f'{field} of the config cannot be used: {said}. Correct its value.'
     return None
-
-
-def failed_component(error: Exception) -> str | None:
-    """Return the component, with its plain options, that mmengine was building at an error."""
-    found = None
-    trace = error.__traceback__
-    while trace is not None:
-        frame = trace.tb_frame
-        if frame.f_code.co_name == 'build_from_cfg':
-            found = frame.f_locals
-        trace = trace.tb_next
-    if not found or 'args' not in found or 'obj_cls' not in found:
-        return None
-    plain = [f'{name}={value!r}' for name, value in found['args'].items()
-             if isinstance(value, (str, int, float, bool, type(None)))]
-    name = getattr(found['obj_cls'], '__name__', found['obj_cls'])
-    return f'{name} of the config cannot be built with {", ".join(plain) or "its options"}'
 
 
 def explain_component(text: str) -> str:

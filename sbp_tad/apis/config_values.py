@@ -5,6 +5,7 @@ import difflib
 import inspect
 from collections.abc import Iterator, Mapping
 from functools import cache
+from multiprocessing import get_all_start_methods
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -25,6 +26,10 @@ DATASET_NUMBERS: dict[str, int | None] = dict(
 SOURCE_NUMBERS: dict[str, int | None] = dict(
     stride_frames=None, window_frames=None, num_channels=1, length_tolerance=None)
 LOOP_NUMBERS: dict[str, int | None] = dict(max_epochs=1, max_iters=1, val_interval=1, val_begin=0)
+HOOK_NUMBERS: dict[str, int | None] = dict(interval=None, max_keep_ckpts=None)
+SCHEDULE_NUMBERS: dict[str, int | None] = dict.fromkeys(
+    ('begin', 'end', 'T_max', 'eta_min', 'gamma', 'power', 'start_factor', 'end_factor'))
+LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'WARN', 'ERROR', 'CRITICAL', 'FATAL', 'NOTSET')
 PATHS = ('data_root', 'ann_file', 'filename_template')  # of a data set, strings
 # Options of a loader that need workers -> their values without.
 WORKER_OPTIONS: dict[str, Any] = dict(persistent_workers=False, prefetch_factor=None, timeout=0,
@@ -38,6 +43,8 @@ def prepare_values(cfg: Config) -> None:
         ConfigError: see :func:`check_loader` and :func:`check_paths`.
     """
     check_loops(cfg)
+    check_processes(cfg)
+    check_hooks(cfg)
     check_optimizer(cfg.get('optim_wrapper'))
     for role in ROLES:
         loader = cfg.get(f'{role}_dataloader')
@@ -123,6 +130,41 @@ def check_loops(cfg: Config) -> None:
         value = cfg.get(name)
         if value is not None and not isinstance(value, str):
             raise ConfigError(f'{name} must be a path as text, got {value!r}.')
+
+
+def check_processes(cfg: Config) -> None:
+    """Check the settings of ``env_cfg.mp_cfg``, and ``log_level``.
+
+    Raises:
+        ConfigError: an unknown start method or level, or a value of another type.
+    """
+    level = cfg.get('log_level')
+    if level is not None and not isinstance(level, int) and level not in LOG_LEVELS:
+        raise ConfigError(f'log_level must be one of {LOG_LEVELS}, got {level!r}.')
+    key, settings = 'env_cfg.mp_cfg', (cfg.get('env_cfg') or {}).get('mp_cfg') or {}
+    method, known = settings.get('mp_start_method'), get_all_start_methods()
+    if method is not None and method not in known:
+        raise ConfigError(f'{key}.mp_start_method must be one of {known}, got {method!r}.')
+    check_numbers(key, settings, dict(opencv_num_threads=None))
+
+
+def check_hooks(cfg: Config) -> None:
+    """Check the numbers of hooks and schedules, which are used only while the training runs.
+
+    Raises:
+        ConfigError: a value of another type.
+    """
+    hooks = {f'default_hooks.{name}': hook
+             for name, hook in (cfg.get('default_hooks') or {}).items()}
+    schedules = cfg.get('param_scheduler') or []
+    if isinstance(schedules, (list, tuple)):
+        schedules = {f'param_scheduler.{place}': each for place, each in enumerate(schedules)}
+    else:
+        schedules = {'param_scheduler': schedules}
+    for known, parts in ((HOOK_NUMBERS, hooks), (SCHEDULE_NUMBERS, schedules)):
+        for key, part in parts.items():
+            if isinstance(part, Mapping):
+                check_numbers(key, part, known)
 
 
 def check_optimizer(wrapper: Mapping[str, Any] | None) -> None:

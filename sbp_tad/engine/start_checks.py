@@ -18,6 +18,7 @@ from sbp_tad.datasets.online import OnlineDetectionDataset
 from sbp_tad.datasets.readers.feature_files import feature_shape
 from sbp_tad.datasets.readers.features import FeatureFiles
 from sbp_tad.engine.backbone_probe import check_backbone
+from sbp_tad.engine.recognizer_channels import check_recognizer
 from sbp_tad.errors import ConfigError
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 from sbp_tad.models.detectors.online_detector import OnlineActionDetector
@@ -81,6 +82,7 @@ def check_run(model: nn.Module, found: dict[str, Any]) -> None:
         ConfigError: see :class:`StartChecksHook`.
     """
     check_same_classes(found)
+    check_recognizer(model)
     for role, loader in found.items():
         for dataset in leaves(loader.dataset):
             check_task(model, role, dataset)
@@ -153,8 +155,9 @@ def check_classes(model: nn.Module, role: str, dataset: Any) -> None:
             raise ConfigError(
                 f'model.{name}.num_classes is {num_classes}, but the data set of '
                 f'{role}_dataloader has {len(classes)} classes ({shown}). Set '
-                f'model.{name}.num_classes={len(classes)}, or correct metainfo=dict(classes=[...]) '
-                'of the data set.')
+                f'model.{name}.num_classes={len(classes)}; or, for weights of {num_classes} '
+                f'classes, set {role}_dataloader.dataset.metainfo=dict(classes=[...]) to their '
+                'names in the order of the labels.')
         return
     largest = largest_label(dataset)
     if largest is not None and largest >= num_classes:

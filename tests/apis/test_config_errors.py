@@ -4,12 +4,18 @@ from __future__ import annotations
 from urllib.error import URLError
 
 import pytest
-from mmengine.config import Config
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.runner import BaseLoop
+from torch import nn
 from torch.utils.data import DataLoader
 
+import sbp_tad.models  # noqa: F401, registers all components
 from sbp_tad.apis.config_errors import config_faults
 from sbp_tad.errors import ConfigError, UserError
+from sbp_tad.registry import MODELS
 
+PREPROCESSOR = dict(type='mmaction.ActionDataPreprocessor')
 REGISTRY = ('{} is not in the mmaction::model registry. Please check whether the value of `{}` is '
             'correct')
 
@@ -51,6 +57,73 @@ def test_weights_that_cannot_be_fetched_name_their_keys():
     for words in ('no route', 'model.backbone.pretrained (torchvision://resnet50)',
                   'model.backbone.init_cfg.0.checkpoint (https://a/b.pth)'):
         assert words in str(caught.value)
+
+
+def built(config):
+    with pytest.raises(ConfigError) as caught, config_faults(Config(config)):
+        MODELS.build(ConfigDict(config['model']))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize('options, told', [
+    (dict(depth=11), 'model.backbone.backbone (ResNet) cannot be built with depth=11, '
+     'pretrained=None: invalid depth 11 for resnet. Correct the option'),
+    (dict(depth='big'), "depth='big', pretrained=None: invalid depth big for resnet"),
+    (dict(depth=18, num_stages='x'), "model.backbone.backbone (ResNet) cannot be built with depth="
+     "18, pretrained=None, num_stages='x': "),
+    (dict(depth=18, in_channels=-3), 'negative'),
+    (dict(depth=18, widths=3), 'model.backbone.backbone (ResNet) has wrong options: ')])
+def test_an_option_that_a_constructor_refuses_names_its_key(options, told):
+    network = dict(type='mmaction.ResNet', depth=options.pop('depth'), pretrained=None, **options)
+    assert told in built(dict(model=dict(
+        type='mmaction.Recognizer2D', data_preprocessor=PREPROCESSOR, backbone=dict(
+            type='sbp_tad.SBPBackbone', backbone=network, keep_ratio=0.5))))
+
+
+class Heads(nn.Module):
+    """A part whose layer is built for more channels than it gets."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 2)
+
+    def forward(self, features):
+        return self.fc(features)
+
+
+class Model(nn.Module):
+    """A model with such a part."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = Heads()
+
+    def forward(self, features):
+        return self.head(features)
+
+
+class Loop(BaseLoop):
+    """A loop of two steps, of which one gives features that do not fit."""
+
+    def __init__(self, model, wrong):
+        self.model, self.wrong = model, wrong
+
+    def run(self):
+        for idx in range(2):
+            self.run_iter(idx)
+
+    def run_iter(self, idx):
+        self.model(torch.zeros(1, 4 if idx == self.wrong else 8))
+
+
+def test_features_that_do_not_fit_in_the_first_step_name_the_module():
+    with pytest.raises(ConfigError) as caught, config_faults():
+        Loop(Model(), wrong=0).run()
+    assert str(caught.value).startswith(
+        'model.head.fc (Linear, in model.head, Heads) cannot process its input in the first step: '
+        'mat1 and mat2 shapes cannot be multiplied (1x4 and 8x2). Compare the channels')
+    with pytest.raises(RuntimeError), config_faults():
+        Loop(Model(), wrong=1).run()
 
 
 class MissingFiles(list):

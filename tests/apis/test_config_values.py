@@ -41,6 +41,15 @@ def test_numbers_of_a_loader(options, message):
     (dict(optim_wrapper=dict(optimizer=dict(lr=-1))), 'optimizer.lr must be at least 0, got -1'),
     (dict(optim_wrapper=dict(optimizer=dict(type='sgd'))), "'sgd' is not a known optimizer"),
     (dict(optim_wrapper=dict(clip_grad=dict(max_norm='x'), optimizer=dict(lr=1))), 'max_norm must'),
+    (dict(env_cfg=dict(mp_cfg=dict(mp_start_method='thread'))), r"mp_start_method must be one of "
+     r"\[.*'spawn'.*\], got 'thread'"),
+    (dict(log_level='LOUD'), "log_level must be one of .*'INFO'.*, got 'LOUD'"),
+    (dict(default_hooks=dict(timer=None, logger=dict(interval='ten'))),
+     "default_hooks.logger.interval must be a number, got 'ten'"),
+    (dict(param_scheduler=[dict(end=1), dict(end='soon')]), 'param_scheduler.1.end must be a numb'),
+    (dict(param_scheduler=dict(T_max='soon')), 'param_scheduler.T_max must be a number'),
+    (dict(train_cfg=dict(max_epochs=0)), 'train_cfg.max_epochs must be a whole number of at least'),
+    (dict(train_cfg=dict(max_iters=0)), 'train_cfg.max_iters must be a whole number of at least 1'),
     (dict(val_dataloader=dict(drop_last='no')), "drop_last must be True or False, got 'no'"),
     (dict(val_dataloader=dict(dataset=dict(overlap=True))), 'overlap must be a number, got True'),
 ])
@@ -52,6 +61,9 @@ def test_values_of_another_type(config, message):
 def test_values_that_are_left_to_their_defaults():
     prepare_values(Config(dict(
         train_cfg=dict(by_epoch=True, max_epochs=3, val_begin=0), randomness=dict(seed=None),
+        env_cfg=dict(mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0)), log_level='INFO',
+        param_scheduler=[dict(type='LinearLR', end=float('inf'))],
+        default_hooks=dict(timer=None, checkpoint=dict(interval=-1, max_keep_ckpts=-1)),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1), clip_grad=None),
         train_dataloader=dict(batch_size=1, dataset=dict(num_frames=8, overlap=None)))))
 

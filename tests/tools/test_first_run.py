@@ -131,7 +131,8 @@ def test_a_folder_whose_name_looks_like_a_number(call_tool, tmp_path, monkeypatc
     (['optim_wrapper.optimizer.type=Adamm'],
      "optim_wrapper.optimizer.type 'Adamm' is not a known optimizer. Did you mean 'Adam'?"),
     (['optim_wrapper.optimizer.lr=fast'], 'optim_wrapper.optimizer.lr must be a number'),
-    (['model.neck.num_levels=two'], "ActionFormerNeck of the config cannot be built with"),
+    (['model.neck.num_levels=two'], "model.neck (ActionFormerNeck) cannot be built with"),
+    (['optim_wrapper.optimizer.betas=0.9'], 'optim_wrapper.optimizer (AdamW) cannot be built with'),
     (['model.neck.in_channels=16'], f'(T, C), but model.neck.in_channels is 16. Set model.neck.'
      f'in_channels={CHANNELS}'),
 ])
