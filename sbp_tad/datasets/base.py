@@ -21,6 +21,7 @@ from sbp_tad.annotations import (
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.file_names import check_template, with_suffix
 from sbp_tad.datasets.pipeline_check import check_pipeline, missing_entry
+from sbp_tad.datasets.readers.decoder_limits import cure_for
 from sbp_tad.datasets.readers.sources import build_source
 from sbp_tad.datasets.readers.video_decoding import scale_alike
 from sbp_tad.datasets.readers.video_files import VideoFiles
@@ -205,7 +206,8 @@ class TemporalDetectionDataset(BaseDataset):
                     raise
                 raise VideoReadError(
                     f"{info['filename']}: the video cannot be decoded ({_first_line(error)}). "
-                    "Replace the file, or set on_bad_video='skip'.") from error
+                    f"{cure_for(type(transform).__name__)}, or set on_bad_video='skip'."
+                ) from error
             except KeyError as error:
                 fault = missing_entry(error, transform, info, self.pipeline.transforms)
                 if fault is None:

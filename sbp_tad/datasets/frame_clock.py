@@ -120,10 +120,16 @@ def _prevailing_rate(gaps: np.ndarray, tick_seconds: float, rates: list[float]) 
     """Return the rate that nine in ten gaps between frames have, a declared one if it is near."""
     if not len(gaps):
         return rates[0] if rates else None
-    typical = np.median(gaps)
-    if np.mean(np.abs(gaps - typical) <= 1 + 0.05 * typical) < 0.9:
+    gap = typical_gap(gaps)
+    if gap is None:
         return None
-    measured = 1 / (typical * tick_seconds)
+    measured = 1 / (gap * tick_seconds)
     rounding = tick_seconds * measured ** 2  # of a gap that is one tick too long
     near = [fps for fps in rates if abs(fps - measured) <= 0.05 * measured + rounding]
     return near[0] if near else measured
+
+
+def typical_gap(gaps: np.ndarray) -> float | None:
+    """Return the median gap between frames, in ticks, if nine in ten gaps are like it."""
+    typical = float(np.median(gaps))
+    return typical if np.mean(np.abs(gaps - typical) <= 1 + 0.05 * typical) >= 0.9 else None

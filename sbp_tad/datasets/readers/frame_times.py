@@ -10,15 +10,15 @@ import numpy as np
 from av.stream import Disposition
 
 from sbp_tad.datasets.errors import VideoReadError
-from sbp_tad.datasets.frame_clock import FrameClock, clock_of_ticks
+from sbp_tad.datasets.frame_clock import FrameClock, clock_of_ticks, typical_gap
 
 # Flags of libavformat's AVInputFormat.
 _NO_TIMESTAMPS = 0x0080  # elementary streams
 _FREE_CLOCK = 0x0200  # MPEG-TS and PS: time stamps begin anywhere and may jump
 _VP8_SHOW_FRAME = 0x10  # in the first byte of a frame (RFC 6386, 9.1)
 _IMAGE_CODECS = frozenset(('bmp', 'jpegls', 'mjpeg', 'png', 'tiff', 'webp'))
-# Decoders that show no damaged frames after a seek in MPEG-TS; that of MPEG-4 part 2 does.
-_RECOVERING_CODECS = frozenset(('h264', 'hevc', 'mpeg1video', 'mpeg2video'))
+# Decoders that show no damaged frames after a seek in MPEG-TS, whatever the order of the frames.
+RECOVERING_CODECS = frozenset(('h264', 'hevc', 'mpeg1video', 'mpeg2video'))
 # A stream with more repeated time stamps than this share has no usable ones.
 _MOST_REPEATED = 0.1
 # A file whose streams all begin later than this is a part of a live stream.
@@ -77,7 +77,7 @@ class StreamTiming:
         can_seek: time stamps after a seek are those of reading from the
             beginning, and the frames too. In MPEG-PS only some packets have
             stamps; the others depend on where reading begins. In MPEG-TS
-            frames of MPEG-4 part 2 are damaged after a seek.
+            frames of MPEG-4 part 2 with B-frames are damaged after a seek.
         container: name of the demuxer.
         codec: name of the decoder.
     """
@@ -135,12 +135,14 @@ def read_timing(container: av.container.InputContainer, stream: av.VideoStream) 
                         None if start is None else start / av.time_base, depth, slots,
                         has_timestamps, bool(flags & _FREE_CLOCK),
                         container.format.name.startswith('mov'),
-                        _can_seek(container.format.name, codec.name), container.format.name,
-                        codec.name)
+                        _can_seek(container.format.name, codec.name, depth),
+                        container.format.name, codec.name)
 
 
-def _can_seek(container: str, codec: str) -> bool:
-    return container != 'mpeg' and (container != 'mpegts' or codec in _RECOVERING_CODECS)
+def _can_seek(container: str, codec: str, reorder_depth: int) -> bool:
+    if container == 'mpegts':
+        return codec in RECOVERING_CODECS or codec == 'mpeg4' and not reorder_depth
+    return container != 'mpeg'
 
 
 def _shows_frame(packet: av.Packet, codec: str) -> bool:
@@ -186,7 +188,7 @@ def presentation(timing: StreamTiming, first_shown: int | None = None
     if first_shown is not None and not jumps and first_shown in times.timestamps:
         times = times.since(first_shown)
     ticks = times.timestamps
-    clock = clock_of_ticks(ticks, float(timing.tick), _origin(timing, int(ticks[0])),
+    clock = clock_of_ticks(ticks, float(timing.tick), _origin(timing, ticks),
                            int(ticks[-1]) + _last_duration(timing, packets, ticks), timing.rates)
     return clock, times if timing.can_seek and not jumps else None
 
@@ -226,23 +228,38 @@ def _sorted_times(packets: list[Packet]) -> FrameTimes:
     return FrameTimes(np.ascontiguousarray(table[:, 0]), table[:, 1].astype(bool))
 
 
-def _origin(timing: StreamTiming, first: int) -> int:
+def _origin(timing: StreamTiming, ticks: np.ndarray) -> int:
     """Return the tick of second 0, as players place it.
 
     The time line of a free clock begins with the first stream. Elsewhere it
     begins at 0, and a first time stamp above 0 is a late track. There are two
-    exceptions if all streams are late: by no more than the delay of B-frames,
-    which some writers leave in, or by more than a minute, in a part of a live
-    stream.
+    exceptions if all streams are late: by the delay of B-frames, which some
+    writers leave in, or by more than a minute, in a part of a live stream.
     """
-    start = None if timing.start_seconds is None else \
-        min(first, round(timing.start_seconds / float(timing.tick)))
-    if start is not None:
-        delay = timing.reorder_depth / timing.rates[0] + float(timing.tick)
-        late = start * float(timing.tick)
-        if timing.free_clock or 0 < late <= delay or late > _LATEST_START_SECONDS:
+    first, tick = int(ticks[0]), float(timing.tick)
+    if timing.start_seconds is not None:
+        start = min(first, round(timing.start_seconds / tick))
+        if timing.free_clock or start * tick > _LATEST_START_SECONDS \
+                or start > 0 and _is_reordering_delay(timing, start, ticks):
             return start
     return min(0, first)
+
+
+def _is_reordering_delay(timing: StreamTiming, start: int, ticks: np.ndarray) -> bool:
+    """Return whether a late start is the time by which frames wait for B-frames.
+
+    Writers without an edit list (fragmented mp4, flv) move all time stamps
+    until decoding begins at 0. In mkv, which stores no decoding times, the
+    first frame waits for as long as ``reorder_depth`` frames last.
+    """
+    depth, first = timing.reorder_depth, timing.packets[0]
+    if not 0 < depth < len(ticks):
+        return False
+    if first.dts == 0 and first.pts:
+        return True
+    gap = typical_gap(np.diff(ticks))
+    return abs(start - int(ticks[depth] - ticks[0])) <= 1 \
+        or gap is not None and start <= depth * (gap + 1)
 
 
 def _last_duration(timing: StreamTiming, packets: list[Packet], ticks: np.ndarray) -> int:

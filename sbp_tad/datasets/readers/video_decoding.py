@@ -18,6 +18,7 @@ from av.video.reformatter import VideoReformatter
 from mmcv.transforms import BaseTransform
 
 from sbp_tad.datasets.errors import VideoReadError
+from sbp_tad.datasets.readers.display_matrix import display_matrix, displayed
 from sbp_tad.datasets.readers.frame_times import FrameTimes, video_stream
 from sbp_tad.datasets.readers.video_header import open_container, probe_video
 from sbp_tad.registry import TRANSFORMS
@@ -216,37 +217,16 @@ def _upright_pixels(frames: Iterator[tuple[int, av.VideoFrame]]) -> dict[int, np
     for index, frame in frames:
         image = reformatter.reformat(frame, **RGB).to_ndarray()
         if not shown:
-            matrix = _display_matrix(frame)
-        shown[index] = image if matrix is None else _displayed(image, matrix)
+            matrix = display_matrix(frame)
+        shown[index] = image if matrix is None else displayed(image, matrix)
     return shown
 
 
 def upright_pixels(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
     """Return the RGB pixels (H, W, 3) uint8 of a frame, turned and mirrored as the file says."""
     image = reformatter.reformat(frame, **RGB).to_ndarray()
-    matrix = _display_matrix(frame)
-    return image if matrix is None else _displayed(image, matrix)
-
-
-def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
-    matrix: Any = frame.side_data.get('DISPLAYMATRIX')
-    return None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
-
-
-def _displayed(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Apply a display matrix, by its nearest quarter turn and mirroring.
-
-    Args:
-        image: (H, W, 3).
-        matrix: (9,) rows ``a b u, c d v, x y w``; the pixel (x, y) is shown at
-            ``(a x + c y, b x + d y)``, up to a shift and a scale.
-    """
-    a, b, _, c, d = matrix[:5].astype(np.int64)
-    if abs(a) + abs(d) < abs(b) + abs(c):
-        image, (mirror_x, mirror_y) = image.transpose(1, 0, 2), (c < 0, b < 0)
-    else:
-        mirror_x, mirror_y = a < 0, d < 0
-    return np.ascontiguousarray(image[::-1 if mirror_y else 1, ::-1 if mirror_x else 1])
+    matrix = display_matrix(frame)
+    return image if matrix is None else displayed(image, matrix)
 
 
 def stream_frames(filename: str, times: FrameTimes | None = None

@@ -13,6 +13,7 @@ from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.readers.decoder_limits import misreading_decoders
+from sbp_tad.datasets.readers.display_matrix import display_matrix, orientation
 from sbp_tad.datasets.readers.frame_times import (
     FrameTimes,
     presentation,
@@ -120,7 +121,9 @@ def _probe(filename: str, num_bytes: int, _mtime: int) -> VideoHeader:
         raise VideoReadError(f'{filename}: the video has no frames or no frame rate. Replace the '
                              'file, or remove the video from the annotation.')
     clock, times = presentation(timing, None if first is None else first.pts)
-    return VideoHeader(clock, times, first_stream, misreading_decoders(timing, clock, times))
+    shown = orientation(None if first is None else display_matrix(first))
+    return VideoHeader(clock, times, first_stream,
+                       misreading_decoders(timing, clock, times, shown))
 
 
 def _refuse_cut_avi(filename: str, num_bytes: int) -> None:

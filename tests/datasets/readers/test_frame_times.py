@@ -92,6 +92,38 @@ def test_a_delay_of_b_frames_is_no_late_start():
     assert clock == FrameClock(10, 25.0)
 
 
+def test_a_delay_of_b_frames_at_variable_rate():
+    """Decoding begins at 0, or the first frame waits for as long as two frames last."""
+    shown = [520, 1020, 1040, 1540, 1570, 1790]
+    stored = timing([520, 1570, 1040, 1020], [0, 500, 520, 1020], start_seconds=0.52)
+    delayed = replace(stored, reorder_depth=2)
+    assert starts(presentation(delayed)[0]) == [0, 500, 520, 1050]
+    assert starts(presentation(stored)[0]) == [520, 1020, 1040, 1570]
+    assert starts(presentation(replace(delayed, start_seconds=0.0))[0])[0] == 520  # after sound
+    unstored = timing(shown, [None] * 6, start_seconds=0.52, reorder_depth=2)  # mkv
+    assert starts(presentation(unstored)[0])[:3] == [0, 500, 520]
+    late = timing([time - 470 for time in shown], [None] * 6, start_seconds=0.05, reorder_depth=2)
+    assert starts(presentation(late)[0])[0] == 50
+
+
+@pytest.mark.parametrize('times', [STEADY, [0, 3000, 3040, 3080, 5080, *range(5120, 5320, 40)]],
+                         ids=['constant', 'variable'])
+@pytest.mark.parametrize('name, options', [
+    ('x.mp4', {'movflags': 'frag_keyframe+empty_moov'}), ('x.flv', {})])
+def test_files_with_a_delay_of_b_frames_begin_at_zero(name, options, times, tmp_path):
+    seconds = np.array(times) / 1000
+    path = write_timed(tmp_path / name, seconds, b_frames=2, container_options=options)
+    with av.open(str(path)) as container:
+        assert container.start_time > 0  # the delay is in the file
+    header = probe_video(path)
+    assert header.clock.seconds(np.arange(len(seconds))) == pytest.approx(seconds, abs=0.0011)
+
+
+def test_a_late_track_is_no_delay_of_b_frames(tmp_path):
+    path = write_timed(tmp_path / 'x.flv', 2 + np.array(STEADY) / 1000, b_frames=2)
+    assert probe_video(path).clock.seconds(np.array(0)) == pytest.approx(2)
+
+
 def test_the_last_duration():
     end = [presentation(timing([0, 40, 500], durations=[40, 460, last]))[0].end_seconds
            for last in (1000, 0)]

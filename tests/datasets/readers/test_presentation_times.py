@@ -127,6 +127,16 @@ def test_a_cover_picture_is_refused_where_a_decoder_would_show_it(timed_files):
     assert 'the first video track is a cover picture' in dataset[0]['data_samples'].error
 
 
+def test_a_file_that_only_the_default_decoder_opens(tmp_path):
+    """Decord finds no length in a transport stream of variable rate."""
+    times = np.r_[np.arange(20), np.arange(40, 60)] / 25
+    path = write_timed(tmp_path / 'x.ts', times, file_format='mpegts')
+    error = make(path, decoder='Decord')[0]['data_samples'].error
+    assert 'x.ts: the video cannot be decoded' in error
+    assert 'Use PyAVSeekDecode (without ...Init), replace the file, or set on_bad' in error
+    assert make(path)[0]['data_samples'].error is None
+
+
 def test_only_a_cover_picture_is_a_sentence(timed_files, tmp_path):
     content = timed_files['cover.mp4'][0].read_bytes()
     path = tmp_path / 'x.mp4'
