@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import PurePath, PurePosixPath
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath, PurePosixPath
 from string import Formatter
 
 from sbp_tad.datasets.errors import DatasetError
 
 FIELD = 'video_id'
+VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.ts',
+                  '.wmv', '.flv', '.3gp', '.ogv', '.264', '.265', '.h264', '.h265', '.hevc', '.m2v')
 
 
 def check_template(template: str) -> str:
@@ -75,6 +77,40 @@ def other_names(template: str, video_id: str) -> Iterator[str]:
 def template_of(name: str, video_id: str) -> str | None:
     """Return the template by which a file has this name; None if the id is not in it."""
     return name.replace(video_id, f'{{{FIELD}}}', 1) if video_id in name else None
+
+
+def like_named(path: str | PurePath, video_id: str, suffixes: Iterable[str]) -> str:
+    """Say which file beside a missing one has the name of its video in another form.
+
+    Args:
+        path: the missing file, or folder of frames.
+        video_id: its video.
+        suffixes: those of the files to look for; ``''`` for folders of frames.
+
+    Returns:
+        A sentence that begins with a space; empty if there is no such file, or none is missing.
+    """
+    path, name = Path(path), PurePosixPath(video_id).name
+    if _exists(path):
+        return ''
+    own = template_of(path.name, name) or path.name
+    names = dict.fromkeys((path.stem, *other_names(own, name)))
+    endings = dict.fromkeys(ending for suffix in (path.suffix, *suffixes)
+                            for ending in (suffix, suffix.upper()))
+    others = (path.with_name(stem + ending) for stem in names for ending in endings)
+    other = next((other for other in others if other != path and _exists(other)), None)
+    if other is None:
+        return ''
+    template = template_of(other.name, name)
+    return f' {other.name} exists.' + (
+        f' Its name follows filename_template={template!r}.' if template else '')
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _suffix(template: str) -> str:

@@ -2,7 +2,13 @@
 import pytest
 
 from sbp_tad.datasets.errors import DatasetError
-from sbp_tad.datasets.file_names import check_template, template_of, video_id_of, with_suffix
+from sbp_tad.datasets.file_names import (
+    check_template,
+    like_named,
+    template_of,
+    video_id_of,
+    with_suffix,
+)
 
 
 @pytest.mark.parametrize('path, template, folder, expected', [
@@ -42,6 +48,20 @@ def test_the_template_of_a_file():
     assert template_of('v_abc.mkv', 'abc') == 'v_{video_id}.mkv'
     assert template_of('v1.mp4', 'v1.mp4') == '{video_id}'
     assert template_of('other.mp4', 'abc') is None
+
+
+@pytest.mark.parametrize('missing, there, told', [
+    ('v2.npy', 'v_v2.npy', " v_v2.npy exists. Its name follows filename_template='v_{video_id}."),
+    ('v2.npy', 'v2.npz', " v2.npz exists. Its name follows filename_template='{video_id}.npz'"),
+    ('v_v2.npy', 'v2.npy', "filename_template='{video_id}.npy'"),
+    ('v2-i3d.npy', 'v2.npy', ' v2.npy exists.'),
+    ('v2.npy', 'v3.npy', ''), ('v2.npy', None, ''), ('v2.npy', 'v2.NPZ', ' v2.NPZ exists.')])
+def test_a_file_with_another_name_of_the_video(missing, there, told, tmp_path):
+    if there:
+        (tmp_path / there).touch()
+    found = like_named(tmp_path / missing, 'v2', ('.npy', '.npz'))
+    assert told in found and bool(told) == bool(found)
+    assert like_named('a' * 300, 'a' * 300, ('.npy', )) == ''
 
 
 @pytest.mark.parametrize('template', ['{id}.mp4', '{}.mp4', '{video_id.mp4',

@@ -11,8 +11,15 @@ from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.checks.annotation_check import Expectations, check_range, describe
 from sbp_tad.datasets.checks.findings import Finding
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
-from sbp_tad.datasets.file_names import check_template, other_names, template_of
+from sbp_tad.datasets.file_names import (
+    VIDEO_SUFFIXES,
+    check_template,
+    like_named,
+    other_names,
+    template_of,
+)
 from sbp_tad.datasets.frame_clock import FrameClock
+from sbp_tad.datasets.readers.feature_files import READERS
 from sbp_tad.datasets.readers.video_header import (
     DURATION_TOLERANCE_SECONDS,
     FPS_TOLERANCE,
@@ -21,8 +28,7 @@ from sbp_tad.datasets.readers.video_header import (
 )
 from sbp_tad.paths import UnsafePathError, path_within
 
-VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.ts',
-                  '.wmv', '.flv', '.3gp', '.ogv', '.264', '.265', '.h264', '.h265', '.hevc', '.m2v')
+SUFFIXES = (*VIDEO_SUFFIXES, *READERS, '')
 VIDEO_TEMPLATE = '{video_id}.mp4'
 Inspect = Callable[[Path, VideoAnnotation], VideoHeader | None]
 
@@ -122,7 +128,6 @@ def check_files(videos: Mapping[str, VideoAnnotation], files: Mapping[str, Path]
             the source has none, and raises ``VideoReadError`` for an
             unreadable file.
     """
-    stems: dict[Path, dict[str, Path]] = {}
     for video_id, video in videos.items():
         path = files[video_id]
         try:
@@ -132,7 +137,7 @@ def check_files(videos: Mapping[str, VideoAnnotation], files: Mapping[str, Path]
             continue
         if not exists:
             yield Finding('missing-file', video_id, f'{path}: no such file.'
-                          f'{_like_named(path, video_id, stems)}')
+                          f'{like_named(path, video_id, SUFFIXES)}')
             continue
         try:
             header = inspect(path, video)
@@ -163,22 +168,6 @@ def unlisted_files(files: Iterable[Path]) -> Iterator[Finding]:
 
 def _video_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
-
-
-def _like_named(path: Path, video_id: str, stems: dict[Path, dict[str, Path]]) -> str:
-    """Say which file of the folder has the name of the video in another form, if any.
-
-    Args:
-        path: the missing file.
-        video_id: its video.
-        stems: files of the folders listed so far, which this extends.
-    """
-    folder, name = path.parent, video_id.rpartition('/')[2]
-    if folder not in stems:
-        stems[folder] = _stems(folder) if folder.is_dir() else {}
-    template = template_of(path.name, name) or VIDEO_TEMPLATE
-    other = _find_file(folder / name, folder, name, template, stems[folder])
-    return f' {other.name} exists.{_advise(other, name)}' if _is_file(other) else ''
 
 
 def _compare(video: VideoAnnotation, header: VideoHeader) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Pre-extracted features in place of frames, and the times that their steps stand for."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,8 +10,14 @@ from torch.nn import functional as F
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.file_names import like_named
 from sbp_tad.datasets.frame_clock import FrameClock
-from sbp_tad.datasets.readers.feature_files import feature_shape, open_features, read_sidecar
+from sbp_tad.datasets.readers.feature_files import (
+    READERS,
+    feature_shape,
+    open_features,
+    read_sidecar,
+)
 from sbp_tad.datasets.readers.video_files import VideoFiles
 from sbp_tad.datasets.readers.video_header import VideoHeader, with_timing
 from sbp_tad.datasets.windows import WindowSize, sliding_window_starts
@@ -115,7 +121,7 @@ class FeatureFiles(VideoFiles):
             ``cover='resize'`` accepts.
         window_frames: video frames that a step was computed from; the stride
             by default.
-        num_channels: C, checked if given.
+        num_channels: C; that of the file that is read first by default.
         channels_first: files hold (C, T) and not (T, C).
         key: name of the array in files with several; ``{video_id}`` in it is
             replaced.
@@ -140,6 +146,9 @@ class FeatureFiles(VideoFiles):
     key: str | None = None
     cover: str = 'windows'
     length_tolerance: float = 0.05
+    # The file that was read first, and its width, which all others must have.
+    _first: dict[str, tuple[str, int]] = field(default_factory=dict, init=False, repr=False,
+                                               compare=False)
 
     def __post_init__(self) -> None:
         if self.cover not in COVERS:
@@ -170,7 +179,11 @@ class FeatureFiles(VideoFiles):
             VideoReadError: the file cannot be used.
         """
         key = self.key and self.key.format(video_id=video.video_id)
-        shape = feature_shape(filename, key)
+        try:
+            shape = feature_shape(filename, key)
+        except VideoReadError as error:
+            hint = like_named(filename, video.video_id, READERS)
+            raise VideoReadError(f'{error}{hint}') from error
         num_steps = self._num_steps(filename, shape)
         grid = self._grid(filename, video, num_steps)
         self._check_length(filename, video, shape, grid)
@@ -205,6 +218,12 @@ class FeatureFiles(VideoFiles):
             raise VideoReadError(
                 f'{filename}: expected {self.num_channels} channels, got shape {shape} read as '
                 f'{order}. Set num_channels or channels_first in source.')
+        first, width = self._first.setdefault('file', (filename, channels))
+        if channels != width:
+            raise VideoReadError(
+                f'{filename}: expected {width} channels, as {first} has, got shape {shape}, which '
+                f'has {channels}. Extract the features of both files by the same network, or set '
+                'source=dict(num_channels=...) to refuse those of another width.')
         return num_steps
 
     def _grid(self, filename: str, video: VideoAnnotation, num_steps: int) -> FeatureGrid:

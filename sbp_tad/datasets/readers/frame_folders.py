@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
+from sbp_tad.datasets.file_names import like_named
 from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.readers.video_files import VideoFiles
 from sbp_tad.datasets.readers.video_header import VideoHeader
@@ -53,7 +54,10 @@ class FrameFolders(VideoFiles):
         Raises:
             VideoReadError: the folder cannot be used, see :func:`scan_frames`.
         """
-        first, num_frames = scan_frames(filename, self.filename_tmpl)
+        try:
+            first, num_frames = scan_frames(filename, self.filename_tmpl)
+        except VideoReadError as error:
+            raise VideoReadError(f"{error}{like_named(filename, video.video_id, [''])}") from error
         header = VideoHeader(FrameClock(num_frames, self._fps(filename, num_frames, video)))
         self._check_length(filename, header, video)
         return dict(video_header=header, frame_dir=filename, filename_tmpl=self.filename_tmpl,

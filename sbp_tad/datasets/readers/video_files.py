@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.datasets.errors import VideoReadError
+from sbp_tad.datasets.file_names import VIDEO_SUFFIXES, like_named
 from sbp_tad.datasets.readers.video_header import probe_video, with_timing
 from sbp_tad.datasets.windows import WindowSize, sliding_windows
 from sbp_tad.structures import Window
@@ -27,7 +29,11 @@ class VideoFiles:
         Raises:
             VideoReadError: the file cannot be used.
         """
-        return dict(video_header=probe_video(filename))
+        try:
+            return dict(video_header=probe_video(filename))
+        except VideoReadError as error:
+            hint = like_named(filename, video.video_id, VIDEO_SUFFIXES)
+            raise VideoReadError(f'{error}{hint}') from error
 
     def window_size(self, num_frames: int, stride_frames: float | None,
                     target_fps: float | None) -> WindowSize:

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.load_features import LoadFeatures
 from sbp_tad.datasets.readers.feature_files import write_features, write_sidecar
@@ -16,6 +17,7 @@ from sbp_tad.datasets.readers.features import FeatureFiles, FeatureGrid
 from sbp_tad.registry import DATASETS
 
 FPS, FRAMES = 10.0, 200  # 20 s
+VIDEO = VideoAnnotation('a', 'test', 20.0, FPS, FRAMES, np.zeros((0, 2)), ())
 PIPELINE = [dict(type='LoadFeatures'), dict(type='PackTADInputs')]
 
 
@@ -233,6 +235,32 @@ def test_every_misfit_is_named(make, kind):
         make(features, test_mode=False, source=source, num_frames=64)[0]
     sample = make(features, source=source)[0]
     assert sample['inputs'] is None and sample['data_samples'].error
+
+
+@pytest.mark.parametrize('suffix', ['.npy', '.npz', '.pt', '.h5'])
+def test_a_file_of_another_width_is_named_with_both(tmp_path, suffix):
+    if suffix == '.h5':
+        pytest.importorskip('h5py')
+    source = FeatureFiles(stride_frames=4)
+    for name, width in (('a', 3), ('b', 3), ('c', 5)):
+        write_features(tmp_path / f'{name}{suffix}', ramp(50, width))
+    for name in 'ab':
+        source.inspect(str(tmp_path / f'{name}{suffix}'), VIDEO)
+    with pytest.raises(VideoReadError) as caught:
+        source.inspect(str(tmp_path / f'c{suffix}'), VIDEO)
+    assert str(caught.value).startswith(
+        f'{tmp_path}/c{suffix}: expected 3 channels, as {tmp_path}/a{suffix} has, got shape '
+        '(50, 5), which has 5.')
+    FeatureFiles(stride_frames=4).inspect(str(tmp_path / f'c{suffix}'), VIDEO)
+    assert source == FeatureFiles(stride_frames=4)
+
+
+def test_a_missing_file_hints_at_one_with_another_name(tmp_path):
+    write_features(tmp_path / 'v_a.npy', ramp(50))
+    with pytest.raises(VideoReadError, match="a.npy: no such feature file. .* v_a.npy exists. Its "
+                                             "name follows filename_template='v_{video_id}.npy'"):
+        FeatureFiles(stride_frames=4).inspect(
+            str(tmp_path / 'a.npy'), VIDEO)
 
 
 def test_unlike_lengths_can_be_allowed(make):
