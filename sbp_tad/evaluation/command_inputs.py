@@ -10,7 +10,6 @@ from typing import Any
 from sbp_tad.annotations import VideoAnnotation, read_annotations, scan_annotations
 from sbp_tad.evaluation.class_lists import numbered, numbers_of_annotation, read_class_list
 from sbp_tad.evaluation.corrections import (
-    TIME_UNITS,
     convert_times,
     map_labels,
     map_video_ids,
@@ -25,6 +24,7 @@ from sbp_tad.evaluation.plausibility.check import find_implausible, refuse_impla
 from sbp_tad.evaluation.plausibility.finding import ERROR, NOTE, WARNING, Finding
 from sbp_tad.evaluation.plausibility.names import classes_of, unused_names
 from sbp_tad.evaluation.plausibility.overlaps import overlap_findings
+from sbp_tad.evaluation.time_units import SECONDS, TIME_UNITS, TimeUnit
 
 NAME_OPTIONS = ('--map-video-ids', '--map-labels', '--implausible')
 FILE_OPTIONS = (*NAME_OPTIONS, '--labels-by-index', '--label-key', '--time-unit', '--subset')
@@ -56,9 +56,12 @@ def add_file_arguments(group: argparse._ArgumentGroup) -> None:
                             'the label_id of the annotation, or its sorted class names')
     group.add_argument('--time-unit', choices=TIME_UNITS, default=None,
                        help='unit of the times of the detections; frames need the fps of the '
-                            'annotation or --fps, fraction its durations (default: seconds)')
+                            'annotation or --fps, fraction and percent (of the video) its '
+                            'durations (default: seconds)')
     group.add_argument('--fps', type=float, default=None,
                        help='with --time-unit frames: frames, or feature steps, per second')
+    group.add_argument('--frames-per-step', type=float, default=None, metavar='K',
+                       help='with --time-unit frames: the times are feature steps of K frames')
 
 
 def read_subsets(path: str | Path, subsets: Sequence[str]) -> dict[str, VideoAnnotation]:
@@ -90,11 +93,7 @@ def read_corrected_detections(arguments: argparse.Namespace,
     Raises:
         EvaluationError: a correction is not possible.
     """
-    if arguments.fps is not None and not (
-            arguments.time_unit == 'frames' and 0 < arguments.fps < float('inf')):
-        raise EvaluationError('--fps is a positive number and goes with --time-unit frames, got '
-                              f'--fps {arguments.fps:g} and --time-unit '
-                              f'{arguments.time_unit or "seconds"}.')
+    unit = chosen_unit(arguments)
     detections = read_detections(arguments.predictions, arguments.label_key)
     if arguments.map_video_ids:
         detections = map_video_ids(detections, {*annotations, *options.excluded_videos})
@@ -103,9 +102,25 @@ def read_corrected_detections(arguments: argparse.Namespace,
     if arguments.map_labels:
         detections = map_labels(detections, {label for video in annotations.values()
                                              for label in video.labels})
-    if arguments.time_unit is not None:
-        detections = convert_times(detections, annotations, arguments.time_unit, arguments.fps)
-    return detections
+    return detections if unit == SECONDS else convert_times(detections, annotations, unit)
+
+
+def chosen_unit(arguments: argparse.Namespace) -> TimeUnit:
+    """Return the unit of the detections by the options.
+
+    Raises:
+        EvaluationError: ``--fps`` or ``--frames-per-step`` is not positive, or
+            without ``--time-unit frames``.
+    """
+    given = vars(arguments)
+    name = given.get('time_unit') or 'seconds'
+    for option in ('fps', 'frames_per_step'):
+        value = given.get(option)
+        if value is not None and not (name == 'frames' and 0 < value < float('inf')):
+            option = '--' + option.replace('_', '-')
+            raise EvaluationError(f'{option} is a positive number and goes with --time-unit '
+                                  f'frames, got {option} {value:g} and --time-unit {name}.')
+    return TimeUnit(name, given.get('fps'), given.get('frames_per_step') or 1.0)
 
 
 def labels_match(annotations: Mapping[str, VideoAnnotation], detections: Detections,
@@ -137,7 +152,8 @@ def check_plausible(arguments: argparse.Namespace, annotations: Mapping[str, Vid
 
     given = vars(arguments)
     findings = [
-        *find_implausible(annotations, detections, options, all_subsets, with_labels),
+        *find_implausible(annotations, detections, options, all_subsets, with_labels,
+                          chosen_unit(arguments)),
         *unused_names(annotations, detections,
                       given.get('excluded_videos', given.get('exclude_video', ())),
                       given.get('ignored_labels', given.get('ignore_label', ())))]
@@ -153,7 +169,8 @@ def check_overlaps(arguments: argparse.Namespace, case: EvaluationCase, with_lab
             ``--labels-by-index``; without ``--implausible warn``.
     """
     by_index = vars(arguments).get('labels_by_index') is not None
-    report_findings(arguments, overlap_findings(case, by_index, with_labels), offered)
+    findings = overlap_findings(case, by_index, with_labels, chosen_unit(arguments))
+    report_findings(arguments, findings, offered)
 
 
 def warn_of_zero(average_map: float) -> None:

@@ -10,8 +10,8 @@ from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.name_matching import match_labels, match_videos
+from sbp_tad.evaluation.time_units import TimeUnit
 
-TIME_UNITS = ('seconds', 'milliseconds', 'frames', 'fraction')
 NUM_NAMED = 3
 
 
@@ -73,30 +73,51 @@ def name_labels(detections: Detections, classes: Mapping[str, str]) -> Detection
     return _relabel(detections, [classes[label] for label in detections.labels])
 
 
-def convert_times(detections: Detections, annotations: Mapping[str, VideoAnnotation], unit: str,
-                  fps: float | None = None) -> Detections:
+def convert_times(detections: Detections, annotations: Mapping[str, VideoAnnotation],
+                  unit: TimeUnit) -> Detections:
     """Convert times to seconds.
 
     Args:
         detections: detections in another unit.
         annotations: give frame rate and duration of each video.
-        unit: one of ``TIME_UNITS``.
-        fps: frames per second of all videos; None takes those of the annotation.
+        unit: unit of the detections.
 
     Raises:
         EvaluationError: a frame rate or duration is unknown.
     """
-    seconds = _seconds_per_unit(detections, annotations, unit, fps)
+    seconds = seconds_per_unit(detections, annotations, unit)
     needed = np.unique(detections.video_index)
     unknown = [detections.video_ids[video] for video in needed if np.isnan(seconds[video])]
     if unknown:
-        name, cure = ('frame rate', 'Give --fps, or add "fps"') if unit == 'frames' else \
+        name, cure = ('frame rate', 'Give --fps, or add "fps"') if unit.name == 'frames' else \
             ('duration', 'Add "duration"')
         raise EvaluationError(
-            f'--time-unit {unit}: the annotation has no {name} of {listed(unknown)}. {cure} to the '
-            'videos of the annotation.')
-    factors = seconds[detections.video_index][:, None] if len(detections) else 1.0
-    return replace(detections, segments_seconds=detections.segments_seconds * factors)
+            f'--time-unit {unit.name}: the annotation has no {name} of {listed(unknown)}. {cure} '
+            'to the videos of the annotation.')
+    return _multiplied(detections, seconds)
+
+
+def unconvert_times(detections: Detections, annotations: Mapping[str, VideoAnnotation],
+                    unit: TimeUnit) -> Detections:
+    """Undo :func:`convert_times`."""
+    return _multiplied(detections, 1 / seconds_per_unit(detections, annotations, unit))
+
+
+def seconds_per_unit(detections: Detections, annotations: Mapping[str, VideoAnnotation],
+                     unit: TimeUnit) -> np.ndarray:
+    """Return the seconds of one unit in each video of the detections, (V,) float64.
+
+    NaN if the annotation does not say. In videos outside the annotation frames
+    and parts of a video are as seconds.
+    """
+    unlisted = VideoAnnotation('', '', 1.0, unit.frames_per_step, None, np.empty((0, 2)), ())
+    return np.array([unit.seconds_in(annotations.get(name, unlisted))
+                     for name in detections.video_ids], dtype=np.float64)
+
+
+def _multiplied(detections: Detections, factors: np.ndarray) -> Detections:
+    rows = factors[detections.video_index][:, None] if len(detections) else 1.0
+    return replace(detections, segments_seconds=detections.segments_seconds * rows)
 
 
 def listed(names: Collection[str]) -> str:
@@ -104,22 +125,6 @@ def listed(names: Collection[str]) -> str:
     chosen = list(names)[:NUM_NAMED]
     more = len(names) - len(chosen)
     return ', '.join(map(repr, chosen)) + (f' and {more} more' if more else '')
-
-
-def _seconds_per_unit(detections: Detections, annotations: Mapping[str, VideoAnnotation],
-                      unit: str, fps: float | None) -> np.ndarray:
-    """Return (V,) float64; NaN if unknown. Videos outside the annotation get 1."""
-    if unit in ('seconds', 'milliseconds'):
-        return np.full(len(detections.video_ids), 1.0 if unit == 'seconds' else 0.001)
-    seconds = np.ones(len(detections.video_ids))
-    for row, name in enumerate(detections.video_ids):
-        video = annotations.get(name)
-        if unit == 'frames' and (fps or video is not None):
-            rate = fps or (None if video is None else video.fps)
-            seconds[row] = np.nan if rate is None else 1 / rate
-        elif video is not None:
-            seconds[row] = video.duration_seconds or np.nan
-    return seconds
 
 
 def _relabel(detections: Detections, names: Sequence[str]) -> Detections:

@@ -118,7 +118,8 @@ def _video_columns(entries: Any, known_labels: dict[str, int], where: str, label
         scores = [entry['score'] for entry in entries]
         labels = [entry.get(label_key, NO_LABEL) for entry in entries]
         numbers = set(map(type, chain(chain.from_iterable(segments), scores)))
-        sound = numbers <= {int, float} and set(map(type, labels)) <= {str, int}
+        sound = bool not in numbers and all(issubclass(kind, (int, float)) for kind in numbers) \
+            and set(map(type, labels)) <= {str, int}
         columns = np.array(segments, dtype=np.float64), np.array(scores, dtype=np.float64)
         sound = (sound and columns[0].shape == (len(entries), 2)
                  and all(np.isfinite(column).all() for column in columns))

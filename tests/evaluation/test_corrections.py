@@ -11,9 +11,11 @@ from sbp_tad.evaluation.corrections import (
     map_labels,
     map_video_ids,
     name_labels,
+    unconvert_times,
 )
 from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.evaluation.time_units import TIME_UNITS, TimeUnit
 
 
 def detections(**videos):
@@ -54,14 +56,26 @@ def test_times_are_converted():
     found = detections(a=[('x', 10, 20)], b=[('x', 10, 20)], other=[('x', 1, 2)])
     truth = {'a': video('a', 40.0, 10.0), 'b': video('b', 80.0, 20.0)}
 
-    def seconds(unit, fps=None):
-        return convert_times(found, truth, unit, fps).segments_seconds.tolist()
+    def seconds(*unit):
+        return convert_times(found, truth, TimeUnit(*unit)).segments_seconds.tolist()
     assert seconds('seconds') == [[10, 20], [10, 20], [1, 2]]
     assert seconds('milliseconds') == pytest.approx(np.array([[.01, .02], [.01, .02],
                                                               [.001, .002]]))
     assert seconds('frames') == [[1, 2], [0.5, 1], [1, 2]]
     assert seconds('frames', 5.0) == pytest.approx(np.array([[2, 4], [2, 4], [.2, .4]]))
+    assert seconds('frames', None, 4) == [[4, 8], [2, 4], [1, 2]]
     assert seconds('fraction') == [[400, 800], [800, 1600], [1, 2]]
+    assert seconds('percent')[:2] == pytest.approx(np.array([[4, 8], [8, 16]]))
+    assert seconds('minutes') == [[600, 1200], [600, 1200], [60, 120]]
+
+
+@pytest.mark.parametrize('name', TIME_UNITS)
+def test_a_conversion_is_undone(name):
+    found, unit = detections(a=[('x', 10, 20)], other=[('x', 1, 2)]), TimeUnit(name)
+    truth = {'a': video('a', 40.0, 10.0)}
+    there = convert_times(found, truth, unit)
+    assert unconvert_times(there, truth, unit).segments_seconds == pytest.approx(
+        found.segments_seconds)
 
 
 @pytest.mark.parametrize('unit, message', [
@@ -70,7 +84,7 @@ def test_times_are_converted():
 def test_unknown_timing_is_named(unit, message):
     truth = {'a': video('a'), 'b': video('b')}  # b has no detection
     with pytest.raises(EvaluationError, match=message):
-        convert_times(detections(a=[('x', 0, 1)], b=[]), truth, unit)
+        convert_times(detections(a=[('x', 0, 1)], b=[]), truth, TimeUnit(unit))
 
 
 @pytest.mark.parametrize('text', [

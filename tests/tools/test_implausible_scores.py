@@ -50,8 +50,24 @@ MISTAKES = {
                 ['--map-video-ids']),
     'frames': (scaled(RESULTS, lambda _: FPS), 'The times look like frames. Add --time-unit frames',
                ['--time-unit', 'frames']),
-    'steps': (scaled(RESULTS, lambda _: 6.25), 'feature steps. Add --time-unit frames and --fps',
-              ['--time-unit', 'frames', '--fps', '6.25']),
+    'steps': (scaled(RESULTS, lambda _: 6.25),
+              'feature steps of 4 frames. Add --time-unit frames --frames-per-step 4',
+              ['--time-unit', 'frames', '--frames-per-step', '4']),
+    'steps within the videos': (
+        scaled(RESULTS, lambda _: FPS / 16),
+        'feature steps of 16 frames. Add --time-unit frames --frames-per-step 16 to convert',
+        ['--time-unit', 'frames', '--fps', FPS / 16]),
+    'another rate': (scaled(RESULTS, lambda _: 30),
+                     '30 per second. Add --time-unit frames --fps 30',
+                     ['--time-unit', 'frames', '--fps', '30']),
+    'minutes': (scaled(RESULTS, lambda _: 1 / 60), 'like minutes. Add --time-unit minutes',
+                ['--time-unit', 'minutes']),
+    'hours': (scaled(RESULTS, lambda _: 1 / 3600), 'like hours. Add --time-unit hours',
+              ['--time-unit', 'hours']),
+    'microseconds': (scaled(RESULTS, lambda _: 1e6), 'Add --time-unit microseconds',
+                     ['--time-unit', 'microseconds']),
+    'percent': (scaled(RESULTS, lambda name: 100 / DATABASE[name]['duration']),
+                'like percent of the video. Add --time-unit percent', ['--time-unit', 'percent']),
     'milliseconds': (scaled(RESULTS, lambda _: 1000), 'Add --time-unit milliseconds',
                      ['--time-unit', 'milliseconds']),
     'fractions': (scaled(RESULTS, lambda name: 1 / DATABASE[name]['duration']),
@@ -183,7 +199,49 @@ def test_detections_nowhere_near_the_instances_are_refused(evaluate, analyze, tm
     for tool in evaluate, analyze:
         status, printed, errors = tool(path, '--time-unit', 'frames')  # they are seconds
         assert (status, printed) == (2, '')
-        assert 'of the 24 best detections overlap an instance of their video' in errors
+        assert 'The times look like seconds. Leave --time-unit frames out.' in errors
+
+
+@pytest.mark.parametrize('name, options, advice', [
+    ('minutes', ['fraction'], 'Give --time-unit minutes instead of --time-unit fraction.'),
+    ('microseconds', ['milliseconds'], 'Give --time-unit microseconds instead of'),
+    ('frames', ['frames', '--fps', '30'],
+     'Give --time-unit frames instead of --time-unit frames --fps 30.'),
+    ('steps', ['frames'], 'Give --time-unit frames --frames-per-step 4 instead of'),
+    ('percent', ['fraction'], 'Give --time-unit percent instead of --time-unit fraction.')])
+def test_a_wrong_unit_is_never_followed_in_silence(evaluate, tmp_path, name, options, advice):
+    path = write(tmp_path / 'pred.json', dict(results=MISTAKES[name][0]))
+    status, printed, errors = evaluate(path, '--time-unit', *options)
+    assert (status, printed) == (2, '') and advice in errors
+
+
+def test_shifted_detections_are_warned_of(evaluate, tmp_path):
+    def late(_, detection):
+        detection['segment'] = [time + 30 for time in detection['segment']]
+    database = json.loads(json.dumps(DATABASE))
+    for video in database.values():
+        video['duration'] += 40
+    truth = write(tmp_path / 'long.json', dict(database=database))
+    path = write(tmp_path / 'pred.json', changed(RESULTS, late))
+    status, _, errors = evaluate(path, '--ground-truth', truth, '--implausible', 'warn')
+    assert status == 0 and errors.startswith('Warning: The detections look shifted. As they are, ')
+    assert '30 s earlier, 100%. Check that both files count the time from' in errors
+
+
+def test_a_frame_rate_that_the_annotation_contradicts_is_warned_of(evaluate, tmp_path):
+    """The detections are too weak to say which rate is right."""
+    rng = np.random.default_rng(1)
+
+    def anywhere(name, detection):
+        start = rng.uniform(0, FPS * (DATABASE[name]['duration'] - 10))
+        detection['segment'] = [start, start + rng.uniform(20, 200)]
+    path = write(tmp_path / 'pred.json', changed(RESULTS, anywhere))
+    for rate, is_odd in ((29.97, True), (25.1, False), (6.25, False)):
+        status, _, errors = evaluate(path, '--time-unit', 'frames', '--fps', rate,
+                                     '--implausible', 'warn')
+        assert status == 0
+        assert (f"than --fps {rate:g}, for example 25 of 'video_000'. Leave --fps out" in errors
+                ) is is_odd
 
 
 def test_a_zero_is_never_bare(evaluate, tmp_path):
@@ -197,6 +255,7 @@ def test_a_zero_is_never_bare(evaluate, tmp_path):
     (['--bootstrap', 5, '--seed', -1], '--seed must not be negative, got -1'),
     (['--time-unit', 'frames', '--fps', 'inf'], '--fps is a positive number'),
     (['--fps', 25], 'goes with --time-unit frames, got --fps 25 and --time-unit seconds'),
+    (['--time-unit', 'frames', '--frames-per-step', '0'], '--frames-per-step is a positive number'),
     (['--labels-by-index', 'none.txt'], 'Cannot read the class names in none.txt'),
     (['--labels-by-index'], "the detections have the labels 'Clean and Jerk'")])
 def test_options_that_cannot_be_are_sentences(evaluate, tmp_path, options, message):

@@ -25,11 +25,12 @@ from sbp_tad.evaluation.plausibility.names import (
     video_findings,
 )
 from sbp_tad.evaluation.plausibility.times import time_findings
+from sbp_tad.evaluation.time_units import SECONDS, TimeUnit
 
 
 def find_implausible(annotations: Mapping[str, VideoAnnotation], detections: Detections,
                      options: EvaluationOptions, all_subsets: Subsets | None = None,
-                     with_labels: bool = True) -> list[Finding]:
+                     with_labels: bool = True, unit: TimeUnit = SECONDS) -> list[Finding]:
     """Return the signs that detections and annotation do not belong together.
 
     Args:
@@ -39,6 +40,7 @@ def find_implausible(annotations: Mapping[str, VideoAnnotation], detections: Det
         all_subsets: returns the subset of every video of the annotation file;
             called only if detections lie in unknown videos.
         with_labels: False for proposals, whose labels do not matter.
+        unit: unit that the detections were converted from.
     """
     if not len(detections):
         return [Finding(ERROR, f'There is no detection: {len(detections.video_ids)} videos are '
@@ -46,7 +48,7 @@ def find_implausible(annotations: Mapping[str, VideoAnnotation], detections: Det
                         'threshold is not too high.')]
     findings = [*video_findings(annotations, detections, options, all_subsets),
                 *(label_findings(annotations, detections, options) if with_labels else ()),
-                *time_findings(annotations, detections), *_value_findings(detections)]
+                *time_findings(annotations, detections, unit), *_value_findings(detections)]
     if not any(finding.level == ERROR for finding in findings):
         findings += _coverage_findings(annotations, detections, options, with_labels)
     return findings

@@ -1,13 +1,30 @@
-"""Signs of times in another unit than seconds, in detections or annotation."""
+"""Signs of times in another unit than the chosen one, in detections or annotation."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
 from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.evaluation.corrections import unconvert_times
 from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.plausibility.finding import ERROR, WARNING, Finding
+from sbp_tad.evaluation.plausibility.time_fits import (
+    GOOD_ENOUGH,
+    MIN_TIOU,
+    NEARLY,
+    Fit,
+    Sample,
+    best_form,
+    best_shift,
+    best_unit,
+    fit,
+    seconds_of,
+    take_sample,
+)
+from sbp_tad.evaluation.plausibility.unit_guess import guess_unit, unit_finding
+from sbp_tad.evaluation.time_units import SECONDS, TimeUnit
 
 TOLERANCE_SECONDS = 1.0
 TOLERANCE = 0.05  # of the duration
@@ -15,37 +32,119 @@ WARNING_SHARE = 0.05  # of detections beyond the end of their videos
 ERROR_SHARE = 0.25
 UNKNOWN_END = 8.0  # without duration a video ends at most here, times the end of its last action
 SHORT_SECONDS = 3.0  # in shorter videos times below 1 are no sign of fractions
-FEW_DETECTIONS = 5
-MILLISECONDS_FROM = 150.0  # ratio to the duration; frame rates are lower
-FRAMES_FROM = 1.5
+FEW_DETECTIONS = 5  # of fewer nothing is sure
+SURE_EXCESS = 0.4  # overlaps above chance in another unit that leave no doubt
 
 
-def time_findings(annotations: Mapping[str, VideoAnnotation], detections: Detections
-                  ) -> list[Finding]:
-    """Compare the times of detections and annotation with the durations of the videos."""
+def time_findings(annotations: Mapping[str, VideoAnnotation], detections: Detections,
+                  given: TimeUnit = SECONDS) -> list[Finding]:
+    """Compare the times of detections and annotation with each other and with the videos.
+
+    Args:
+        annotations: videos of the ground truth.
+        detections: detections, converted to seconds.
+        given: unit that they were converted from.
+    """
     findings = _annotation_findings(annotations)
+    if findings:
+        return findings
+    length_fault = _length_fault(annotations, detections)
+    sample = take_sample(annotations, detections)
+    present = None if sample is None else fit(sample, sample.best.segments_seconds)
+    if sample is not None and present is not None and present.excess < GOOD_ENOUGH:
+        findings = _other_readings(sample, present, length_fault, given)
+    if length_fault is not None and not findings:
+        raw = unconvert_times(detections, annotations, given)
+        findings = [guess_unit(*length_fault, annotations, raw, given)]
+    if not findings and (present is None or present.excess < GOOD_ENOUGH):
+        findings = _rate_findings(annotations, detections, given)
+    return findings
+
+
+def _other_readings(sample: Sample, present: Fit, length_fault: tuple[str, str] | None,
+                    given: TimeUnit) -> list[Finding]:
+    """Return the finding for the reading of the times that explains them far better."""
+    segments = sample.best.segments_seconds
+    raw = segments / seconds_of(sample, given)[:, None]
+    found = [(reading[1], finding(reading[0], reading[1])) for reading, finding in (
+        (best_unit(sample, raw, given), partial(_unit, present, length_fault, given)),
+        (best_form(sample, segments), partial(_form, present)),
+        (best_shift(sample, segments), partial(_shift, present))) if reading is not None]
+    found = [(other, finding) for other, finding in found if other.excess >= 2 * present.excess]
+    most = max((other.share for other, _ in found), default=0.0)
+    return [finding for other, finding in found if other.share >= most - NEARLY][:1]
+
+
+def _unit(present: Fit, length_fault: tuple[str, str] | None, given: TimeUnit, unit: TimeUnit,
+          other: Fit) -> Finding:
+    level, fault = length_fault or (WARNING, '')
+    compared = _compared(present, other, f'Read as {given.title}', f'as {unit.title}')
+    return unit_finding(ERROR if other.excess >= SURE_EXCESS else level,
+                        f'{fault} {compared}'.strip(), unit, given)
+
+
+def _form(present: Fit, form: str, other: Fit) -> Finding:
+    compared = _compared(present, other, 'Read as [start, end]', f'as {form}')
+    return Finding(ERROR, f'{compared} Write [start, end] in the file.')
+
+
+def _shift(present: Fit, seconds: float, other: Fit) -> Finding:
+    moved = f'{abs(seconds):.3g} s {"earlier" if seconds > 0 else "later"}'
+    return Finding(WARNING, 'The detections look shifted. '
+                   f'{_compared(present, other, "As they are", moved)} Check that both files '
+                   'count the time from the beginning of the same videos.')
+
+
+def _compared(present: Fit, other: Fit, this: str, that: str) -> str:
+    return (f'{this}, {present.share:.0%} of the {present.count} best detections overlap an '
+            f'instance by tIoU {MIN_TIOU}; {that}, {other.share:.0%}.')
+
+
+def _length_fault(annotations: Mapping[str, VideoAnnotation], detections: Detections
+                  ) -> tuple[str, str] | None:
+    """Return level and sentence if the times do not fit the lengths of the videos."""
     ends = np.array([_end(annotations.get(name)) for name in detections.video_ids])
     end_of_video = ends[detections.video_index]
     is_known = ~np.isnan(end_of_video)
-    if findings or not is_known.any():
-        return findings
+    if not is_known.any():
+        return None
     end = detections.segments_seconds[:, 1]
     beyond = end > end_of_video * (1 + TOLERANCE) + TOLERANCE_SECONDS
     share = min(float(beyond[is_known].mean()),
                 float(beyond[_best(detections, is_known, annotations)].mean()))
     if share >= WARNING_SHARE:
-        fault = (f'{share:.0%} of the detections end after their videos; the first is '
-                 f'{_example(detections, beyond & is_known, ends)}.')
-        unit, cure = _guess_unit(annotations, detections)
-        level = ERROR if share >= ERROR_SHARE else WARNING
-        return [Finding(level, fault + unit, cure, '--time-unit')]
+        return ERROR if share >= ERROR_SHARE else WARNING, (
+            f'{share:.0%} of the detections end after their videos; the first is '
+            f'{_example(detections, beyond & is_known, ends)}.')
     reference = float(np.median(end_of_video[is_known]))
-    if detections.segments_seconds[is_known].max() <= 1.001 and reference > SHORT_SECONDS:
-        level = ERROR if is_known.sum() >= FEW_DETECTIONS else WARNING
-        return [Finding(level, f'All detections end within the first second, but the videos last '
-                        f'about {reference:.0f} s: the times look like fractions of the video.',
-                        'Add --time-unit fraction to convert them.', '--time-unit')]
-    return []
+    if end[is_known].max() <= 1.001 and reference > SHORT_SECONDS:
+        return ERROR if is_known.sum() >= FEW_DETECTIONS else WARNING, (
+            f'All detections end within the first second, but the videos last about '
+            f'{reference:.0f} s.')
+    return None
+
+
+def _rate_findings(annotations: Mapping[str, VideoAnnotation], detections: Detections,
+                   given: TimeUnit) -> list[Finding]:
+    """Warn of a frame rate of the user that is not that of the annotation, or a part of it."""
+    rates = {name: video.fps for name in detections.video_ids
+             if (video := annotations.get(name)) is not None and video.fps is not None}
+    if given.fps is None or not rates:
+        return []
+    others = {name: fps for name, fps in rates.items() if not _is_rate_of(given, fps)}
+    if 2 * len(others) < len(rates):
+        return []
+    name, fps = next(iter(others.items()))
+    return [Finding(WARNING, f'The annotation says other frames per second than --fps '
+                    f'{given.fps:g}, for example {fps:g} of {name!r}.',
+                    'Leave --fps out to take those of the annotation.', '--time-unit')]
+
+
+def _is_rate_of(given: TimeUnit, fps: float) -> bool:
+    """Return True if a unit is one frame, or several whole frames, of a video."""
+    frames = fps / (given.fps or fps)
+    steps = max(1, round(frames)) if given.frames_per_step == 1 else 1
+    return abs(frames - steps) <= 0.01 * steps
 
 
 def _best(detections: Detections, rows: np.ndarray,
@@ -89,31 +188,3 @@ def _example(detections: Detections, rows: np.ndarray, ends: np.ndarray) -> str:
     video = detections.video_index[row]
     start, end = detections.segments_seconds[row]
     return f'[{start:g}, {end:g}] in {detections.video_ids[video]!r} of {ends[video]:g} s'
-
-
-def _guess_unit(annotations: Mapping[str, VideoAnnotation], detections: Detections
-                ) -> tuple[str, str]:
-    """Return the likely unit and the option that converts it, as sentences."""
-    last = np.full(len(detections.video_ids), -np.inf)
-    np.maximum.at(last, detections.video_index, detections.segments_seconds[:, 1])
-    ratios, rates = [], []
-    for name, end in zip(detections.video_ids, last):
-        video = annotations.get(name)
-        if video is None or not np.isfinite(end):
-            continue
-        length = video.duration_seconds or (video.segments_seconds.max() if len(video) else None)
-        if length:
-            ratios.append(end / length)
-            rates.append(np.nan if video.fps is None else video.fps)
-    ratio = float(np.median(ratios))
-    if ratio >= MILLISECONDS_FROM:
-        return ' The times look like milliseconds.', \
-            'Add --time-unit milliseconds to convert them.'
-    if ratio >= FRAMES_FROM:
-        rate = float(np.nanmedian(rates)) if not np.isnan(rates).all() else np.nan
-        if np.isnan(rate) or ratio < rate / 3 or ratio > 1.3 * rate:
-            return ' The times look like frames or feature steps.', \
-                ('Add --time-unit frames and --fps with the number of them per second '
-                 f'(about {ratio:.2g}).')
-        return ' The times look like frames.', 'Add --time-unit frames to convert them.'
-    return ' Check that annotation and detections are of the same videos.', ''

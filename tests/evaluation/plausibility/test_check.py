@@ -74,7 +74,8 @@ def test_the_subset_of_the_videos_is_named():
 
 
 @pytest.mark.parametrize('factor, words', [
-    (1000, 'milliseconds'), (25, 'like frames.'), (30, 'like frames.'), (7.5, 'feature steps')])
+    (1000, 'milliseconds'), (25, 'like frames.'), (30, 'like frames or feature steps, 30 per sec'),
+    (7.5, 'like frames or feature steps, 7.5 per second.')])
 def test_units_are_told_apart(factor, words):
     for with_timing in (True, False) if factor > 10 else (True, ):
         found = find(scaled(RESULTS, lambda _: factor), with_timing)
