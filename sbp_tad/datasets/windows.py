@@ -21,6 +21,7 @@ _ROUNDING_FRAMES = 1e-6
 # An annotation rounds durations to some decimals; a file counts whole frames. Without this the
 # last window of both would begin at frames 87.9996 and 88, and sample other frames.
 _DURATION_ROUNDING_FRAMES = 0.05
+_MAX_DRAWS = 200
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,32 @@ def draw_window_start(rng: np.random.Generator, segments_frames: np.ndarray,
         first = np.clip(start + needed - span_frames, 0, last)
         last = np.clip(end - needed, first, last)
     return float(rng.uniform(first, last))
+
+
+def draw_any_start(rng: np.random.Generator, segments_steps: np.ndarray, video_steps: int,
+                   span_steps: int, margin_steps: float, min_share: float) -> int:
+    """Draw the start of a training window as ActionFormer does.
+
+    Uniformly a start inside the video, again until the window holds
+    ``min_share`` of any action (see :func:`inside_share`), at most 200 times.
+    :func:`draw_window_start` prefers windows with few actions; this does not.
+
+    Args:
+        segments_steps: (N, 2) actions in steps.
+        video_steps: length of the video.
+        span_steps: steps that a window covers, at most ``video_steps``.
+        margin_steps: what a window shows beyond its first and last step.
+
+    Returns:
+        First step of the window.
+    """
+    for _ in range(_MAX_DRAWS):
+        first = int(rng.integers(video_steps - span_steps + 1))
+        share = inside_share(segments_steps, first - margin_steps,
+                             first + span_steps + margin_steps)
+        if (share >= min_share).any():
+            break
+    return first
 
 
 def frame_indices(window: Window, clock: FrameClock, steps: np.ndarray | None = None

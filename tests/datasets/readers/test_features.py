@@ -14,6 +14,7 @@ from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.load_features import LoadFeatures
 from sbp_tad.datasets.readers.feature_files import write_features, write_sidecar
 from sbp_tad.datasets.readers.features import FeatureFiles, FeatureGrid
+from sbp_tad.datasets.windows import draw_any_start
 from sbp_tad.registry import DATASETS
 
 FPS, FRAMES = 10.0, 200  # 20 s
@@ -178,6 +179,30 @@ def test_training_may_crop_videos_that_fit(make):
     for ratio in ((0.9, 0.5), (0, 1), (0.5, 2), (1, )):
         with pytest.raises(DatasetError, match='crop_ratio must be'):
             LoadFeatures(crop_ratio=ratio)
+
+
+def test_training_may_draw_any_window_with_an_action(make):
+    """Windows as of ActionFormer: one start as likely as another, if half of an action shows."""
+    pipeline = [dict(type='LoadFeatures', draw='window'), PIPELINE[1]]
+    dataset = make(test_mode=False, segments=((0.0, 1.0), (5.0, 15.0)), pipeline=pipeline)
+    np.random.seed(0)
+    samples = [dataset[0] for _ in range(200)]
+    firsts = np.array([sample['inputs'][0, 0] for sample in samples], dtype=int)
+    assert all(len(sample['data_samples'].gt_instances) for sample in samples)
+    # Starts 0 and 1 show half of the first action, 3 to 28 fill half of the window with the second.
+    # Drawn by action, half of them would be 0 to 5.
+    assert set(firsts) == {0, 1, *range(3, 29)} and (firsts < 6).mean() < 0.3
+    assert abs(firsts.mean() - 14) < 2
+    with pytest.raises(DatasetError, match="draw must be one of .*got 'start'"):
+        LoadFeatures(draw='start')
+
+
+def test_windows_without_an_action_are_drawn_again():
+    rng = np.random.default_rng(0)
+    firsts = {draw_any_start(rng, np.array([[40.0, 44.0]]), 100, 10, 1.0, 0.5)
+              for _ in range(400)}
+    assert firsts == set(range(31, 44))  # from 2 of its 4 steps at the end to 2 at the start
+    assert 0 <= draw_any_start(rng, np.zeros((0, 2)), 100, 10, 1.0, 0.5) <= 90
 
 
 @pytest.mark.parametrize('suffix, options', [
