@@ -59,6 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
                         help='take subset, thresholds, ignored labels and excluded videos from '
                              'this dataset, such as ActivityNetDataset; other options override '
                              'them')
+    parser.add_argument('--test-set', metavar='NAME', default=None,
+                        help='protocol of --dataset THUMOS14Dataset, such as actionformer, '
+                             'opentad, official-213 or a number of videos')
     parser.add_argument('--subset', default=None, help='subset to score; several: a,b')
     parser.add_argument('--tiou', dest='tiou_thresholds', metavar='T',
                         help='tIoU thresholds, start:end:step or a list a,b,c '
@@ -163,7 +166,10 @@ def read_case(arguments: argparse.Namespace) -> tuple[EvaluationCase, list[str],
         raise EvaluationError('Give --ground-truth and --predictions to score segments, or '
                               '--online to score frames; --smooth goes with --online.')
     declared = {} if arguments.dataset is None else \
-        read_metainfo(arguments.dataset, arguments.ground_truth)
+        read_metainfo(arguments.dataset, arguments.ground_truth, arguments.test_set)
+    if arguments.test_set and not declared.get('protocol'):
+        raise EvaluationError(f'--test-set {arguments.test_set} needs a --dataset with protocols: '
+                              'THUMOS14Dataset.')
     if not arguments.subset and not declared:
         raise EvaluationError('Give --subset, or --dataset, which declares one.')
     names = {field.name for field in fields(EvaluationOptions)}
@@ -209,19 +215,28 @@ def measure_details(case: EvaluationCase, arguments: argparse.Namespace) -> dict
     return details
 
 
-def read_metainfo(dataset: str, ground_truth: str | Path) -> dict[str, Any]:
+def read_metainfo(dataset: str, ground_truth: str | Path, test_set: str | None = None
+                  ) -> dict[str, Any]:
     """Return the ``metainfo`` of a test dataset of this type with this annotation.
 
+    Args:
+        dataset: registered type.
+        ground_truth: its annotation.
+        test_set: name or number of its protocol, None for its default.
+
     Raises:
-        EvaluationError: no such dataset is registered.
+        EvaluationError: no such dataset is registered, or it has no such protocol.
     """
     announce(f'Loading PyTorch to read the rules of {dataset}')
     from sbp_tad.registry import DATASETS  # seconds to import, only needed here
     if DATASETS.get(dataset) is None:
         raise EvaluationError(f'There is no dataset {dataset!r}; expected the type of a config, '
                               'such as THUMOS14Dataset or ActivityNetDataset.')
-    return DATASETS.build(dict(type=dataset, ann_file=str(ground_truth), num_frames=1,
-                               stride_frames=1, test_mode=True, lazy_init=True)).metainfo
+    settings: dict[str, Any] = dict(type=dataset, ann_file=str(ground_truth), num_frames=1,
+                                    stride_frames=1, test_mode=True, lazy_init=True)
+    if test_set is not None and issubclass(DATASETS.get(dataset), DATASETS.get('THUMOS14Dataset')):
+        settings['protocol'] = int(test_set) if test_set.isdecimal() else test_set
+    return DATASETS.build(settings).metainfo
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:

@@ -17,6 +17,7 @@ _ONLY_AMBIGUOUS = 'video_test_0001292'
 _WRONG_ANNOTATION = 'video_test_0000270'
 _DISPUTED = 'video_test_0001496'
 
+OFFICIAL = 'official-213'
 # number of evaluated test videos, or the code that evaluates so -> excluded videos
 THUMOS14_EXCLUDED_VIDEOS: dict[int | str, tuple[str, ...]] = {
     213: (),
@@ -24,6 +25,8 @@ THUMOS14_EXCLUDED_VIDEOS: dict[int | str, tuple[str, ...]] = {
     211: (_ONLY_AMBIGUOUS, _WRONG_ANNOTATION),
     210: (_ONLY_AMBIGUOUS, _WRONG_ANNOTATION, _DISPUTED),
     'actionformer': (_ONLY_AMBIGUOUS,),
+    'opentad': (_ONLY_AMBIGUOUS, _WRONG_ANNOTATION),
+    OFFICIAL: (),
 }
 
 
@@ -35,9 +38,11 @@ class THUMOS14Dataset(TemporalDetectionDataset):
         protocol: number of evaluated test videos: 213 (all), 212 (those with
             an action of the 20 classes), 211 (also without 0000270, whose
             annotation belongs to another video; the usual choice) or 210
-            (also without 0001496). ``'actionformer'`` is 212 as the code of
-            ActionFormer has it: the 26 segments that begin after the end of
-            their video count. ``metainfo`` holds it for reports.
+            (also without 0001496). With a name the segments count that begin
+            after the end of their video: ``'actionformer'`` is 212 and
+            ``'opentad'`` 211 as these codes have it, ``'official-213'`` all
+            videos by the rules of the challenge. ``metainfo`` holds it for
+            reports.
         out_of_range: ``'clip'``, because 30 published segments end after
             their video; their number is logged.
         kwargs: of :class:`TemporalDetectionDataset`.
@@ -66,8 +71,10 @@ class THUMOS14Dataset(TemporalDetectionDataset):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """Return that of :class:`TemporalDetectionDataset`, and whether late segments count."""
+        """Return that of :class:`TemporalDetectionDataset`, and the rules of a named protocol."""
         info = super().metainfo
-        if self.test_mode and self.protocol == 'actionformer':
+        if self.test_mode and isinstance(self.protocol, str):
             info['late_ground_truth'] = 'keep'
+            if self.protocol == OFFICIAL:
+                info['evaluation_protocol'] = 'thumos14-official'
         return info

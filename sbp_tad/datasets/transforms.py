@@ -33,6 +33,8 @@ from sbp_tad.datasets.windows import (
 from sbp_tad.registry import TRANSFORMS
 from sbp_tad.structures import TADDataSample, Window
 
+FRAMES = ('middle', 'first')
+
 
 @TRANSFORMS.register_module()
 class SampleWindow(BaseTransform):
@@ -55,19 +57,26 @@ class SampleWindow(BaseTransform):
             window holds (share of the window, for actions longer than it).
         min_keep_share: partly visible actions with a smaller share inside
             are dropped from the ground truth, the others clipped.
+        frame: ``'middle'`` or ``'first'`` frame of the stride that each sampled
+            frame stands for. Published codes take the first; then
+            ``prior_offset`` of the head is 0.
 
     Raises:
-        DatasetError: a share outside (0, 1], or ``min_keep_share`` above
+        DatasetError: an unknown ``frame``, a share outside (0, 1], or ``min_keep_share`` above
             ``min_action_share``: the drawn action itself could be dropped.
     """
 
-    def __init__(self, min_action_share: float = 0.75, min_keep_share: float = 0.5) -> None:
+    def __init__(self, min_action_share: float = 0.75, min_keep_share: float = 0.5,
+                 frame: str = 'middle') -> None:
+        if frame not in FRAMES:
+            raise DatasetError(f'frame of SampleWindow must be one of {FRAMES}, got {frame!r}.')
         if not 0 < min_keep_share <= min_action_share <= 1:
             raise DatasetError(
                 'SampleWindow needs 0 < min_keep_share <= min_action_share <= 1, got '
                 f'min_keep_share={min_keep_share} and min_action_share={min_action_share}.')
         self.min_action_share = min_action_share
         self.min_keep_share = min_keep_share
+        self.frame = frame
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the window, its frames and its actions to ``results``."""
@@ -79,7 +88,7 @@ class SampleWindow(BaseTransform):
         results.update(
             window=window, total_frames=clock.num_frames, num_clips=1,
             clip_len=window.num_frames, frame_interval=window.stride_frames,
-            frame_inds=frame_indices(window, clock))
+            frame_inds=frame_indices(window, clock, frame=self.frame))
         self._add_ground_truth(results)
         return results
 
@@ -113,7 +122,7 @@ class SampleWindow(BaseTransform):
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(min_action_share={self.min_action_share}, '
-                f'min_keep_share={self.min_keep_share})')
+                f'min_keep_share={self.min_keep_share}, frame={self.frame!r})')
 
 
 def decoder_clock(results: dict[str, Any]) -> FrameClock:

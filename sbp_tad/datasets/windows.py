@@ -216,8 +216,8 @@ def draw_any_start(rng: np.random.Generator, segments_steps: np.ndarray, video_s
     return first
 
 
-def frame_indices(window: Window, clock: FrameClock, steps: np.ndarray | None = None
-                  ) -> np.ndarray:
+def frame_indices(window: Window, clock: FrameClock, steps: np.ndarray | None = None,
+                  frame: str = 'middle') -> np.ndarray:
     """Return the frames of the file that a window samples.
 
     Sampled frame ``i`` is the one shown in the middle of the time that it
@@ -229,13 +229,16 @@ def frame_indices(window: Window, clock: FrameClock, steps: np.ndarray | None = 
         clock: of the file.
         steps: sampled frames counted from the start of the window, negative
             before it; by default those of the window.
+        frame: ``'first'`` is the first frame of the time that a sampled frame
+            stands for, instead of the one in the middle.
 
     Returns:
         (T,), or as many as ``steps``, int64 in [0, ``clock.num_frames`` - 1].
     """
     steps = np.arange(window.num_frames) if steps is None else steps
-    middles = window.start_frame + (steps + 0.5) * window.stride_frames
-    return clock.indices(middles, window.fps)
+    # half a frame after its start: rounding cannot give the frame before
+    within = 0.5 * (1.0 if frame == 'first' else window.stride_frames)
+    return clock.indices(window.start_frame + steps * window.stride_frames + within, window.fps)
 
 
 def trim_window(window: Window, duration_seconds: float) -> Window:

@@ -15,7 +15,7 @@ from sbp_tad.engine.errors import HookError
 from sbp_tad.evaluation.metrics import TADMetric, window_columns
 from sbp_tad.paths import path_within
 from sbp_tad.registry import HOOKS
-from sbp_tad.segments.merging import PostProcessing, VideoColumns, clip_to_video, merge_windows
+from sbp_tad.segments.merging import PostProcessing, VideoColumns, merge_video
 from sbp_tad.structures import TADDataSample
 from sbp_tad.visualization.visualizer import TimelineVisualizer
 
@@ -86,7 +86,7 @@ class DetectionVisualizationHook(Hook):
         classes = list(runner.val_dataloader.dataset.metainfo['classes'])
         for video_id, annotation in self._videos.items():
             found = [windows[place] for place in sorted(windows) if place[0] == video_id]
-            merged = clip_to_video(merge_windows(found, rules), annotation.duration_seconds)
+            merged = merge_video(found, rules, annotation.duration_seconds)
             end = annotation.duration_seconds or max(
                 [merged[0].max(initial=1.0), annotation.segments_seconds.max(initial=1.0)])
             runner.visualizer.add_datasample(

@@ -5,12 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.score_fusion import ScoreFusion
-from sbp_tad.segments.merging import (
-    PostProcessing,
-    VideoColumns,
-    clip_to_video,
-    merge_windows,
-)
+from sbp_tad.segments.merging import PostProcessing, VideoColumns, merge_video
 
 
 def merge_videos(windows: Mapping[str, Sequence[VideoColumns]], class_names: Sequence[str],
@@ -21,11 +16,11 @@ def merge_videos(windows: Mapping[str, Sequence[VideoColumns]], class_names: Seq
     Args:
         windows: predictions of the windows of each video, in order of time.
         class_names: name of each label.
-        rules: suppression and limits, see :func:`sbp_tad.segments.merging.merge_windows`.
+        rules: suppression and limits, see :func:`sbp_tad.segments.merging.merge_video`.
         fusion: scores of a video-level classifier, fused after merging; None for none.
         durations: seconds of the videos, to which their detections are clipped.
     """
     durations = durations or {}
-    videos = {video_id: clip_to_video(merge_windows(found, rules), durations.get(video_id))
+    videos = {video_id: merge_video(found, rules, durations.get(video_id))
               for video_id, found in sorted(windows.items())}
     return Detections.from_videos(videos if fusion is None else fusion.apply(videos), class_names)

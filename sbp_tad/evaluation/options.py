@@ -96,6 +96,8 @@ def dataset_rules(metainfo: Mapping[str, Any]) -> dict[str, Any]:
         'drop' if metainfo['out_of_range'] == 'clip' else 'keep')
     rules = {name: metainfo[name] for name in ('tiou_thresholds', 'ignored_labels',
                                                'excluded_videos') if name in metainfo}
+    if 'evaluation_protocol' in metainfo:
+        rules['protocol'] = metainfo['evaluation_protocol']
     return dict(rules, late_ground_truth=late, zero_length_ground_truth='drop')
 
 

@@ -18,6 +18,8 @@ from sbp_tad.segments.voting import VOTE_WEIGHTS, vote_segments
 # Segments (K, 2) in seconds, scores (K,) and label indices (K,) of one video or window.
 VideoColumns = tuple[np.ndarray, np.ndarray, np.ndarray]
 
+ROUNDINGS = (None, 'detections', 'windows')
+SECONDS_DECIMALS, SCORE_DECIMALS = 2, 4  # of OpenTAD
 SUPPRESSION_METHODS = (*METHODS, 'nmw', 'none')
 CLASS_AGNOSTIC_VOTING_IOU = 0.7
 LONG_SECONDS = 600.0  # the limits of the defaults are those of shorter videos
@@ -56,6 +58,12 @@ class PostProcessing:
             ``'auto'`` is 0.7 with ``class_agnostic`` and no voting without, as
             in the code of ActionFormer and OpenTAD.
         voting_weight: weight of that mean, ``'score'`` or ``'score_iou'``.
+        max_per_window: best predictions to keep per window, ``None`` for all.
+        rounding: ``'detections'`` rounds times to 0.01 s and scores to 4
+            decimals at the end. ``'windows'`` also clips the predictions of
+            each window to the video and rounds them before suppression. These
+            are OpenTAD's rules for whole videos and for sliding windows.
+            ``None`` rounds nothing.
 
     Raises:
         SegmentError: a value outside its range.
@@ -71,14 +79,17 @@ class PostProcessing:
     class_agnostic: bool = False
     voting_iou: float | str | None = 'auto'
     voting_weight: str = 'score_iou'
+    max_per_window: int | None = None
+    rounding: str | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in (('method', SUPPRESSION_METHODS), ('voting_weight', VOTE_WEIGHTS)):
+        for name, choices in (('method', SUPPRESSION_METHODS), ('voting_weight', VOTE_WEIGHTS),
+                              ('rounding', ROUNDINGS)):
             if getattr(self, name) not in choices:
                 raise SegmentError(
                     f'{name} must be one of {choices}, got {getattr(self, name)!r}.')
-        for name in ('max_detections', 'max_candidates'):
-            if getattr(self, name) < 1:
+        for name in ('max_detections', 'max_candidates', 'max_per_window'):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise SegmentError(f'{name} must be at least 1, got {getattr(self, name)}.')
         if not (self.sigma > 0 and self.min_score >= 0 and self.min_duration_seconds >= 0):
             raise SegmentError(
@@ -111,6 +122,36 @@ class PostProcessing:
         except TypeError as error:  # a word where a number belongs
             raise SegmentError(f'a post-processing option of {dict(options)} has the wrong '
                                f'type: {error}.') from error
+
+
+def merge_video(windows: Sequence[VideoColumns], rules: PostProcessing,
+                duration_seconds: float | None) -> VideoColumns:
+    """Return the detections of a video from the predictions of its windows: all rules."""
+    found = [prepare_window(window, rules, duration_seconds) for window in windows]
+    return finish_video(merge_windows(found, rules), rules, duration_seconds)
+
+
+def prepare_window(window: VideoColumns, rules: PostProcessing, duration_seconds: float | None
+                   ) -> VideoColumns:
+    """Apply the rules that come before the windows of a video are joined."""
+    if rules.max_per_window is not None:
+        best = np.argsort(-window[1], kind='stable')[:rules.max_per_window]
+        window = window[0][best], window[1][best], window[2][best]
+    if rules.rounding == 'windows':
+        window = _rounded(clip_to_video(window, duration_seconds))
+    return window
+
+
+def finish_video(columns: VideoColumns, rules: PostProcessing, duration_seconds: float | None
+                 ) -> VideoColumns:
+    """Apply the rules that come after suppression."""
+    clipped = clip_to_video(columns, duration_seconds)
+    return clipped if rules.rounding is None else _rounded(clipped)
+
+
+def _rounded(columns: VideoColumns) -> VideoColumns:
+    segments, scores, labels = columns
+    return segments.round(SECONDS_DECIMALS), scores.round(SCORE_DECIMALS), labels
 
 
 def merge_windows(windows: Sequence[VideoColumns], rules: PostProcessing) -> VideoColumns:

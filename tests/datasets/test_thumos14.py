@@ -45,7 +45,8 @@ def test_protocols_on_the_sample(thumos14_sample, protocol, missing):
 
 
 def test_unknown_protocol(thumos14_sample):
-    with pytest.raises(DatasetError, match=r"one of \[213, .* 'actionformer'\], got 200"):
+    with pytest.raises(DatasetError, match=r"one of \[213, .* 'actionformer', 'opentad', "
+                                           r"'official-213'\], got 200"):
         build(thumos14_sample, protocol=200)
 
 
@@ -84,12 +85,17 @@ def test_whole_test_set(shared_data, protocol, num_videos, num_instances):
     assert sum(map(len, found.values())) == num_instances
 
 
-def test_the_protocol_of_actionformer_counts_late_segments(shared_data):
-    dataset = build(shared_data / FULL, test_mode=True, protocol='actionformer')
+@pytest.mark.parametrize('protocol, scoring, num_videos, num_instances', [
+    ('actionformer', 'activitynet', 212, 3358), ('opentad', 'activitynet', 211, 3329),
+    ('official-213', 'thumos14-official', 213, 3358)])
+def test_named_protocols_count_late_segments(protocol, scoring, num_videos, num_instances,
+                                             shared_data):
+    dataset = build(shared_data / FULL, test_mode=True, protocol=protocol, lazy_init=True)
     rules = EvaluationOptions(**dataset_rules(dataset.metainfo))
     truth = read_annotations(dataset.ann_file, dataset.subsets)
     result = evaluate_detections(truth, Detections.from_videos({}, ()), rules, 'test')
-    assert (result.num_videos, result.num_ground_truth) == (212, 3358)
+    assert rules.protocol == scoring
+    assert (result.num_videos, result.num_ground_truth) == (num_videos, num_instances)
 
 
 def test_whole_training_set(shared_data):

@@ -54,6 +54,15 @@ def test_training_follows_the_global_numpy_seed():
     assert len(set(starts(3))) == 3
 
 
+def test_the_frame_of_a_stride_is_chosen():
+    window = Window('v', 0, 3, 4, 10.0, 3)
+    item = results(annotation((0.0, 1.0, 'throw')), window=window)
+    assert SampleWindow()(dict(item))['frame_inds'].tolist() == [2, 6, 10]
+    assert SampleWindow(frame='first')(dict(item))['frame_inds'].tolist() == [0, 4, 8]
+    with pytest.raises(DatasetError, match="must be one of .'middle', 'first'.*, got 'last'"):
+        SampleWindow(frame='last')
+
+
 def test_window_of_the_dataset_is_kept():
     window = Window('v', 10, 8, 2, 10.0, 8)
     out = SampleWindow()(results(annotation((0.9, 1.4, 'jump'), (3, 4, 'throw')), window=window))

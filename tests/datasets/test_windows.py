@@ -104,11 +104,21 @@ def test_a_frame_shows_the_middle_of_its_time(start, num_frames, stride, fps, fi
     assert (shown_from <= middles + 1e-6).all() and (middles < shown_until + 1e-6).all()
 
 
+@pytest.mark.parametrize('fps', [10.0, 25.0, 29.97, 30.0, 23.976])
+def test_the_first_frames_of_strides_are_multiples_of_it(fps):
+    """As published: frames 0, 4, 8 and so on, whatever rounding does to their seconds."""
+    window = Window('v', 0, 5000, 4, fps, 5000)
+    indices = frame_indices(window, FrameClock(10**9, fps), frame='first')
+    np.testing.assert_array_equal(indices, np.arange(0, 20000, 4))
+
+
 def test_frames_by_hand():
     window = Window('v', 2, 5, 4, 10.0, 5)
     np.testing.assert_array_equal(frame_indices(window, FrameClock(100, 10.0)), [4, 8, 12, 16, 20])
     np.testing.assert_array_equal(frame_indices(window, FrameClock(100, 20.0)), [8, 16, 24, 32, 40])
     np.testing.assert_array_equal(frame_indices(window, FrameClock(11, 10.0)), [4, 8, 10, 10, 10])
+    first = frame_indices(window, FrameClock(100, 10.0), frame='first')
+    np.testing.assert_array_equal(first, [2, 6, 10, 14, 18])
     every = Window('v', 0, 6, 1, 10.0, 6)
     np.testing.assert_array_equal(frame_indices(every, FrameClock(100, 10.0)), np.arange(6))
 

@@ -19,6 +19,7 @@ from sbp_tad.segments.merging import (
     PostProcessing,
     best_candidates,
     clip_to_video,
+    merge_video,
     merge_windows,
 )
 
@@ -52,6 +53,32 @@ def test_short_and_weak_predictions_are_lost():
     assert segments.tolist() == [[3, 4]]
     window = columns([(2, 2, 0.9, 0), (4, 3, 0.9, 0), (3, 4, 0.5, 0)])
     assert merge_windows([window], PostProcessing())[0].tolist() == [[2, 2], [3, 4]]
+
+
+def test_rounding_at_the_end_leaves_the_suppression_alone():
+    window = columns([(10.004, 20.006, 0.91236, 0), (10.004, 20.006, 0.91234, 0),
+                      (30, 45.9, 0.5, 0)])
+    exact, plain, _ = merge_video([window], PostProcessing(), 42.0)
+    segments, scores, _ = merge_video([window], PostProcessing(rounding='detections'), 42.0)
+    assert segments.tolist() == [[10.0, 20.01], [30.0, 42.0], [10.0, 20.01]]
+    assert np.array_equal(segments, exact.round(2)) and np.array_equal(scores, plain.round(4))
+
+
+def test_sliding_windows_are_clipped_and_rounded_before_suppression():
+    """The overlap of two actions that leave the video grows when both are clipped first."""
+    window = columns([(38, 50, 0.9, 0), (39, 62, 0.8001, 0)])
+    rules = PostProcessing(rounding='windows')
+    _, scores, _ = merge_video([window], rules, 40.0)
+    assert scores.tolist() == [0.9, round(0.8001 * np.exp(-0.5 ** 2 / 0.5), 4)]
+    _, late, _ = merge_video([window], PostProcessing(rounding='detections'), 40.0)
+    assert late[1] == pytest.approx(0.8001 * np.exp(-(11 / 24) ** 2 / 0.5), abs=5e-5) != scores[1]
+
+
+def test_the_best_of_each_window_are_kept():
+    windows = [columns([(i, i + 0.5, 0.1 * (i + 1), 0) for i in range(4)]),
+               columns([(9, 10, 0.05, 0)])]
+    _, scores, _ = merge_video(windows, PostProcessing(max_per_window=2), None)
+    assert scores.tolist() == pytest.approx([0.4, 0.3, 0.05])
 
 
 def test_best_candidates_and_detections_are_kept():
@@ -166,6 +193,8 @@ def test_none_keeps_every_candidate():
     (dict(method='soft'), "method must be one of .*got 'soft'"),
     (dict(max_detections=0), 'max_detections must be at least 1, got 0'),
     (dict(max_candidates=-1), 'max_candidates must be at least 1'),
+    (dict(max_per_window=0), 'max_per_window must be at least 1, got 0'),
+    (dict(rounding='all'), "rounding must be one of .*got 'all'"),
     (dict(voting_weight='area'), "voting_weight must be one of .*got 'area'"),
     (dict(voting_iou=0), r'voting_iou must lie in \(0, 1\], or be None for no voting, got 0'),
     (dict(sigma=0), 'sigma must be positive'),

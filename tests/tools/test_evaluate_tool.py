@@ -97,6 +97,23 @@ def test_a_dataset_states_subset_thresholds_and_rules(run, tmp_path):
     assert chosen['excluded_videos'] == ['video_test_0001292', 'video_test_0000270']
 
 
+def test_the_test_set_of_a_published_code_is_chosen_by_name(run, tmp_path):
+    out = tmp_path / 'out.json'
+    command = (*FILES, '--dataset', 'THUMOS14Dataset', '--subset', 'validation', '--json', out)
+    for name, excluded, late, protocol in (
+            ('opentad', ['video_test_0001292', 'video_test_0000270'], 'keep', 'activitynet'),
+            ('official-213', [], 'keep', 'thumos14-official'),
+            ('212', ['video_test_0001292'], 'drop', 'activitynet')):
+        assert run(*command, '--test-set', name)[0] == 0
+        options = json.loads(out.read_text())['options']
+        assert (options['excluded_videos'], options['late_ground_truth'],
+                options['protocol']) == (excluded, late, protocol)
+    status, _, errors = run(*command, '--test-set', 'other')
+    assert status == 2 and "'official-213'], got 'other'" in errors
+    status, _, errors = run(*FILES, '--subset', 'validation', '--test-set', 'opentad')
+    assert status == 2 and '--test-set opentad needs a --dataset with protocols' in errors
+
+
 def test_without_a_dataset_the_subset_must_be_named(run):
     status, _, errors = run(*FILES)
     assert status == 2 and 'Give --subset, or --dataset' in errors

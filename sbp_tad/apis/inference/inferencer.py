@@ -32,8 +32,9 @@ from sbp_tad.segments.merging import (
     PostProcessing,
     VideoColumns,
     best_candidates,
-    clip_to_video,
+    finish_video,
     merge_windows,
+    prepare_window,
 )
 from sbp_tad.structures import TADDataSample
 from sbp_tad.visualization.timeline import ScoredSegments, draw_timeline
@@ -55,7 +56,8 @@ class _OpenVideo:
 
     def add(self, sample: TADDataSample, rules: PostProcessing) -> None:
         """Add one more window; the memory does not grow with the number of windows."""
-        found = window_columns(sample.pred_instances)
+        found = prepare_window(window_columns(sample.pred_instances), rules,
+                               sample.get('duration_seconds'))
         self.candidates = best_candidates([self.candidates, found], rules)
         self.error = self.error or sample.error
         self.num_done += 1
@@ -182,7 +184,7 @@ class TADInferencer(BaseInferencer):
     def postprocess(self, preds: VideoColumns, duration_seconds: float | None = None
                     ) -> tuple[Detection, ...]:
         """Merge the predictions of all windows of a video into its detections, clipped to it."""
-        merged = clip_to_video(merge_windows([preds], self.rules), duration_seconds)
+        merged = finish_video(merge_windows([preds], self.rules), self.rules, duration_seconds)
         segments, scores, labels = (column.tolist() for column in merged)
         return tuple(Detection(start, end, self.class_names[label], score)
                      for (start, end), score, label in zip(segments, scores, labels))
