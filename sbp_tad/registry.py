@@ -27,8 +27,8 @@ def _child(name: str, *locations: str) -> Registry:
 MODELS = _child('MODELS', 'sbp_tad.models')
 # sbp_tad.datasets imports no module by itself; mmaction's decoders come first.
 DATA_MODULES = ('mmaction.datasets', *(f'sbp_tad.datasets.{name}' for name in (
-    'base', 'activitynet', 'egocentric', 'fineaction', 'multithumos', 'online', 'thumos14', 'toy',
-    'transforms', 'augmentation', 'load_features', 'readers.video_decoding')))
+    'base', 'activitynet', 'egocentric', 'fineaction', 'multithumos', 'online', 'online_features',
+    'thumos14', 'toy', 'transforms', 'augmentation', 'load_features', 'readers.video_decoding')))
 DATASETS = _child('DATASETS', *DATA_MODULES)
 TRANSFORMS = _child('TRANSFORMS', *DATA_MODULES)
 METRICS = _child('METRICS', 'sbp_tad.evaluation.metrics', 'sbp_tad.evaluation.online_metric')

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from families import rest_nightly
+from lstr_folder import write_folder
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
@@ -47,6 +48,9 @@ def data_root(tmp_path_factory, write_video):
         write_video(folder / f'v{number}.mp4', 10 * SECONDS, size=(48, 48))
     for kind in DATASET_TYPES:
         write_dataset(kind, folder)
+    write_folder(folder, streams=dict(rgb_kinetics_resnet50=2048, flow_kinetics_bninception=1024),
+                 classes=datasets.THUMOS14_CLASSES,
+                 videos=dict(train=dict(v0=40, v1=40), test=dict(v2=40, v3=40)))
     return folder
 
 
@@ -110,7 +114,8 @@ def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
         if 'features' in loader.dataset.get('data_prefix', ()):
             write_features_of(loader.dataset, data_root)
     cfg.train_dataloader.dataset.indices = 1
-    cfg.train_dataloader.dataset.windows_per_video = 1
+    if cfg.train_dataloader.dataset.type != 'OnlineFeaturesDataset':
+        cfg.train_dataloader.dataset.windows_per_video = 1
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
     return cfg
 
@@ -124,7 +129,8 @@ def test_the_promised_configs_are_there():
         'daotad_i3d-r50_frozen-stage1_768x25fps_thumos14',
         'daotad_swin-t_sbp-r0.4_480x15fps_thumos14'}
     assert {name for name in names if name.startswith('lstr')} == {
-        f'lstr_tsn-r50_{kind}_128s+32_thumos14' for kind in ('sbp-r5', 'full', 'frozen')}
+        'lstr_kinetics-features_512s+32_thumos14',
+        *(f'lstr_tsn-r50_{kind}_128s+32_thumos14' for kind in ('sbp-r5', 'full', 'frozen'))}
     assert any('videomae-s' in name for name in names) and any('swin-t' in name for name in names)
 
 
@@ -212,6 +218,34 @@ def test_lstr_is_trained_by_the_papers_numbers(monkeypatch):
     assert type(optimizer) is torch.optim.Adam
     rates = [group['lr'] for group in optimizer.param_groups]
     assert rates == pytest.approx([3e-6, 3e-6, 5e-5, 5e-5])
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm=20)
+    assert (dataset.history_from, head.history_from, head.windows) == (
+        'spread', 'oldest', 'sliding')
+
+
+def test_lstr_on_features_is_trained_by_the_published_numbers(monkeypatch):
+    """Adam, 7e-5, 5e-5, batch 16; the rate of each iteration is that of the published schedule."""
+    monkeypatch.chdir(ROOT)
+    cfg = launch.load_config('configs/online/lstr_kinetics-features_512s+32_thumos14.py')
+    head, dataset, epochs, epoch = cfg.model.head, cfg.train_dataloader.dataset, 25, 40
+    for part in (head, dataset, cfg.test_dataloader.dataset):
+        assert (part.num_frames, part.memory_frames, part.memory_stride) == (32, 512, 4)
+    assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (16, epochs)
+    assert 'history_from' not in dataset  # linspace, the default of this data set
+    optimizer = build_optim_wrapper(torch.nn.Linear(1, 1), cfg.optim_wrapper).optimizer
+    assert type(optimizer) is torch.optim.Adam and not cfg.optim_wrapper.get('clip_grad')
+    assert optimizer.defaults['weight_decay'] == 5e-5
+    schedulers = [PARAM_SCHEDULERS.build(dict(settings, optimizer=optimizer, epoch_length=epoch),
+                                         ) for settings in cfg.param_scheduler]
+    for iteration in range(epochs * epoch):
+        warmed = min(1.0, iteration / (10 * epoch))
+        published = 7e-5 * (0.3 * (1 - warmed) + warmed) * 0.5 * (
+            1 + np.cos(np.pi * iteration / (epochs * epoch)))
+        # the warm-up here ends one iteration earlier
+        assert optimizer.param_groups[0]['lr'] == pytest.approx(published, rel=2e-3, abs=1e-12)
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
 
 
 @pytest.mark.parametrize('path', [path for path in CONFIGS if '/daotad_' in path])

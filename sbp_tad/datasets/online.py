@@ -12,6 +12,7 @@ that flip and crop are the same for all frames.
 """
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from sbp_tad.datasets.transforms import (
 )
 from sbp_tad.datasets.windows import WindowSize, frame_indices, num_sampled_frames
 from sbp_tad.registry import DATASETS, TRANSFORMS
-from sbp_tad.structures import OnlineDataSample, Window
+from sbp_tad.structures import HISTORIES, OnlineDataSample, Window, history_indices
 
 # Boundaries are decimal seconds; rounding must not separate a frame from its own boundary.
 _ROUNDING_SECONDS = 1e-6
@@ -44,7 +45,8 @@ class OnlineDetectionDataset(TemporalDetectionDataset):
     """Untrimmed videos whose frames are classified one by one, given their history.
 
     In testing the windows tile each video, so that every frame is scored
-    once. In training a video gives as many windows as fit into it. Each is
+    once; or an item is a whole video, which the head cuts into windows. In
+    training a video gives as many windows as fit into it. Each is
     drawn from its share of all starts inside the video, so that an epoch sees
     about every frame once, at a random phase.
 
@@ -55,20 +57,28 @@ class OnlineDetectionDataset(TemporalDetectionDataset):
         memory_frames: M, sampled frames of history.
         memory_stride: frames (at ``target_fps``) between two frames of the
             history; the last one lies this far before the working window.
+        history_from: frames of a history, see
+            :func:`sbp_tad.structures.history_indices`. LSTR trains with
+            ``'spread'`` and tests with ``'oldest'``.
+        whole_videos: make each video one test item, whose frames are decoded
+            once and are in memory together. Sliding windows need it.
 
     Raises:
-        DatasetError: ``memory_frames`` or ``memory_stride`` out of range, an
-            ``overlap``, or features instead of frames.
+        DatasetError: ``memory_frames``, ``memory_stride`` or ``history_from``
+            out of range, an ``overlap``, or features instead of frames.
     """
 
     sample_type = OnlineDataSample
 
     def __init__(self, *args: Any, memory_frames: int = 128, memory_stride: int = 4,
-                 **kwargs: Any) -> None:
+                 history_from: str = 'working', whole_videos: bool = False, **kwargs: Any
+                 ) -> None:
         if memory_frames < 0 or memory_stride < 1 \
                 or (memory_frames, memory_stride) != (int(memory_frames), int(memory_stride)):
             raise DatasetError('memory_frames must be a whole number from 0 and memory_stride one '
                                f'from 1, got {memory_frames!r} and {memory_stride!r}.')
+        if history_from not in HISTORIES:
+            raise DatasetError(f'history_from must be one of {HISTORIES}, got {history_from!r}.')
         if 'overlap' in kwargs:
             raise DatasetError('Windows of online detection tile the video and score each frame '
                                f'once: remove overlap={kwargs["overlap"]!r}.')
@@ -76,6 +86,7 @@ class OnlineDetectionDataset(TemporalDetectionDataset):
             raise DatasetError('Online detection reads frames, not features: set data_prefix to '
                                "dict(video='...') or dict(frames='...').")
         self.history = int(memory_frames), int(memory_stride)
+        self.history_from, self.whole_videos = history_from, whole_videos
         super().__init__(*args, overlap=None, **kwargs)
 
     def _train_items(self, video: VideoAnnotation) -> list[dict[str, Any]]:
@@ -89,11 +100,19 @@ class OnlineDetectionDataset(TemporalDetectionDataset):
                 for number in range(num_parts)] * self.windows_per_video
 
     def _test_items(self, video: VideoAnnotation) -> list[dict[str, Any]]:
-        return [dict(item, **self._online_entries(video)) for item in super()._test_items(video)]
+        items = super()._test_items(video)
+        windows = [item['window'] for item in items if item['window'] is not None]
+        if self.whole_videos and windows:
+            num_frames = sum(window.num_valid_frames for window in windows)
+            whole = replace(windows[0], num_frames=num_frames, num_valid_frames=num_frames)
+            return [dict(items[0], window=whole, **self._online_entries(video))]
+        return [dict(item, **self._online_entries(video)) for item in items]
 
     def _online_entries(self, video: VideoAnnotation) -> dict[str, Any]:
         ignored = video.only(self.ignored_labels).segments_seconds
-        return dict(history=self.history, ignored_segments_seconds=ignored)
+        history = None if self.whole_videos and self.test_mode else (
+            *self.history, self.history_from)
+        return dict(history=history, ignored_segments_seconds=ignored)
 
 
 @DATASETS.register_module()
@@ -113,9 +132,10 @@ class ToyOnlineDataset(OnlineDetectionDataset, ToyDataset):
 class SampleOnlineWindow(SampleWindow):
     """Choose the frames of working window and history; draw the window if none is set.
 
-    Reads what :class:`SampleWindow` reads, and ``history`` (M, stride),
-    ``ignored_segments_seconds`` (N, 2) and, where ``window`` is None,
-    ``part``, the share of the video's starts from which it is drawn. Sets
+    Reads what :class:`SampleWindow` reads, and ``history`` (M, stride,
+    history_from; None for a whole video, which has no history),
+    ``ignored_segments_seconds`` (N, 2) and, where ``window`` is None, ``part``,
+    the share of the video's starts from which it is drawn. Sets
     ``window``, ``frame_inds`` (M + T,), history first and oldest first,
     ``memory_mask`` (M,), ``frame_targets`` (T, 1 + classes) float32 and
     ``frame_valid`` (T,). History before the start of the video repeats the
@@ -130,9 +150,10 @@ class SampleOnlineWindow(SampleWindow):
         clock = decoder_clock(results)
         results = super().transform(results)
         window: Window = results['window']
-        steps = history_steps(*results['history'])
-        before = frame_indices(window, clock, steps)
-        results['memory_mask'] = window.first_index + steps >= 0
+        if results['history'] is None:
+            return results
+        frames, results['memory_mask'] = history_indices(window.first_index, *results['history'])
+        before = frame_indices(window, clock, frames - window.first_index)
         results['frame_inds'] = np.concatenate([before, results['frame_inds']])
         results['clip_len'] = len(results['frame_inds'])
         return results
@@ -161,11 +182,6 @@ class SampleOnlineWindow(SampleWindow):
         results['frame_targets'] = frame_targets(times, annotation.segments_seconds, labels,
                                                  len(names))
         results['frame_valid'] = (frames < window.num_valid_frames) & ~ignored
-
-
-def history_steps(memory_frames: int, memory_stride: int) -> np.ndarray:
-    """Return the (M,) int64 offsets of the history from the window's start, oldest first."""
-    return -memory_stride * np.arange(memory_frames, 0, -1)
 
 
 def during(times_seconds: np.ndarray, segments_seconds: np.ndarray) -> np.ndarray:
@@ -206,7 +222,7 @@ class PackOnlineInputs(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack frames, window, history mask and targets."""
         window: Window = results['window']
-        mask = results['memory_mask']
+        mask = results.get('memory_mask', ())
         frames = window_frames(results['imgs'], len(mask) + window.num_frames)
         sample = OnlineDataSample(metainfo=dict(
             window=window, video_id=window.video_id, filename=results.get('filename'),

@@ -18,6 +18,7 @@ from sbp_tad.datasets.online import OnlineDetectionDataset
 from sbp_tad.datasets.readers.feature_files import feature_shape
 from sbp_tad.datasets.readers.features import FeatureFiles
 from sbp_tad.engine.backbone_probe import check_backbone
+from sbp_tad.engine.online_checks import check_online
 from sbp_tad.engine.recognizer_channels import check_recognizer
 from sbp_tad.errors import ConfigError
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
@@ -89,6 +90,8 @@ def check_run(model: nn.Module, found: dict[str, Any]) -> None:
             check_classes(model, role, dataset)
             if isinstance(dataset, TemporalDetectionDataset):
                 check_inputs(model, role, dataset)
+            if isinstance(model, OnlineActionDetector):
+                check_online(model, f'{role}_dataloader.dataset', dataset)
 
 
 def leaves(dataset: Any) -> Iterator[Any]:
@@ -232,8 +235,6 @@ def check_inputs(model: nn.Module, role: str, dataset: TemporalDetectionDataset)
     elif isinstance(model.backbone, SBPBackbone):
         check_clips(model, key, dataset)
         check_backbone(model, key, dataset)
-    if isinstance(dataset, OnlineDetectionDataset) and isinstance(model, OnlineActionDetector):
-        check_history(model, key, dataset)
 
 
 def check_feature_files(model: Any, key: str, dataset: TemporalDetectionDataset) -> None:
@@ -275,20 +276,3 @@ def check_clips(model: Any, key: str, dataset: TemporalDetectionDataset) -> None
     raise ConfigError(
         f'{key}.num_frames is {num_frames}, which is not a multiple of model.backbone.clip_len='
         f'{clip_len}. Set num_frames to {near} in all data sets, or another clip_len.')
-
-
-def check_history(model: OnlineActionDetector, key: str, dataset: OnlineDetectionDataset) -> None:
-    """Check that data set and head count the same frames of history.
-
-    Raises:
-        ConfigError: they do not.
-    """
-    head, (memory_frames, memory_stride) = model.head, dataset.history
-    pairs = {'num_frames': (dataset.window_size.num_frames, head.num_frames),
-             'memory_frames': (memory_frames, head.memory_frames),
-             'memory_stride': (memory_stride, head.memory_stride)}
-    for name, (given, expected) in pairs.items():
-        if given != expected:
-            raise ConfigError(
-                f'{key}.{name} is {given}, but model.head.{name} is {expected}, with which '
-                'streams are read. Set both to the same number.')

@@ -26,10 +26,10 @@ from sbp_tad.datasets import (
     THUMOS14OnlineDataset,
 )
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
-from sbp_tad.datasets.online import during, frame_targets, history_steps
+from sbp_tad.datasets.online import during, frame_targets
 from sbp_tad.datasets.windows import WindowSize, sliding_windows
 from sbp_tad.registry import DATASETS
-from sbp_tad.structures import OnlineDataSample, Window
+from sbp_tad.structures import OnlineDataSample, Window, history_indices
 
 CLASSES = ['jump', 'throw']
 ROOT = Path(__file__).parents[2]
@@ -124,7 +124,10 @@ def test_testing_tiles_every_frame_once(seconds, fps, target_fps, num_frames):
     windows = sliding_windows('v', size, fps, seconds * fps, None)
     frames = [window.first_index + i for window in windows
               for i in range(window.num_valid_frames)]
-    assert frames == list(range(int(np.ceil(seconds * target_fps - 1e-6))))
+    video_frames = seconds * fps
+    if abs(video_frames - round(video_frames)) <= 0.05:  # a rounded duration
+        video_frames = round(video_frames)
+    assert frames == list(range(int(np.ceil(video_frames / fps * target_fps - 1e-6))))
     assert all(window.num_valid_frames == num_frames for window in windows[:-1])
     starts = [window.first_index for window in windows]
     assert starts == [num_frames * i for i in range(len(windows))]
@@ -182,7 +185,8 @@ def test_memory_at_every_place_lies_before_the_window(make):
         sample = dataset[0]['data_samples']
         index = sample.window.first_index - 3 * np.arange(4, 0, -1)
         assert sample.memory_mask.tolist() == (index >= 0).tolist()
-    assert history_steps(3, 4).tolist() == [-12, -8, -4] and history_steps(0, 4).shape == (0,)
+    assert history_indices(12, 3, 4)[0].tolist() == [0, 4, 8]
+    assert history_indices(0, 0, 4)[0].shape == (0,)
 
 
 @pytest.mark.parametrize('pipeline', [PIPELINE, DECORD])
@@ -308,3 +312,41 @@ def test_published_sessions_and_classes_are_these(shared_data):
         assert dataset.ignored_labels == ('Ambiguous',)
         assert {item['video_id'] for item in (dataset.get_data_info(i) for i in range(len(dataset)))
                 } == set(facts[key])
+
+
+def test_a_test_item_can_be_a_whole_video(make, read_frame_numbers):
+    tiles = make({'a': entry((1, 2, 'throw'))}, test_mode=True)
+    dataset = make({'a': entry((1, 2, 'throw'))}, test_mode=True, whole_videos=True)
+    whole = dataset[0]
+    sample, parts = whole['data_samples'], samples_of(tiles)
+    assert len(dataset) == 1
+    assert 'memory_mask' not in sample and sample.window.num_frames == 20
+    assert whole['inputs'].shape[1] == sample.window.num_valid_frames == 20
+    shown = read_frame_numbers(whole['inputs'].transpose(0, 1).numpy())
+    np.testing.assert_array_equal(shown, 2 * np.arange(20) + 1)
+    targets = torch.cat([part.frame_targets for part in parts])[:20]
+    assert torch.equal(sample.frame_targets, targets) and sample.frame_valid.all()
+
+
+def test_an_unreadable_whole_video_is_one_item(make):
+    dataset = make({'a': entry((1, 2, 'throw')), 'bad_b': entry((1, 2, 'jump'))}, test_mode=True,
+                   whole_videos=True)
+    good, bad = (dataset[index] for index in range(2))
+    assert good['data_samples'].error is None
+    assert bad['inputs'] is None and 'bad_b' in bad['data_samples'].error
+
+
+def test_training_spreads_the_history_over_all_of_the_past(make, read_frame_numbers):
+    dataset = make({'a': entry((1, 2, 'jump'))}, history_from='spread')
+    for index in range(3):
+        item = dataset[index]
+        start = item['data_samples'].window.first_index
+        frames, mask = history_indices(start, 3, 2, 'spread')
+        assert torch.equal(item['data_samples'].memory_mask, torch.from_numpy(mask))
+        shown = read_frame_numbers(item['inputs'][:, :3].transpose(0, 1).numpy())
+        np.testing.assert_array_equal(shown[mask], 2 * frames[mask] + 1)
+
+
+def test_an_unknown_rule_of_the_history(make):
+    with pytest.raises(DatasetError, match="history_from must be one of .*got 'start'"):
+        make({'a': entry((1, 2, 'jump'))}, history_from='start')

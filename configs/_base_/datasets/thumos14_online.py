@@ -1,5 +1,6 @@
 # THUMOS'14 frame by frame, as in LSTR and the SBP paper: 4 fps, 224 px, a working window of 32
-# frames (8 s) after a history of 128 s at 1 fps (LSTR's long memory); all 213 test videos.
+# frames (8 s) after a history of 128 s at 1 fps (LSTR's long memory); all 213 test videos. In
+# training the history is spread evenly; in testing a video is one item, over which windows slide.
 _base_ = 'thumos14.py'
 memory_frames = 128
 memory_stride = 4
@@ -26,8 +27,11 @@ test_pipeline = [
 _dataset = dict(
     _delete_=True, type='THUMOS14OnlineDataset', protocol=213, data_root=_base_.data_root,
     num_frames=32, target_fps=4, memory_frames=memory_frames, memory_stride=memory_stride)
-train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline, **_dataset))
-val_dataloader = dict(dataset=dict(test_mode=True, pipeline=test_pipeline, **_dataset))
+train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline,
+                                                    history_from='spread', **_dataset))
+val_dataloader = dict(  # a video of ten minutes is 360 MB of frames
+    batch_size=1, num_workers=2,
+    dataset=dict(test_mode=True, whole_videos=True, pipeline=test_pipeline, **_dataset))
 test_dataloader = val_dataloader
 
 val_evaluator = dict(_delete_=True, type='OnlineMetric')

@@ -11,4 +11,5 @@ model = dict(
     head=dict(
         type='LSTRHead', num_classes=20, in_channels=2048, channels=1024, num_heads=16,
         feedforward_channels=1024, dropout=0.2, num_queries=(16, 32), num_encoder_layers=(1, 2),
-        num_decoder_layers=2, num_frames=32, memory_frames=128, memory_stride=4))
+        num_decoder_layers=2, num_frames=32, memory_frames=128, memory_stride=4,
+        windows='sliding', history_from='oldest'))

@@ -3,7 +3,7 @@
 max_epochs = 25
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='Adam', lr=5e-5, weight_decay=5e-5),
-    paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.06)}))
+    clip_grad=dict(max_norm=20), paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.06)}))
 param_scheduler = [
     # In the paper's code only the backbone warms up; a scheduler of mmengine sets all rates.
     dict(type='LinearLR', start_factor=0.1, by_epoch=True, begin=0, end=1,

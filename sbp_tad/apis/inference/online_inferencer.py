@@ -153,12 +153,20 @@ def frame_transforms(dataset: OnlineDetectionDataset) -> Compose:
 def check_windows(model: OnlineActionDetector, dataset: OnlineDetectionDataset) -> None:
     """Refuse a head whose windows in a stream differ from those of its test set.
 
+    A test set of whole videos leaves the windows to the head.
+
     Raises:
         InferenceError: they differ; the message names both.
     """
-    names = ('num_frames', 'memory_frames', 'memory_stride')
+    if dataset.whole_videos:
+        return
+    if getattr(model.head, 'slides', False):
+        raise InferenceError("the windows of the head slide, those of the test set do not: the "
+                             'scores of a stream would differ from the test. Set whole_videos=True '
+                             "of the test set, or windows='tiles' of the head.")
+    names = ('num_frames', 'memory_frames', 'memory_stride', 'history_from')
     streamed = tuple(getattr(model.head, name) for name in names)
-    tested = (dataset.window_size.num_frames, *dataset.history)
+    tested = (dataset.window_size.num_frames, *dataset.history, dataset.history_from)
     if streamed != tested:
         raise InferenceError(f'{", ".join(names)} of the head are {streamed}, those of the test '
                              f'set {tested}: the scores of a stream would differ from the test. '

@@ -143,13 +143,26 @@ class OnlineActionDetector(BaseModel):
 
     def predict(self, inputs: Tensor | None,
                 data_samples: list[OnlineDataSample]) -> list[OnlineDataSample]:
-        """Give each readable sample its ``pred_scores`` (T, 1 + classes) float32."""
+        """Give each readable sample its ``pred_scores`` (T, 1 + classes) float32.
+
+        Samples without ``memory_mask`` are whole videos, see
+        :meth:`sbp_tad.models.heads.online_head.OnlineHead.score_video`.
+        """
         readable = [sample for sample in data_samples if sample.error is None]
         if inputs is not None and len(inputs):
-            scores = self.head.predict(*self.extract(inputs, readable))
+            scores = self._score_videos(inputs, readable) if 'memory_mask' not in readable[0] \
+                else self.head.predict(*self.extract(inputs, readable))
             for sample, of_sample in zip(readable, scores):
                 sample.pred_scores = of_sample
         return data_samples
+
+    @torch.no_grad()
+    def _score_videos(self, inputs: Tensor, samples: list[OnlineDataSample]) -> list[Tensor]:
+        """Return the scores (n, 1 + classes) of each whole video (C, n, ...)."""
+        check_batch(inputs)
+        videos = [video[None, :, :sample.window.num_frames]
+                  for video, sample in zip(inputs, samples)]
+        return [self.head.score_video(self._encode(video)[0]) for video in videos]
 
     def init_state(self) -> StreamState:
         """Return the state before the first frame of a stream."""

@@ -138,8 +138,13 @@ def test_users_errors_are_sentences(tmp_path, make_inferencer):
         OnlineInferencer(changed(channels=32), weights)
     with pytest.raises(InferenceError, match='needs an OnlineActionDetector on windows'):
         OnlineInferencer(str(ROOT / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py'), weights)
-    with pytest.raises(InferenceError, match=r'\(32, 8, 2\), those of the test set \(16, 8, 2\)'):
+    with pytest.raises(InferenceError, match=r"\(32, 8, 2, 'working'\), those of the test set "
+                                             r"\(16, 8, 2, 'working'\)"):
         OnlineInferencer(changed(num_frames=32), weights)
+    with pytest.raises(InferenceError, match='windows of the head slide.*Set whole_videos=True'):
+        sliding = small_config('lstr')
+        sliding.model.head.windows = 'sliding'
+        OnlineInferencer(sliding, None)
     with pytest.raises(InferenceError, match='must decode frames and end with PackOnlineInputs'):
         cfg.test_dataloader.dataset.pipeline = cfg.test_dataloader.dataset.pipeline[:-1]
         OnlineInferencer(cfg, weights)

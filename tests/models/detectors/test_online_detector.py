@@ -300,6 +300,35 @@ def test_features_can_be_the_input():
     assert scores.shape == (1 + CLASSES, )
 
 
+def whole_video(num_frames):
+    return OnlineDataSample(metainfo=dict(
+        window=Window('video', 0, num_frames, 1, 4.0, num_frames), video_id='video', error=None))
+
+
+def test_samples_without_a_history_are_whole_videos():
+    """Features of unequal length are padded for the batch; the padding is not scored."""
+    model = build(backbone=None, in_channels=6).eval()
+    model.head = MODELS.build(dict(
+        LSTR, num_classes=CLASSES, in_channels=6, num_frames=FRAMES, memory_frames=MEMORY,
+        memory_stride=STRIDE, windows='sliding', history_from='oldest')).eval()
+    videos = [torch.randn(6, 12), torch.randn(6, 4)]
+    found = model.val_step(dict(inputs=videos, data_samples=[whole_video(12), whole_video(4)]))
+    for sample, video in zip(found, videos):
+        torch.testing.assert_close(sample.pred_scores, model.head.score_video(video))
+
+
+@pytest.mark.parametrize('windows', ['tiles', 'sliding'])
+def test_a_whole_video_of_frames_has_the_scores_of_its_stream(windows):
+    model, video = build().eval(), draw_frames(12, batch=1)
+    model.head.slides = windows == 'sliding'
+    sample, = model(video, [whole_video(12)], mode='predict')
+    state, scores = model.init_state(), []
+    for frame in video[0].transpose(0, 1):
+        one, state = model.step(state, frame)
+        scores.append(one)
+    torch.testing.assert_close(sample.pred_scores, torch.stack(scores), rtol=1e-4, atol=1e-6)
+
+
 def test_without_samples_the_window_is_that_of_the_head():
     model, inputs = build().eval(), draw_frames()
     assert torch.equal(model(inputs), model(inputs, [make_sample(), make_sample()]))
