@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from sbp_tad.errors import UserError
+from sbp_tad.text_files import SAVE_AS_UTF8
 
 # Keys whose repetition loses annotations; repeated keys that are not read do no harm.
 _READ_KEYS = frozenset({'database', 'subset', 'duration', 'fps', 'num_frames', 'frames', 'frame',
@@ -228,8 +229,11 @@ def _read_database(path: Path, repeated: list[tuple[str, str]]) -> dict[str, Any
                               'config it is data_root and ann_file.')
     opener = gzip.open if path.suffix == '.gz' else open
     try:
-        with opener(path, 'rt', encoding='utf-8') as file:
-            content = json.load(file, object_pairs_hook=note_repeated)
+        with opener(path, 'rb') as file:  # json finds UTF-8 and UTF-16, with their marks
+            content = json.loads(file.read(), object_pairs_hook=note_repeated)
+    except UnicodeError as error:
+        raise AnnotationError(f'{path}: not text in UTF-8 or UTF-16 ({error}). {SAVE_AS_UTF8}.'
+                              ) from error
     except (ValueError, OSError, EOFError) as error:
         raise AnnotationError(f'{path}: cannot be read as JSON ({error}).') from error
     database = content.get('database') if isinstance(content, dict) else None

@@ -281,3 +281,14 @@ def test_segments_of_zero_length_can_be_left_out(write_annotation):
     video = read_annotations(write_annotation({'a': dict(subset='x', annotations=[
         dict(segment=[1, 1], label='a'), dict(segment=[1, 2], label='b')])}))['a']
     assert len(video) == 2 and video.without_empty().labels == ('b', )
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_encodings_with_a_mark_are_read(tmp_path, encoding):
+    path = tmp_path / 'a.json'
+    path.write_text('{"database": {"gießen": {"subset": "test", "annotations": []}}}',
+                    encoding=encoding)
+    assert list(read_annotations(path)) == ['gießen']
+    path.write_text('{"database": {"gießen": {}}}', encoding='latin-1')
+    with pytest.raises(AnnotationError, match='not text in UTF-8 or UTF-16 .*Save it as UTF-8'):
+        read_annotations(path)

@@ -14,13 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sbp_tad.apis.command_line import count_of, run_main
+from sbp_tad.apis.command_line import run_main
 from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.formats.csv_tables import read_csv
 from sbp_tad.datasets.formats.elan import read_elan
 from sbp_tad.datasets.formats.epic_kitchens import read_epic
 from sbp_tad.datasets.formats.rows import Row, to_database
+from sbp_tad.datasets.formats.segment_faults import report_segment_faults
 from sbp_tad.datasets.formats.via import read_via
+from sbp_tad.wording import count_of
 
 FORMATS = ('csv', 'epic', 'via', 'elan')
 
@@ -65,6 +67,10 @@ def _print_note(sentence: str) -> None:
     print(f'Note: {sentence}', file=sys.stderr)
 
 
+def _print_warning(sentence: str) -> None:
+    print(f'Warning: {sentence}', file=sys.stderr)
+
+
 def write_database(content: dict[str, Any], path: Path) -> None:
     """Write the annotation.
 
@@ -81,8 +87,9 @@ def main(argv: list[str] | None = None) -> None:
     """Read the inputs, write the database and print the next step."""
     arguments = build_parser().parse_args(argv)
     read = reader(arguments)
-    content = to_database((row for path in arguments.inputs for row in read(path)),
-                          arguments.subset)
+    rows = [row for path in arguments.inputs for row in read(path)]
+    content = to_database(rows, arguments.subset)
+    report_segment_faults(rows, _print_warning)
     write_database(content, arguments.out)
     items = [item for video in content['database'].values() for item in video['annotations']]
     classes = sorted({item['label'] for item in items})

@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sbp_tad.apis.command_line import announce, count_of, run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.launch_options import FEATURE_FORMATS, config_parser
 from sbp_tad.apis.named_files import check_checkpoint, check_config
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.provenance import add_provenance, file_fingerprint
+from sbp_tad.wording import count_of
 
 if TYPE_CHECKING:
     from sbp_tad.apis.feature_extraction import ExtractionReport

@@ -6,9 +6,10 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from sbp_tad.apis.command_line import announce, count_of, run_main
+from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.launch_options import add_launch_options
 from sbp_tad.apis.named_files import check_checkpoint, check_config, check_inputs
+from sbp_tad.wording import count_of
 
 if TYPE_CHECKING:
     from sbp_tad.apis.inference.online_inferencer import OnlineStep

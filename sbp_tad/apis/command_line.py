@@ -3,16 +3,21 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
+import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
 
 from sbp_tad.errors import UserError
+
+CLOSED_PIPE = 141  # 128 + SIGPIPE
 
 # Messages of gloo, NCCL and torch's store when the peer process has ended.
 LOST_PROCESS = ('closed by peer', 'reset by peer', 'Broken pipe', 'ncclRemoteError',
@@ -33,11 +38,6 @@ def has_lost_process(error: RuntimeError) -> bool:
     is_together = torch is not None and torch.distributed.is_available() \
         and torch.distributed.is_initialized()
     return is_together and any(words in str(error) for words in LOST_PROCESS)
-
-
-def count_of(number: int, noun: str, plural: str | None = None) -> str:
-    """Return a number with its noun: ``1 action``, ``2 actions``."""
-    return f'{number} {noun if number == 1 else plural or noun + "s"}'
 
 
 def announce(text: str) -> None:
@@ -65,7 +65,9 @@ def run_main(main: Callable[[list[str] | None], int | None], argv: list[str] | N
              ) -> NoReturn:
     """Run ``main(argv)`` and leave the process with the status it returns.
 
-    Characters that stdout cannot encode are printed as escapes.
+    Characters that stdout cannot encode are printed as escapes. If the reader
+    of stdout has gone (``tool | head``), the tool ends quietly with status 141,
+    as a shell reports programs that the signal of a closed pipe ends.
 
     A ``UserError`` is printed to stderr without a traceback and gives status
     2, as ``argparse`` does for wrong arguments. Ctrl-C gives 130. If another
@@ -75,7 +77,11 @@ def run_main(main: Callable[[list[str] | None], int | None], argv: list[str] | N
     if isinstance(sys.stdout, io.TextIOWrapper):  # stderr escapes such characters by default
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
-        status = main(argv)
+        status = _run(main, argv)
+    except BrokenPipeError:
+        if not _stdout_is_closed():
+            raise
+        status = CLOSED_PIPE
     except UserError as error:
         report(sentence(error))
         status = 2
@@ -88,3 +94,48 @@ def run_main(main: Callable[[list[str] | None], int | None], argv: list[str] | N
                f'({str(error).partition(". ")[0]}).', delay_seconds=1)
         status = 1
     sys.exit(status or 0)
+
+
+def _run(main: Callable[[list[str] | None], int | None], argv: list[str] | None) -> int | None:
+    """Return the status of ``main``, ``--help`` included, after all its output is written."""
+    try:
+        with _loggers_end_at_closed_pipe():
+            status = main(argv)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich ends the process itself
+            return CLOSED_PIPE
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return status
+
+
+@contextmanager
+def _loggers_end_at_closed_pipe() -> Iterator[None]:
+    """Let a log line that nobody reads end the tool; logging would print a traceback for each."""
+    handle = logging.Handler.handleError
+
+    def handle_error(handler: logging.Handler, record: logging.LogRecord) -> None:
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            raise
+        handle(handler, record)
+
+    logging.Handler.handleError = handle_error  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        logging.Handler.handleError = handle  # type: ignore[method-assign]
+
+
+def _stdout_is_closed() -> bool:
+    """Return True if nobody reads stdout; what is left for it is dropped then."""
+    try:
+        number = sys.stdout.fileno()
+    except OSError:  # replaced by an object in memory
+        return False
+    poll = select.poll()
+    poll.register(number, select.POLLOUT)
+    if not any(flags & (select.POLLERR | select.POLLHUP) for _, flags in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return True

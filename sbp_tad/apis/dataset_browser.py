@@ -11,11 +11,11 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 
 from sbp_tad.apis import launch
-from sbp_tad.apis.command_line import count_of
 from sbp_tad.errors import ConfigError
 from sbp_tad.registry import DATASETS
 from sbp_tad.structures import TADDataSample
 from sbp_tad.visualization.window_picture import draw_window
+from sbp_tad.wording import count_of
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.json_files import read_json
+from sbp_tad.text_files import SAVE_AS_UTF8, decode_text
 
 _NUMBERED = re.compile(r'\s*(\d+)[\s,;:]+(\S.*?)\s*$')
 
@@ -26,12 +27,13 @@ def read_class_list(path: str | Path) -> dict[str, str]:
             number twice.
     """
     try:
-        text = Path(path).read_text(encoding='utf-8-sig')
+        text = decode_text(Path(path).read_bytes())
     except OSError as error:
         raise EvaluationError(
             f'Cannot read the class names in {path}: {error.strerror}.') from error
-    except UnicodeDecodeError as error:
-        raise EvaluationError(f'{path} is not a list of class names: {error}.') from error
+    except UnicodeError as error:
+        raise EvaluationError(f'{path} is not text in UTF-8 or UTF-16: {error}. {SAVE_AS_UTF8}.'
+                              ) from error
     lines = [line for line in text.splitlines() if line.strip()]
     if text.lstrip()[:1] in ('[', '{'):
         pairs = _pairs_of_json(text, path)

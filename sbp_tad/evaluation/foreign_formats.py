@@ -18,6 +18,7 @@ import numpy as np
 
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.plain_pickles import read_plain_pickle
+from sbp_tad.text_files import SAVE_AS_UTF8, decode_text
 
 Results = dict[str, list[dict[str, Any]]]
 
@@ -186,12 +187,13 @@ def _as_list(column: Any) -> list[Any]:
 
 def _lines(path: str | Path) -> list[str]:
     try:
-        return Path(path).read_text(encoding='utf-8-sig').splitlines()
+        return decode_text(Path(path).read_bytes()).splitlines()
     except OSError as error:
         raise EvaluationError(
             f'Cannot read the detections in {path}: {error.strerror}.') from error
-    except UnicodeDecodeError as error:
-        raise EvaluationError(f'{path} is not text in UTF-8: {error}.') from error
+    except UnicodeError as error:
+        raise EvaluationError(f'{path} is not text in UTF-8 or UTF-16: {error}. {SAVE_AS_UTF8}.'
+                              ) from error
 
 
 def _rows(path: str | Path) -> list[list[str]]:

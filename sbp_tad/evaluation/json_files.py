@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sbp_tad.evaluation.errors import EvaluationError
+from sbp_tad.text_files import SAVE_AS_UTF8
 
 NUM_NAMED = 3
 # First bytes of files that users mistake for JSON, and what to do with them.
@@ -62,5 +63,7 @@ def _parse(path: Path, content: str, as_dict: Any) -> Any:
     except (OSError, EOFError) as error:
         reason = getattr(error, 'strerror', None) or error
         raise EvaluationError(f'Cannot read the {content} in {path}: {reason}.') from error
+    except UnicodeError as error:
+        raise EvaluationError(f'{path} is not text in UTF-8: {error}. {SAVE_AS_UTF8}.') from error
     except (ValueError, RecursionError) as error:
         raise EvaluationError(f'{path} is not valid JSON: {error}.') from error

@@ -110,7 +110,7 @@ def read_video_scores(path: str | Path, class_names: Sequence[str]) -> dict[str,
     if str(path).endswith('.npz'):
         return _from_table(path, class_names)
     try:
-        content = json.loads(Path(path).read_text(encoding='utf8'))
+        content = json.loads(Path(path).read_bytes())
     except OSError as error:
         raise EvaluationError(f'Cannot read the scores in {path}: {error.strerror}.') from error
     except ValueError as error:

@@ -1,10 +1,14 @@
 """A user's error is one sentence and status 2; a fault keeps its traceback."""
+import argparse
 import io
+import logging
+import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.errors import UserError
@@ -52,6 +56,37 @@ def test_interrupt_is_quiet(capsys):
         run_main(raising(KeyboardInterrupt()))
     assert caught.value.code == 130
     assert capsys.readouterr() == ('', '')
+
+
+def write_much():
+    for _ in range(100):
+        print('a line of a table ' * 100)
+
+
+def write_a_table():
+    Console().print('a line of a table')
+
+
+def write_a_log():
+    handler = logging.StreamHandler(sys.stdout)
+    handler.emit(logging.makeLogRecord(dict(msg='a line of a log')))
+
+
+@pytest.mark.parametrize('write', [write_much, write_a_log, lambda: print('x'), write_a_table,
+                                   argparse.ArgumentParser().print_help])
+def test_a_closed_pipe_ends_a_tool_quietly(write, monkeypatch, capsys):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, 'w') as pipe:
+        monkeypatch.setattr(sys, 'stdout', pipe)
+        with pytest.raises(SystemExit) as caught:
+            run_main(lambda argv: write())
+    assert caught.value.code == 141 and capsys.readouterr().err == ''
+
+
+def test_a_broken_pipe_elsewhere_is_a_fault(capsys):
+    with pytest.raises(BrokenPipeError):
+        run_main(raising(BrokenPipeError('a data worker')))
 
 
 def test_other_exceptions_pass():

@@ -39,7 +39,9 @@ def test_tables(tmp_path, name, text):
     ('p.csv', 'video,start,end,score\nv,1,2\n', 'line 2: expected at least 4 columns, got 3'),
     ('p.csv', 'video,start,end,score\nv,1,x,.5\n', "line 2: end must be a finite number, got 'x'"),
     ('p.csv', 'video,start,end,score\nv,1,2,nan\n', 'line 2: score must be a finite number'),
-    ('p.csv', b'\xff\xfe', 'is not text in UTF-8'),
+    ('p.csv', b'\xe9', 'is not text in UTF-8 .*Save it as UTF-8; spreadsheets'),
+    ('p.csv', b'\xff\xfe\xe9', 'is not text in UTF-8 or UTF-16'),
+    ('p.json', b'{"\xe9": []}', 'is not text in UTF-8.*Save it as UTF-8'),
     ('p.txt', 'v 1 2 .5\n', 'line 1: expected "video start end class score", got 4 values')])
 def test_tables_that_are_refused(tmp_path, name, text, message):
     with pytest.raises(EvaluationError, match=f'{name}.*{message}'):

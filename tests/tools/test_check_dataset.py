@@ -47,16 +47,22 @@ def test_memory_of_another_config(run, annotation):
 
 
 def test_errors_are_status_1_and_examples_are_few(run, annotation, tmp_path):
-    items = [dict(segment=[i, i], label='pour') for i in range(9)]
+    items = [dict(segment=[i + 1, i], label='pour') for i in range(9)]
     status, printed, _ = run(annotation(annotations=ITEMS + items), '--json', tmp_path / 'o.json')
     assert status == 1
-    assert 'error zero-length-segment (9): Give the segment a length' in printed
+    assert 'error reversed-segment (9): Swap or remove the ends' in printed
     assert '... and 6 more' in printed and '9 errors, 0 warnings, 0 notes.' in printed
     content = json.loads((tmp_path / 'o.json').read_text())
     assert not content['clean'] and len(content['findings']) == 9
     assert content['findings'][0] == dict(
-        severity='error', kind='zero-length-segment', subject='v',
-        message="[0, 0] s 'pour' must start before it ends.")
+        severity='error', kind='reversed-segment', subject='v',
+        message="[1, 0] s 'pour' must start before it ends.")
+
+
+def test_segments_without_length_are_warnings_as_in_training(run, annotation):
+    path = annotation(annotations=[*ITEMS, dict(segment=[5, 5], label='pour')])
+    status, printed, _ = run(path)
+    assert status == 0 and 'warning zero-length-segment (1): The dataset drops it' in printed
 
 
 def test_warnings_count_when_strict(run, annotation):

@@ -32,6 +32,19 @@ def test_csv(run, tmp_path):
     assert read_annotations(out, ['test'])['v'].labels == ('pour', 'stir')
 
 
+def test_segments_that_cannot_be_are_warned_of(run, tmp_path):
+    table, out = tmp_path / 'in.csv', tmp_path / 'out.json'
+    table.write_text('video,start,end,label\nv,1,2,pour\nv,5,3,pour\nv,4,4,stir\n')
+    status, _, errors = run('csv', table, out)
+    assert status == 0 and out.is_file()
+    assert "Warning: 1 of 3 segments ends before it starts; the first is [5, 3]" \
+        in errors and 'Warning: 1 of 3 segments has no length' in errors
+    table.write_text('video,start,end,label\nv,5,3,pour\n')
+    status, _, errors = run('csv', table, tmp_path / 'none.json')
+    assert status == 2 and 'Check which columns are start and end.' in errors
+    assert not (tmp_path / 'none.json').exists()
+
+
 def test_a_delimiter_as_typed_in_a_shell(run, tmp_path):
     table, out = tmp_path / 'in.tsv', tmp_path / 'out.json'
     table.write_text('video\tstart\tend\tlabel\nv\t1\t2\tpour\n')

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.formats.rows import Row, parse_seconds, reading
+from sbp_tad.text_files import text_encoding
 
 DELIMITER_NAMES = {'comma': ',', 'semicolon': ';', 'tab': '\t', 'pipe': '|', 'space': ' '}
 DETECTED_DELIMITERS = (',', ';', '\t', '|')
@@ -74,7 +75,7 @@ def read_table(path: str | Path, columns: Sequence[str], delimiter: str | None =
     Raises:
         DatasetError: unreadable, a column is absent, or a line has another length.
     """
-    with reading(path), open(path, encoding='utf-8-sig', newline='') as file:
+    with reading(path), open(path, encoding=text_encoding(path), newline='') as file:
         mark = parse_delimiter(delimiter) if delimiter is not None else \
             ',' if header else _detect_delimiter(file.readline(), columns) or ','
         file.seek(0)
@@ -125,7 +126,7 @@ def _detect_delimiter(first_line: str, columns: Sequence[str]) -> str | None:
 def _column_advice(path: str | Path, columns: Sequence[str], header: Sequence[str] | None) -> str:
     if header:
         return 'Export the annotations again.'
-    with open(path, encoding='utf-8-sig', newline='') as file:
+    with open(path, encoding=text_encoding(path), newline='') as file:
         delimiter = _detect_delimiter(file.readline(), columns)
     if delimiter is not None:
         return f'The first line is separated by {delimiter!r}: give this delimiter, or none.'

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from sbp_tad.datasets.errors import DatasetError
+from sbp_tad.text_files import SAVE_AS_UTF8
 
 Report = Callable[[str], None]  # receives one sentence about a part of the input that is not used
 
@@ -111,6 +112,8 @@ def reading(path: str | Path) -> Iterator[None]:
         yield
     except json.JSONDecodeError as error:
         raise DatasetError(f'{path}, line {error.lineno}: not JSON ({error.msg}).') from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise DatasetError(f'{path}: cannot be read ({reason}).') from error
+    except OSError as error:
+        raise DatasetError(f'{path}: cannot be read ({error.strerror or error}).') from error
+    except UnicodeError as error:
+        raise DatasetError(f'{path}: not text in UTF-8 or UTF-16 ({error}). '
+                           f'{SAVE_AS_UTF8}.') from error

@@ -8,6 +8,7 @@ from typing import Any
 
 from sbp_tad.annotations import AnnotationError
 from sbp_tad.datasets.formats.rows import reading
+from sbp_tad.text_files import decode_text, text_encoding
 
 IGNORED_LABEL = 'Ambiguous'
 # ending of the published files -> subset
@@ -66,7 +67,7 @@ def _label(path: Path, ending: str) -> str:
 def _read_instances(path: Path) -> list[tuple[str, list[float]]]:
     instances = []
     with reading(path):
-        text = path.read_text(encoding='utf-8')
+        text = decode_text(path.read_bytes())
     for number, line in enumerate(text.splitlines(), 1):
         try:
             if line.strip():
@@ -81,7 +82,7 @@ def _read_instances(path: Path) -> list[tuple[str, list[float]]]:
 def _read_info(path: Path) -> list[tuple[str, dict[str, float]]]:
     """Read duration, fps and number of frames of each video."""
     try:
-        with open(path, encoding='utf-8', newline='') as file:
+        with open(path, encoding=text_encoding(path), newline='') as file:
             rows = [(row['video'], float(row['fps']), float(row['count']))
                     for row in csv.DictReader(file)]
     except (OSError, KeyError, TypeError, ValueError) as error:

@@ -21,6 +21,7 @@ from sbp_tad.datasets.formats.rows import (
     reading,
     video_key,
 )
+from sbp_tad.text_files import decode_text
 
 SEGMENT_COLUMNS = ('temporal_segment_start', 'temporal_segment_end')
 CHECKBOX = 2  # type of a VIA attribute; its value is 'id,id,...', one id per marked box
@@ -96,7 +97,7 @@ def _labels(segment: _Segment, project: _Project, key: str) -> Iterator[str]:
             'name. Convert the JSON project instead.')
     parts = [part.strip() for part in value.split(',')] if kind == CHECKBOX else [value]
     for part in dict.fromkeys(filter(None, parts)):
-        if options and part not in options and part.isdecimal():
+        if options and part not in options and re.fullmatch(r'[\d\s,]+', part):
             raise DatasetError(
                 f'{segment.where}: {project.name_of(key)!r} has no option {part!r}; its options '
                 f'are {options}. Choose the value again in VIA.')
@@ -132,7 +133,7 @@ def _check_names(path: str | Path, file_names: Iterable[str]) -> None:
 
 def _read_json(path: str | Path) -> _Project:
     with reading(path):
-        content = json.loads(Path(path).read_text(encoding='utf-8-sig'))
+        content = json.loads(decode_text(Path(path).read_bytes()))
     try:
         files = {vid: content['file'][str(view['fid_list'][0])]['fname']
                  for vid, view in content['view'].items()}
@@ -149,7 +150,7 @@ def _read_json(path: str | Path) -> _Project:
 
 def _read_export(path: str | Path) -> _Project:
     with reading(path):
-        text = Path(path).read_text(encoding='utf-8-sig')
+        text = decode_text(Path(path).read_bytes())
     header = re.search(r'^# *CSV_HEADER *= *(.+?)[\s,]*$', text, flags=re.MULTILINE)
     if header is None:
         raise DatasetError(f"{path}: not a VIA 3 export: there is no line '# CSV_HEADER "

@@ -96,7 +96,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(DatasetError, match='none.csv: cannot be read .No such file'):
         list(read_csv(tmp_path / 'none.csv'))
     (tmp_path / 'binary.csv').write_bytes(b'\xff\xfe\x00')
-    with pytest.raises(DatasetError, match='binary.csv: cannot be read'):
+    with pytest.raises(DatasetError, match='binary.csv: not text in UTF-8 or UTF-16 .*Save it as'):
         list(read_csv(tmp_path / 'binary.csv'))
 
 
@@ -129,3 +129,18 @@ def test_what_cannot_be_a_delimiter(write, typed):
 def test_another_delimiter_is_named(write):
     with pytest.raises(DatasetError, match=r"absent.*separated by ','.*give this delimiter"):
         list(read_csv(write(LINES, 'table.csv'), ';'))
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-le-mark'])
+def test_encodings_of_spreadsheets(tmp_path, encoding):
+    text = 'video\tstart\tend\tlabel\nv\t1\t2\tgießen\n'
+    content = b'\xff\xfe' + text.encode('utf-16-le') if encoding == 'utf-16-le-mark' else \
+        text.encode(encoding)
+    (tmp_path / 'a.csv').write_bytes(content)
+    assert [row.label for row in read_csv(tmp_path / 'a.csv')] == ['gießen']
+
+
+def test_latin_1_is_told_how_to_save(tmp_path):
+    (tmp_path / 'a.csv').write_bytes('video,start,end,label\nv,1,2,gießen\n'.encode('latin-1'))
+    with pytest.raises(DatasetError, match='Save it as UTF-8; spreadsheets call this "CSV UTF-8"'):
+        list(read_csv(tmp_path / 'a.csv'))

@@ -126,6 +126,10 @@ def test_text_with_a_comma_is_one_label(write):
 def test_options_that_are_not_named_are_refused(write):
     with pytest.raises(DatasetError, match=r"metadata 'a': 'action' has no option '7'; .*'jump'"):
         list(read_via(write(boxes(a='0,7'), 'p.json')))
+    single = boxes(a='0,2')
+    single['attribute']['1'].update(type=4)  # a select box has one value
+    with pytest.raises(DatasetError, match="'action' has no option '0,2'; its options are"):
+        list(read_via(write(single, 'p.json')))
     old = VIA_OLD_CSV.replace('pour', '0,2')
     with pytest.raises(DatasetError, match="'0,2' are numbers of options.*Convert the JSON"):
         list(read_via(write(old, 'e.csv')))

@@ -1,0 +1,7 @@
+"""Numbers in sentences."""
+from sbp_tad.wording import count_of
+
+
+def test_one_has_no_plural():
+    assert count_of(1, 'video') == '1 video' and count_of(0, 'video') == '0 videos'
+    assert count_of(2, 'class', 'classes') == '2 classes'
