@@ -21,8 +21,11 @@ def build_parser() -> argparse.ArgumentParser:
                         help='also write the predictions of all windows before suppression, for '
                              'tools/tune_nms.py')
     parser.add_argument('--allow-missing', nargs='+', default=[], metavar='NAME',
-                        help='weights that the checkpoint may lack, names or patterns such as '
-                             "'neck.*'; they keep their initial values")
+                        help='weights that the checkpoint may lack: a module (neck), a name, or '
+                             "a pattern ('neck.norms.*'); they keep their initial values")
+    parser.add_argument('--allow-unused', nargs='+', default=[], metavar='NAME',
+                        help='weights of the checkpoint that the model may lack, named alike; '
+                             'they are left out')
     return parser
 
 
@@ -42,7 +45,8 @@ def main(argv: list[str] | None = None) -> None:
     launch.set_raw_dump(cfg, arguments.raw_dump)
     with launch.config_faults(cfg):
         runner = launch.build_runner(cfg, arguments.launcher)
-        runner.register_hook(CompleteWeightsHook(arguments.checkpoint, arguments.allow_missing))
+        runner.register_hook(CompleteWeightsHook(
+            arguments.checkpoint, arguments.allow_missing, arguments.allow_unused))
         runner.test()
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from sbp_tad.apis.command_line import announce
 from sbp_tad.checkpoint_safety import CheckpointError, weights_only
-from sbp_tad.engine.complete_weights import check_weights
+from sbp_tad.engine.checkpoint_config import changed_meaning, meaning_warning
+from sbp_tad.engine.complete_weights import check_unused, check_weights
 from sbp_tad.engine.published_weights import adopt_published
 from sbp_tad.errors import ConfigError
 
@@ -37,23 +39,29 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | Path,
-                 part: str = '') -> None:
+                 part: str = '', cfg: Config | None = None) -> None:
     """Load a checkpoint into a model; no parameter may keep its random initial value.
 
-    A published checkpoint is converted, and a line on stderr says so.
+    A published checkpoint is converted, and a line on stderr says so. Another
+    line names settings under which the weights had another meaning.
 
     Args:
         model: takes the weights.
         checkpoint: of :func:`read_checkpoint`.
         path: of the checkpoint, for the message.
         part: name of the submodule whose parameters must be complete; by default the model.
+        cfg: config of the model, compared with that of the checkpoint.
 
     Raises:
-        CheckpointError: a weight is missing or has a different shape.
+        CheckpointError: a weight is missing, has a different shape, or has no place.
     """
     content = copy(checkpoint)  # with its versions
     origin = adopt_published(content, model, path)
     if origin.report:
         announce(origin.report)  # stdout holds only results
     check_weights(model, content, path, part, origin=origin)
+    if origin.source is None:  # else the line about the conversion counts them
+        check_unused(model, content, path, part)
+    if cfg is not None and (changes := changed_meaning(content.get('meta'), cfg, part)):
+        announce(f'Warning: {meaning_warning(path, changes)}')
     _load_checkpoint_to_model(model, content)

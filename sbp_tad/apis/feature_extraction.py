@@ -246,7 +246,7 @@ def build_model(cfg: Config, checkpoint: str) -> TemporalDetector:
     if not isinstance(model, TemporalDetector) or isinstance(model.backbone, nn.Identity):
         raise InferenceError(f'features need a TemporalDetector with a backbone, the config has '
                              f'{type(model).__name__}, backbone={cfg.model.get("backbone")}.')
-    load_weights(model, weights, checkpoint, part='backbone.')
+    load_weights(model, weights, checkpoint, part='backbone.', cfg=cfg)
     return model.to(get_device()).eval()
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,17 @@ from mmengine.runner import Runner
 from torch import nn
 
 from sbp_tad.checkpoint_safety import CheckpointError
+from sbp_tad.engine.checkpoint_config import changed_classes, changed_meaning, meaning_warning
 from sbp_tad.engine.published_weights import (
     Origin,
     adopt_published,
     filled_part,
     model_weights,
 )
+from sbp_tad.engine.training_settings import Change
+
+# Endings of states that have no effect in evaluation.
+TRAINING_STATES = ('num_batches_tracked', '_extra_state')
 
 
 class CompleteWeightsHook(Hook):
@@ -27,17 +32,21 @@ class CompleteWeightsHook(Hook):
 
     Args:
         path: path of the checkpoint, for the message.
-        allow_missing: names of weights that may be absent, or patterns such as
-            ``neck.*``.
+        allow_missing: weights that may be absent: names, names of modules, or
+            patterns, see :func:`is_named`.
+        allow_unused: weights of the file that the model may lack, named alike.
 
     Raises:
-        CheckpointError: a weight is missing or has a different shape.
+        CheckpointError: a weight is missing, has a different shape, or has no
+            place in a module that the model has.
     """
 
     priority = 'VERY_HIGH'  # before EMAHook, which copies the weights
 
-    def __init__(self, path: str | Path, allow_missing: Sequence[str] = ()) -> None:
+    def __init__(self, path: str | Path, allow_missing: Sequence[str] = (),
+                 allow_unused: Sequence[str] = ()) -> None:
         self.path, self.allow_missing = path, tuple(allow_missing)
+        self.allow_unused = tuple(allow_unused)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Any) -> None:
         """Convert published weights and compare them with the model, before they are loaded."""
@@ -45,6 +54,10 @@ class CompleteWeightsHook(Hook):
         origin = adopt(checkpoint, model, self.path)
         check_weights(model, checkpoint, self.path, allow_missing=self.allow_missing,
                       origin=origin)
+        if origin.source is None:  # else the line about the conversion counts them
+            check_unused(model, checkpoint, self.path, allow_unused=self.allow_unused)
+        if changes := _changes(runner, checkpoint.get('meta')):
+            print_log(meaning_warning(self.path, changes), 'current', level=logging.WARNING)
 
 
 class StartingWeightsHook(Hook):
@@ -76,6 +89,10 @@ class StartingWeightsHook(Hook):
             print_log(f'{path} fills {len(wanted) - len(left)} of {len(wanted)} weights of the '
                       f'model; the others keep their initial values, the first is {left[0]}.',
                       'current', level=logging.WARNING)
+        if unused := unused_weights(model, shapes):
+            print_log(f'{path} holds {_listing(unused)}, for which the model has no place: they '
+                      'are left out. Is it a checkpoint of another network?', 'current',
+                      level=logging.WARNING)
 
 
 def adopt(checkpoint: Any, model: nn.Module, path: str | Path) -> Origin:
@@ -84,6 +101,13 @@ def adopt(checkpoint: Any, model: nn.Module, path: str | Path) -> Origin:
     if origin.report:
         print_log(origin.report, 'current')
     return origin
+
+
+def _changes(runner: Runner, meta: Any) -> list[Change]:
+    """Return the settings of a test that differ from those in the checkpoint."""
+    dataset = getattr(getattr(runner._test_loop, 'dataloader', None), 'dataset', None)
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    return [*changed_meaning(meta, runner.cfg), *changed_classes(meta, classes)]
 
 
 def _unwrapped(runner: Runner) -> nn.Module:
@@ -116,11 +140,16 @@ def check_weights(model: nn.Module, checkpoint: Any, path: str | Path, part: str
     source = (origin or Origin(str(path))).advice
     missing = sorted(name for name in wanted if name not in shapes)
     allowed = [name for name in missing
-               if any(fnmatchcase(name, pattern) for pattern in allow_missing or ())]
+               if is_named(name, allow_missing or ())]
     refused = [name for name in missing if name not in allowed]
     if refused:
+        unknown = [pattern for pattern in allow_missing or ()
+                   if not any(is_named(name, [pattern]) for name in wanted)]
         advice = '' if allow_missing is None else \
-            ', or name weights that may be absent with --allow-missing'
+            f', or name those that may be absent with --allow-missing: a module, ' \
+            f'{refused[0].partition(".")[0]}, or a pattern, ' \
+            f"'{refused[0].rpartition('.')[0] or refused[0]}.*'" \
+            + f' (no weight of the model has the name {", ".join(unknown)})' * bool(unknown)
         raise CheckpointError(f'{path} lacks {len(refused)} weights of the {whose}, the first is '
                               f'{refused[0]}. Give a checkpoint of this config{advice}{source}.')
     other = sorted(name for name, shape in wanted.items()
@@ -135,6 +164,60 @@ def check_weights(model: nn.Module, checkpoint: Any, path: str | Path, part: str
         print_log(f'{path} lacks {len(allowed)} weights that may be absent; they keep their '
                   f'initial values: {", ".join(allowed[:5])}{", ..." * (len(allowed) > 5)}',
                   'current', level=logging.WARNING)
+
+
+def check_unused(model: nn.Module, checkpoint: Any, path: str | Path, part: str = '',
+                 allow_unused: Sequence[str] | None = None) -> None:
+    """Check that a checkpoint holds no weight for which a module of the model has no place.
+
+    They are of another network, for example of one more pyramid level.
+
+    Args:
+        model, checkpoint, path, part: see :func:`check_weights`.
+        allow_unused: names, modules or patterns of weights that may be left
+            out; None if the caller has no such option.
+
+    Raises:
+        CheckpointError: there are such weights.
+    """
+    unused = [name for name in unused_weights(model, _shapes(checkpoint, path))
+              if name.startswith(part) and not is_named(name, allow_unused or ())]
+    if unused:
+        advice = '' if allow_unused is None else \
+            ', or name those that may be left out with --allow-unused: a module, a name, or a ' \
+            "pattern, for example 'neck.norms.*'"
+        raise CheckpointError(
+            f'{path} holds {_listing(unused)}, for which the model of this config has no place: '
+            f'it is of another network. Give a checkpoint of this config, or correct the config '
+            f'(number of levels, layers, classes){advice}.')
+
+
+def unused_weights(model: nn.Module, names: Iterable[str]) -> list[str]:
+    """Return the names below the parts of a model (backbone, neck, head) that it does not have.
+
+    Weights of parts that the model lacks, and states that only training needs,
+    are not among them.
+    """
+    known = set(model.state_dict())
+    parts = {name.partition('.')[0] for name in known if '.' in name}
+    return sorted(name for name in names if name not in known and '.' in name
+                  and name.partition('.')[0] in parts and not name.endswith(TRAINING_STATES))
+
+
+def is_named(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether a weight is one of those that patterns name.
+
+    A pattern is the name of a weight, of a module (``backbone`` means
+    ``backbone.*``), or has ``*``, which stands for any characters.
+    """
+    return any(fnmatchcase(name, pattern) or fnmatchcase(name, f'{pattern}.*')
+               for pattern in patterns)
+
+
+def _listing(names: Sequence[str]) -> str:
+    """Return the number of weights and the first names."""
+    shown = ', '.join(names[:5]) + ', ...' * (len(names) > 5)
+    return f'{len(names)} weight{"s" * (len(names) != 1)} ({shown})'
 
 
 def _shapes(checkpoint: Any, path: str | Path) -> dict[str, Any]:

@@ -77,13 +77,13 @@ def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Cha
 
 def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for part in PARTS:
-        yield from _leaves(part, config.get(part))
+        yield from leaves(part, config.get(part))
     scaling = config.get('auto_scale_lr') or {}
     if scaling.get('enable'):
         yield 'auto_scale_lr.base_batch_size', scaling.get('base_batch_size')
     for name, hook in _hooks(config).items():
         if name not in HARMLESS_HOOKS:
-            yield from _leaves(name, hook)
+            yield from leaves(name, hook)
 
 
 def _hooks(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,14 +99,14 @@ def _hooks(config: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the values below a key, with their keys joined by dots."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
-            yield from _leaves(f'{key}.{name}', inner)
+            yield from leaves(f'{key}.{name}', inner)
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         for number, inner in enumerate(value):
-            yield from _leaves(f'{key}.{number}', inner)
+            yield from leaves(f'{key}.{number}', inner)
     else:
         yield key, value
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from torch import nn
 
@@ -40,7 +41,8 @@ def network(shapes) -> nn.Module:
 
 
 def runner(model) -> SimpleNamespace:
-    return SimpleNamespace(model=model, _resume=False, _load_from='file.pth')
+    return SimpleNamespace(model=model, _resume=False, _load_from='file.pth', _test_loop=None,
+                           cfg=Config({}))
 
 
 @pytest.mark.parametrize('key', ['module', 'model', 'state_dict_ema', 'state_dict', ''])

@@ -235,6 +235,21 @@ def test_weights_that_may_be_absent_are_named(config, whole, call_tool, tmp_path
     command = ('test', config, tmp_path / 'part.pth', '--work-dir', tmp_path)
     assert '--allow-missing' in refused(call_tool, *command)
     refused(call_tool, *command, '--allow-missing', 'head.*')
-    status, output, errors = call_tool(*command, '--allow-missing', 'neck.*')
+    status, output, errors = call_tool(*command, '--allow-missing', 'neck')
     assert status == 0, errors
     assert 'weights that may be absent' in output + errors
+
+
+def test_weights_without_a_place_and_other_settings_are_named(config, whole, call_tool, tmp_path):
+    checkpoint = load(whole / 'epoch_4.pth')
+    checkpoint['state_dict']['neck.norms.9.weight'] = torch.ones(1)
+    torch.save(checkpoint, tmp_path / 'more.pth')
+    command = ('test', config, tmp_path / 'more.pth', '--work-dir', tmp_path)
+    assert 'more.pth holds 1 weight (neck.norms.9.weight)' in refused(call_tool, *command)
+    status, output, errors = call_tool(
+        *command, '--allow-unused', 'neck.norms', '--cfg-options', 'model.head.norm_eps=0.5',
+        'test_dataloader.dataset.num_frames=48')
+    assert status == 0, errors
+    text = output + errors
+    assert 'model.head.norm_eps: not set in the checkpoint, 0.5 now' in text
+    assert 'test_dataloader.dataset.num_frames: ' in text

@@ -38,7 +38,7 @@ def load_detector(cfg: Config, checkpoint: str | Path | None, device: str,
         raise InferenceError(f'inference needs {_a(kind)} on windows of videos, the config has '
                              f'{type(model).__name__}.')
     if checkpoint is not None:
-        load_weights(model, content, checkpoint)
+        load_weights(model, content, checkpoint, cfg=cfg)
     meta = content.get('meta', {}).get('dataset_meta') or {}
     return model.to(device).eval(), meta
 
