@@ -16,7 +16,14 @@ import sbp_tad.models  # noqa: F401, registers what a config names
 from sbp_tad.apis.checkpoints import read_checkpoint
 from sbp_tad.apis.launch import load_config
 from sbp_tad.apis.named_files import find_config
-from sbp_tad.converters.conversion import Conversion, check_fit, convert, convert_back
+from sbp_tad.converters import lstr
+from sbp_tad.converters.conversion import (
+    Conversion,
+    check_fit,
+    convert,
+    convert_back,
+    find_weights,
+)
 from sbp_tad.converters.errors import ConversionError
 from sbp_tad.engine.published_weights import model_weights
 from sbp_tad.registry import MODELS
@@ -27,6 +34,7 @@ RECIPES = (
     ('opentad', 'backbone.pos_embed', 'actionformer_videomae-s_adapters_768x4_thumos14'),
     ('opentad', 'neck.embed.0.conv.weight', 'actionformer_opentad_i3d-features_thumos14'),
     ('vedatad', 'backbone.conv1.conv.weight', 'daotad_i3d-r50_frozen-stage1_768x25fps_thumos14'),
+    ('lstr', 'head.classifier.weight', 'lstr_kinetics-features_512s+32_thumos14'),
 )
 NOT_PUBLISHED = ('head.normalizer', )  # a running mean that ActionFormer's code does not save
 CLASS_COMMENT = """
@@ -77,8 +85,8 @@ def convert_checkpoint(path: str | Path, source: str | None = None, config: str 
             'code?')
     check_finite(found.weights, path)
     chosen = find_config(config or _recipe(found))
-    changes = model_changes(found.weights)
     cfg = load_config(chosen)
+    changes = model_changes(found.weights, cfg.model.get('head') or {})
     cfg.merge_from_dict(dict(model=changes))
     init_default_scope('sbp_tad')
     model = MODELS.build(cfg.model)
@@ -135,9 +143,16 @@ def _recipe(found: Conversion) -> str:
                           'name the config to fill with --config')
 
 
-def model_changes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the sizes of neck and head that the shapes of the weights show."""
+def model_changes(weights: Mapping[str, Tensor], head: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sizes of neck and head that the shapes of the weights show.
+
+    Args:
+        weights: under our names.
+        head: of the config to fill.
+    """
     changes: dict[str, Any] = {}
+    if head.get('type') == 'LSTRHead' and 'head.queries.0' in weights:
+        return dict(head=lstr.head_sizes(weights, bool(head.get('has_ambiguous_class'))))
     embedding = weights.get('neck.embed.0.conv.weight')
     if embedding is not None:
         channels, in_channels = embedding.shape[:2]
@@ -163,16 +178,26 @@ def write_checkpoint(converted: ConvertedCheckpoint, out: Path) -> Path:
 def unknown_classes(converted: ConvertedCheckpoint) -> int:
     """Return the number of classes whose names nothing tells; 0 for those of the recipe."""
     number = converted.changes.get('head', {}).get('num_classes', 0)
+    if _test_set(converted).get('type') == 'OnlineFeaturesDataset':
+        return 0  # data_info.json names them
     head = load_config(converted.config).model.get('head') or {}
     return 0 if number == head.get('num_classes') else number
+
+
+def _test_set(converted: ConvertedCheckpoint) -> dict[str, Any]:
+    """Return the test set of the recipe; {} without one."""
+    loader = load_config(converted.config).get('test_dataloader') or {}
+    return loader.get('dataset') or {}
 
 
 def _data_settings(converted: ConvertedCheckpoint) -> str:
     """Return the lines that make the recipe's data fit the width of the features and the classes.
     """
-    loader = load_config(converted.config).get('test_dataloader') or {}
-    source, neck = (loader.get('dataset') or {}).get('source'), converted.changes.get('neck')
+    source, neck = _test_set(converted).get('source'), converted.changes.get('neck')
     changes: dict[str, Any] = {}
+    if streams := _test_set(converted).get('type') == 'OnlineFeaturesDataset' and \
+            lstr.STREAMS.get(converted.changes['head']['in_channels']):
+        changes['streams'] = streams
     if neck and 'num_channels' in (source or {}):
         changes['source'] = dict(num_channels=neck['in_channels'])
     comment = ''
@@ -191,10 +216,15 @@ def write_back(path: str | Path, template: str | Path, out: Path) -> None:
     Args:
         path: checkpoint of ours.
         template: published checkpoint of the same network.
-        out: written as ``dict(state_dict=..., state_dict_ema=...)``.
+        out: written as ``dict(state_dict=..., state_dict_ema=...)``, or for LSTR
+            as ``dict(model_state_dict=...)``.
     """
-    weights = read_checkpoint(path)
-    ours = convert_back(weights.get('state_dict', weights), read_checkpoint(template))
+    weights, published = read_checkpoint(path), read_checkpoint(template)
+    ours = convert_back(weights.get('state_dict', weights), published)
+    if (container := find_weights(published)[1]) == 'model_state_dict':
+        out.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({container: ours}, out)
+        return
     named = {f'module.{name}': value for name, value in ours.items()}
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=named, state_dict_ema=named), out)

@@ -44,3 +44,34 @@ LEFT_OUT = ('pos_encoding.pe', )  # a table of sines
 def is_source(names: Mapping[str, Any]) -> bool:
     """Return whether a state dict is of this code."""
     return 'enc_queries.0.weight' in names and 'classifier.weight' in names
+
+
+def head_sizes(weights: Mapping[str, Any], has_ambiguous_class: bool) -> dict[str, Any]:
+    """Return the options of ``LSTRHead`` that the shapes of converted weights show.
+
+    The number of heads shows nowhere.
+
+    Args:
+        weights: under our names.
+        has_ambiguous_class: of the head; its last column is no class.
+    """
+    def layers(stack: str) -> int:
+        return len({name.split('.layers.')[1].split('.')[0] for name in weights
+                    if name.startswith(f'head.{stack}.layers.')})
+
+    channels, in_channels = weights['head.working_projection.0.weight'].shape
+    stages = sorted(name for name in weights if name.startswith('head.queries.'))
+    return dict(
+        num_classes=len(weights['head.classifier.weight']) - 1 - has_ambiguous_class,
+        in_channels=in_channels, channels=channels,
+        feedforward_channels=len(weights['head.decoder.layers.0.mlp.0.weight']),
+        num_queries=tuple(len(weights[name]) for name in stages),
+        num_encoder_layers=tuple(layers(f'stages.{stage}') for stage in range(len(stages))),
+        num_decoder_layers=layers('decoder'))
+
+
+# Folders of features that the published code names, by the channels of both together.
+STREAMS = {
+    3072: ('rgb_kinetics_resnet50', 'flow_kinetics_bninception'),
+    4096: ('rgb_anet_resnet50', 'flow_anet_resnet50'),
+}

@@ -10,7 +10,7 @@ from sbp_tad.apis import launch
 from sbp_tad.apis.named_files import find_config
 from sbp_tad.converters.conversion import check_fit, convert, convert_back
 from sbp_tad.converters.errors import ConversionError
-from sbp_tad.models.heads.lstr_head import LSTRHead
+from sbp_tad.converters.lstr import head_sizes
 from sbp_tad.registry import MODELS
 
 # checkpoint of keys_full.json, code base, config
@@ -53,18 +53,24 @@ def test_a_published_checkpoint_fills_its_config(name, source, config, published
         key.removeprefix('module.'): value.shape for key, value in theirs.items()}
 
 
-def test_lstr_with_two_streams_of_features(published_keys):
+def test_lstr_goes_back_under_its_names(published_keys):
     theirs = shapes_only(published_keys['lstr_thumos_kinetics'])
     found = convert({'model_state_dict': theirs})
     assert (found.source, found.container) == ('lstr', 'model_state_dict')
     assert (found.unmapped, found.left_out) == ([], ['pos_encoding.pe'])
-    with torch.device('meta'):
-        head = LSTRHead(num_classes=20, in_channels=3072, has_ambiguous_class=True)
-    expected = {f'head.{name}': value for name, value in head.state_dict().items()}
-    check_fit(found.weights, expected)
-    back = convert_back(expected, {'model_state_dict': theirs})
+    ours = build_state('lstr_kinetics-features_512s+32_thumos14')
+    check_fit(found.weights, ours)
+    back = convert_back(ours, {'model_state_dict': theirs})
     assert {key: value.shape for key, value in back.items()} == {
         key: value.shape for key, value in theirs.items()}
+
+
+def test_the_sizes_of_lstr_show_in_its_weights(published_keys):
+    weights = convert(shapes_only(published_keys['lstr_thumos_kinetics'])).weights
+    assert head_sizes(weights, True) == dict(
+        num_classes=20, in_channels=3072, channels=1024, feedforward_channels=1024,
+        num_queries=(16, 32), num_encoder_layers=(1, 2), num_decoder_layers=2)
+    assert head_sizes(weights, False)['num_classes'] == 21
 
 
 def test_a_checkpoint_of_another_network_is_refused(published_keys):
