@@ -28,7 +28,8 @@ MODELS = _child('MODELS', 'sbp_tad.models')
 # sbp_tad.datasets imports no module by itself; mmaction's decoders come first.
 DATA_MODULES = ('mmaction.datasets', *(f'sbp_tad.datasets.{name}' for name in (
     'base', 'activitynet', 'egocentric', 'fineaction', 'multithumos', 'online', 'online_features',
-    'thumos14', 'toy', 'transforms', 'augmentation', 'load_features', 'readers.video_decoding')))
+    'thumos14', 'toy', 'transforms', 'augmentation', 'load_features', 'localizer_inputs',
+    'readers.video_decoding')))
 DATASETS = _child('DATASETS', *DATA_MODULES)
 TRANSFORMS = _child('TRANSFORMS', *DATA_MODULES)
 METRICS = _child('METRICS', 'sbp_tad.evaluation.metrics', 'sbp_tad.evaluation.online_metric')

@@ -76,3 +76,13 @@ def test_parent_types_need_no_prefix(registry, name):
     from sbp_tad import registry as registries
 
     assert getattr(registries, registry).get(name).__name__ == name
+
+
+def test_the_registries_search_every_module_of_data_components():
+    """A transform in a module that is not searched exists only where something imports it."""
+    from sbp_tad.registry import DATA_MODULES
+    folder = Path(sbp_tad.__file__).parent
+    modules = {'.'.join(('sbp_tad', *path.relative_to(folder).with_suffix('').parts))
+               for path in (folder / 'datasets').rglob('*.py')
+               if '.register_module(' in path.read_text()}
+    assert modules and modules <= set(DATA_MODULES)

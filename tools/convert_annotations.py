@@ -2,7 +2,8 @@
 """Convert annotations of other tools to the JSON that the datasets read.
 
 Formats: csv (columns video, start, end, label[, subset, fps, duration]), epic
-(EPIC_100_train.csv and similar), via (VIA 3 project or CSV export), elan (.eaf).
+(EPIC_100_train.csv and similar), via (VIA 3 project or CSV export), elan (.eaf), mmaction2
+(anet_anno_val.json and similar).
 """
 from __future__ import annotations
 
@@ -19,12 +20,13 @@ from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.formats.csv_tables import read_csv
 from sbp_tad.datasets.formats.elan import read_elan
 from sbp_tad.datasets.formats.epic_kitchens import read_epic
+from sbp_tad.datasets.formats.mmaction2 import read_mmaction2
 from sbp_tad.datasets.formats.rows import Row, to_database
 from sbp_tad.datasets.formats.segment_faults import report_segment_faults
 from sbp_tad.datasets.formats.via import read_via
 from sbp_tad.wording import count_of
 
-FORMATS = ('csv', 'epic', 'via', 'elan')
+FORMATS = ('csv', 'epic', 'via', 'elan', 'mmaction2')
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,6 +60,7 @@ def reader(arguments: argparse.Namespace) -> Callable[[Path], Iterator[Row]]:
         csv=partial(read_csv, delimiter=arguments.delimiter),
         epic=partial(read_epic, label=arguments.label, class_names=arguments.class_names,
                      video_info=arguments.video_info),
+        mmaction2=read_mmaction2,
         via=partial(read_via, attribute=arguments.attribute, report=_print_note),
         elan=partial(read_elan, tiers=arguments.tiers, media=arguments.media,
                      report=_print_note))[arguments.format]

@@ -13,6 +13,7 @@ _EXPORTS = {
     'errors': ('DatasetError', 'VideoReadError'),
     'fineaction': ('FineActionDataset', ),
     'load_features': ('LoadFeatures', ),
+    'localizer_inputs': ('LocalizerInputs', ),
     'multithumos': ('MultiTHUMOSDataset', ),
     'online': ('OnlineDetectionDataset', 'PackOnlineInputs', 'SampleOnlineWindow',
                'THUMOS14OnlineDataset', 'ToyOnlineDataset'),
@@ -31,7 +32,7 @@ _MODULES = {name: f'{__name__}.{module}' for module, names in _EXPORTS.items() f
 __all__ = [
     'ActivityNetDataset', 'DatasetError', 'Ego4DMQDataset', 'EpicKitchens100NounDataset',
     'EpicKitchens100VerbDataset', 'FeatureFiles', 'FeatureGrid',
-    'FineActionDataset', 'FrameFolders', 'HACSDataset', 'LoadFeatures',
+    'FineActionDataset', 'FrameFolders', 'HACSDataset', 'LoadFeatures', 'LocalizerInputs',
     'MultiTHUMOSDataset', 'OnlineDetectionDataset', 'OnlineFeaturesDataset', 'PackOnlineInputs',
     'PackTADInputs',
     'PyAVSeekDecode', 'RandomRotation', 'SampleOnlineWindow', 'SampleWindow',

@@ -81,7 +81,8 @@ def _wrong_transform(source: str, names: Sequence[str]) -> str | None:
                     f'set data_prefix=dict({kinds[name]}=...)')
         if name in FRAME_SAMPLERS:
             return f'{name} samples trimmed videos. Replace it by SampleWindow'
-        if name in FOREIGN_PACKERS:
+        if name in FOREIGN_PACKERS and not (
+                name == 'PackLocalizationInputs' and 'LocalizerInputs' in names):
             return f'{name} packs for other models. Replace it by PackTADInputs'
         if name in MULTI_CROPS:
             return f'{name} gives several crops. Replace it by CenterCrop or Resize'

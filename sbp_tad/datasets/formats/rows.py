@@ -35,7 +35,7 @@ class Row:
         label: class name.
         start: start in seconds.
         end: end in seconds.
-        timing: ``subset``, ``duration`` and ``fps``, as far as the file has them.
+        timing: ``subset``, ``duration``, ``fps`` and ``frames``, as far as the file has them.
     """
 
     where: str
@@ -75,7 +75,7 @@ def to_database(rows: Iterable[Row], subset: str = 'training') -> dict[str, Any]
                            'and the options that choose labels.')
     return {'database': {video_id: dict(
         subset=entry.get('subset', subset),
-        **{name: entry[name] for name in ('duration', 'fps') if name in entry},
+        **{name: entry[name] for name in ('duration', 'fps', 'frames') if name in entry},
         annotations=entry['annotations']) for video_id, entry in database.items()}}
 
 

@@ -1,4 +1,4 @@
-"""Feature files: read ``.npy``, ``.npz``, ``.pt`` and HDF5, write the same formats.
+"""Feature files: read ``.npy``, ``.npz``, ``.pt``, HDF5 and ``.csv``, write all but the last.
 
 A feature file may have a sidecar, a JSON file of the same name that states how
 the features were extracted. ``tools/extract_features.py`` writes one.
@@ -176,6 +176,11 @@ def _read_pt(path: Path, key: str | None) -> Array:
     return tensor.detach().float().numpy()  # numpy has no bfloat16
 
 
+def _read_csv(path: Path, key: str | None) -> Array:
+    # mmaction2's features: a line of names, then one line per step
+    return np.loadtxt(path, dtype=np.float32, delimiter=',', skiprows=1, ndmin=2)
+
+
 def _read_hdf5(path: Path, key: str | None) -> Array:
     h5py = import_h5py()
     array = _pick(path, h5py.File(path, 'r'), key)
@@ -203,6 +208,6 @@ def _write_hdf5(path: Path, features: np.ndarray) -> None:
 
 READERS: dict[str, Callable[[Path, str | None], Array]] = {
     '.npy': _read_npy, '.npz': _read_npz, '.pt': _read_pt, '.pth': _read_pt, '.h5': _read_hdf5,
-    '.hdf5': _read_hdf5}
+    '.hdf5': _read_hdf5, '.csv': _read_csv}
 WRITERS: dict[str, Callable[[Path, np.ndarray], None]] = {
     '.npy': _write_npy, '.npz': _write_npz, '.pt': _write_pt, '.h5': _write_hdf5}
