@@ -11,6 +11,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
     training_state=dict(type='TrainingStateHook'),
+    start_checks=dict(type='StartChecksHook'),
     exact_resume=dict(type='ExactResumeHook'),
     resume_check=dict(type='ResumeCheckHook'),
     # action='skip' skips an update with NaN or infinity instead of ending the run

@@ -62,7 +62,8 @@ def check_before_run(runner: Runner) -> None:
         return loop
 
     runner.build_train_loop = build_and_check  # type: ignore[method-assign]
-    runner.register_hook(StartChecksHook())
+    if not any(isinstance(hook, StartChecksHook) for hook in runner.hooks):
+        runner.register_hook(StartChecksHook())
 
 
 def loaders(runner: Runner) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from torch.utils.data import DataLoader, Dataset
 
 import sbp_tad.models  # noqa: F401, registers all components
 from sbp_tad.engine.start_checks import (
+    StartChecksHook,
     check_batches,
+    check_before_run,
     check_classes,
     check_task,
     largest_label,
@@ -127,3 +129,11 @@ def test_an_epoch_without_a_batch(batch_size, drop_last, sampler, works):
     else:
         with pytest.raises(ConfigError, match='batch_size is 4, but each process has only 3'):
             check_batches(loader)
+
+
+def test_the_checks_are_added_once():
+    hooks = []
+    runner = SimpleNamespace(hooks=hooks, build_train_loop=None, register_hook=hooks.append)
+    check_before_run(runner)
+    check_before_run(runner)
+    assert [type(hook) for hook in hooks] == [StartChecksHook]
