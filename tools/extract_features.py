@@ -43,11 +43,11 @@ def finish(report: ExtractionReport, out_dir: Path) -> int:
     from mmengine.dist import is_main_process
     if is_main_process():
         print(f'{count_of(len(report.written), "video")} written to {out_dir}, '
-              f'{len(report.present)} were present already.')
+              f'{len(report.present)} present already.')
         if report.failed:
             listing = ''.join(f'\n  {video}: {why}' for video, why in report.failed.items())
-            raise VideoReadError(f'{len(report.failed)} videos could not be read:{listing}\n'
-                                 'Repair them and run the same command again.')
+            raise VideoReadError(f'{count_of(len(report.failed), "video")} could not be '
+                                 f'read:{listing}\nRepair them and run the same command again.')
     return 2 if report.failed else 0
 
 

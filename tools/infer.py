@@ -16,6 +16,7 @@ from sbp_tad.apis.launch_options import RESULT_FORMATS, add_launch_options
 from sbp_tad.apis.named_files import check_checkpoint, check_config, check_inputs
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.provenance import add_provenance, file_fingerprint, list_fingerprint
+from sbp_tad.wording import count_of
 
 if TYPE_CHECKING:
     from sbp_tad.apis.inference.results import VideoDetections
@@ -79,14 +80,15 @@ def finish(results: list[VideoDetections], arguments: argparse.Namespace) -> int
 
     from sbp_tad.apis.inference.results import write_results
     failed = [result for result in results if result.error is not None]
+    found = sum(len(result.detections) for result in results)
     if is_main_process():
         console = Console(markup=False, emoji=False, file=sys.stdout)
         if arguments.out is None:
             console.print(results_table(results))
         else:
             for path in write_results(arguments.out, results, arguments.format):
-                console.print(f'{sum(len(result.detections) for result in results)} detections in '
-                              f'{len(results) - len(failed)} videos written to {path}',
+                console.print(f'{count_of(found, "detection")} in '
+                              f'{count_of(len(results) - len(failed), "video")} written to {path}',
                               highlight=False, soft_wrap=True, markup=False)
         if failed:
             listing = ''.join(f'\n  {result.video_id}: {result.error}' for result in failed)

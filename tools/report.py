@@ -15,6 +15,7 @@ from sbp_tad.evaluation.command_inputs import (
 )
 from sbp_tad.evaluation.corrections import map_video_ids
 from sbp_tad.evaluation.detections import read_detections
+from sbp_tad.wording import count_of
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,7 +74,8 @@ def main(argv: list[str] | None = None) -> None:
     names = [video['name'] for video in content['videos']]
     links = find_links(arguments, names) if arguments.videos else {}
     page = write_page(arguments.out, content, links)
-    print(f'{page}: {len(names)} videos, {len(links)} of them with a file; open it in a browser')
+    print(f'{page}: {count_of(len(names), "video")}, {len(links)} of them with a file; '
+          'open it in a browser')
 
 
 def find_links(arguments: argparse.Namespace, video_ids: list[str]) -> dict[str, str]:

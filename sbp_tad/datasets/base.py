@@ -36,6 +36,7 @@ from sbp_tad.datasets.windows import sliding_window_starts
 from sbp_tad.paths import path_within
 from sbp_tad.registry import DATASETS
 from sbp_tad.structures import TADDataSample
+from sbp_tad.wording import agreeing, count_of
 
 
 @DATASETS.register_module()
@@ -185,7 +186,7 @@ class TemporalDetectionDataset(BaseDataset):
                 if self.get_data_info(index)['video_id'] not in self.bad_videos]
         if not good:
             raise VideoReadError(
-                f'{self.ann_file}: none of the {len(self.bad_videos)} videos can be read. '
+                f'{self.ann_file}: no video can be read ({len(self.bad_videos)} tried). '
                 f'The first: {next(iter(self.bad_videos.values()))}')
         return int(np.random.choice(good))
 
@@ -295,8 +296,10 @@ class TemporalDetectionDataset(BaseDataset):
         dropped = {video.video_id: len(video) - len(rest) for video, rest in zip(videos, kept)
                    if len(rest) < len(video)}
         if dropped:
-            print_log(f'{self.ann_file}: {sum(dropped.values())} segments of zero length are '
-                      f'dropped: {dropped}.', 'current', logging.WARNING)
+            number = sum(dropped.values())
+            print_log(f'{self.ann_file}: {count_of(number, "segment")} of zero length '
+                      f'{agreeing(number, "is", "are")} dropped: {dropped}.', 'current',
+                      logging.WARNING)
         return kept
 
     def _report_out_of_range(self, videos: Sequence[VideoAnnotation]) -> None:
@@ -305,9 +308,11 @@ class TemporalDetectionDataset(BaseDataset):
                   for video in checked}
         bad = {video_id: count for video_id, count in counts.items() if count}
         if bad and self.out_of_range == 'clip':
-            print_log(f'{self.ann_file}: {sum(bad.values())} segments reach beyond their videos '
-                      f'and are clipped, or dropped if wholly outside: {bad}.', 'current',
-                      logging.WARNING)
+            number = sum(bad.values())
+            print_log(f'{self.ann_file}: {count_of(number, "segment")} '
+                      f'{agreeing(number, "reaches", "reach")} beyond the video and '
+                      f'{agreeing(number, "is", "are")} clipped, or dropped if wholly outside: '
+                      f'{bad}.', 'current', logging.WARNING)
 
     def _report_bad(self, video_id: str, sentence: str) -> None:
         if video_id not in self.bad_videos:

@@ -15,6 +15,7 @@ from sbp_tad.evaluation.ground_truth import select_ground_truth
 from sbp_tad.evaluation.matching import SegmentTable
 from sbp_tad.evaluation.options import EvaluationOptions, threshold_name
 from sbp_tad.evaluation.thumos14_official import thumos14_official_average_precision
+from sbp_tad.wording import count_of
 
 # Comparison, thresholds -> AP per class and threshold (C, T)
 PROTOCOL_FUNCTIONS = {'activitynet': activitynet_average_precision,
@@ -138,9 +139,9 @@ def prepare_case(annotations: Mapping[str, VideoAnnotation], detections: Detecti
                                - set(options.ignored_labels)))
     if not class_names:
         raise EvaluationError(
-            f'There is no ground truth to find in subset {subset!r}: its {len(truth)} videos have '
-            'no instance of a class. Check the subset, the excluded videos and the ignored '
-            'labels.')
+            f'There is no ground truth to find in subset {subset!r}: no instance of a class is in '
+            f'its {count_of(len(truth), "video")}. Check the subset, the excluded '
+            'videos and the ignored labels.')
     keep, is_proposal, rule_counts = _apply_rules(truth, detections, class_names, options)
     video_names = tuple(sorted({*truth, *detections.video_ids}))
     comparison = _compare(truth, detections, keep, class_names, video_names)

@@ -9,6 +9,7 @@ import numpy as np
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.frame_average_precision import frame_average_precision
 from sbp_tad.evaluation.frame_scores import FrameScores
+from sbp_tad.wording import count_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +79,9 @@ def evaluate_frames(frames: FrameScores, smooth: bool = False) -> FrameResult:
     targets = frames.targets[counted, 1:-1]
     if not targets.any():
         raise EvaluationError(
-            f'There is no action to find in {len(targets)} frames of {len(frames.video_names)} '
-            'videos. Check the targets: column 0 is background, the last column ambiguous.')
+            f'There is no action to find in {count_of(len(targets), "frame")} of '
+            f'{count_of(len(frames.video_names), "video")}. Check the targets: column 0 is '
+            'background, the last column ambiguous.')
     ap, calibrated = frame_average_precision(scores[counted, 1:-1], targets)
     names = frames.class_names or tuple(f'class {i + 1}' for i in range(targets.shape[1]))
     return FrameResult(names, ap, calibrated, len(targets), int((~counted).sum()),

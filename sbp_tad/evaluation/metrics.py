@@ -24,6 +24,7 @@ from sbp_tad.evaluation.score_fusion import ScoreFusion
 from sbp_tad.registry import METRICS
 from sbp_tad.segments.merging import PostProcessing, VideoColumns
 from sbp_tad.segments.overlap import SegmentError
+from sbp_tad.wording import count_of
 
 UNREADABLE_RULES = ('raise', 'report')
 
@@ -136,8 +137,8 @@ class TADMetric(BaseMetric):
                           self.unreadable, self.out_file, 'their actions count as missed')
         self.result = self._evaluate(detections)
         if protocol := self.dataset_meta.get('protocol'):
-            print_log(f'protocol {protocol}: {self.result.num_videos} videos with '
-                      f'{self.result.num_ground_truth} instances', 'current')
+            print_log(f'protocol {protocol}: {count_of(self.result.num_videos, "video")} with '
+                      f'{count_of(self.result.num_ground_truth, "instance")}', 'current')
         names = [threshold_name(tiou) for tiou in self.result.options.tiou_thresholds]
         scores = {f'mAP@{name}': float(value)
                   for name, value in zip(names, self.result.mean_average_precision)}

@@ -16,6 +16,7 @@ from sbp_tad.evaluation.evaluate import EvaluationCase, EvaluationResult
 from sbp_tad.evaluation.frame_evaluation import FrameResult
 from sbp_tad.evaluation.options import threshold_name
 from sbp_tad.evaluation.per_video import VideoScores
+from sbp_tad.wording import count_of
 
 SHOWN_NUMBERS = (1, 5, 10, 50, 100)  # of proposals
 
@@ -36,9 +37,9 @@ def print_result(result: EvaluationResult, file: TextIO | None = None,
 def print_recall(recall: AverageRecall, case: EvaluationCase, notes: Sequence[str] = (),
                  file: TextIO | None = None) -> None:
     """Print average recall alone, for proposals without labels."""
-    text = (f'subset {case.subset}: {len(case.comparison.ground_truth)} instances in '
-            f'{len(case.truth)} videos, {len(case.proposals)} proposals. No detection has a label '
-            'of the ground truth, so there is no mAP.')
+    text = (f'subset {case.subset}: {count_of(len(case.comparison.ground_truth), "instance")} in '
+            f'{count_of(len(case.truth), "video")}, {count_of(len(case.proposals), "proposal")}. '
+            'No detection has a label of the ground truth, so there is no mAP.')
     _print([recall_table(recall)], '\n'.join([text, *notes]), file)
 
 
@@ -52,15 +53,15 @@ def print_frame_result(result: FrameResult, file: TextIO | None = None) -> None:
     for name, *row in zip(result.class_names, *columns):
         table.add_row(Text(name), *map(_cell, row))
     table.add_section()
-    table.add_row(f'mean of {len(result.class_names)} classes', *map(_cell, (
+    table.add_row(f'mean of {count_of(len(result.class_names), "class", "classes")}', *map(_cell, (
         result.mean_average_precision, result.mean_calibrated_average_precision)), style='bold')
     _print([table], frame_summary(result), file)
 
 
 def frame_summary(result: FrameResult) -> str:
     """Return one line on the counted frames and one on classes without a frame."""
-    lines = [f'{result.num_frames} frames of {result.num_videos} videos, '
-             f'{result.num_ambiguous_frames} ambiguous frames left out.']
+    lines = [f'{count_of(result.num_frames, "frame")} of {count_of(result.num_videos, "video")}, '
+             f'{count_of(result.num_ambiguous_frames, "ambiguous frame")} left out.']
     if result.smoothed:
         lines.append('Scores were smoothed with future frames: this is not an online result.')
     if result.absent_classes:
@@ -80,13 +81,14 @@ def class_table(result: EvaluationResult) -> Table:
 def mean_table(result: EvaluationResult, bootstrap: ConfidenceIntervals | None = None) -> Table:
     """Return a table of mAP (%) at each tIoU threshold and their average, with intervals."""
     table = _table('Mean average precision (%)', result, 'tIoU')
-    table.add_row(f'mAP of {len(result.class_names)} classes',
+    table.add_row(f'mAP of {count_of(len(result.class_names), "class", "classes")}',
                   *_percent(result.mean_average_precision), style='bold')
     if bootstrap is not None:
         ends = zip(('lower', 'upper'), bootstrap.mean_average_precision,
                    bootstrap.average_mean_average_precision)
         for end, row, average in ends:
-            table.add_row(f'{100 * bootstrap.confidence:g} % {end}, {bootstrap.num_samples} draws',
+            draws = count_of(bootstrap.num_samples, 'draw')
+            table.add_row(f'{100 * bootstrap.confidence:g} % {end}, {draws}',
                           *map(_cell, (*row, average)))
     return table
 
@@ -120,12 +122,13 @@ def video_table(result: EvaluationResult, videos: VideoScores) -> Table:
 def summary(result: EvaluationResult) -> str:
     """Return one line on the scored data and one on each rule that applied."""
     lines = [f'{result.options.protocol} protocol, subset {result.subset}: '
-             f'{result.num_ground_truth} instances in {result.num_videos} videos, '
-             f'{result.num_predictions} detections.']
+             f'{count_of(result.num_ground_truth, "instance")} in '
+             f'{count_of(result.num_videos, "video")}, '
+             f'{count_of(result.num_predictions, "detection")}.']
     actions = {'excluded_videos': 'drop', 'unknown_labels': result.options.unknown_labels,
                'outside_videos': result.options.outside_videos,
                'empty_detections': result.options.empty_detections}
-    lines += [f'{count} detections under the rule {name}: {actions[name]}.'
+    lines += [f'{count_of(count, "detection")} under the rule {name}: {actions[name]}.'
               for name, count in result.rule_counts.items() if count]
     return '\n'.join(lines)
 

@@ -22,6 +22,7 @@ import numpy as np
 from sbp_tad.evaluation.array_files import read_arrays
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.segments.merging import VideoColumns
+from sbp_tad.wording import count_of
 
 FUSION_METHODS = ('product', 'geometric_mean')
 
@@ -94,9 +95,10 @@ class ScoreFusion:
         missing = [video_id for video_id in videos if video_id not in self._scores]
         if missing:
             raise EvaluationError(
-                f'{self.path} has scores of {len(self._scores)} videos, but not of {len(missing)} '
-                f'tested videos: {", ".join(missing[:5])}{", ..." * (len(missing) > 5)}. Give a '
-                'file with all tested videos, named as in the annotation.')
+                f'{self.path} has scores of {count_of(len(self._scores), "video")}, but not of '
+                f'{count_of(len(missing), "tested video")}: {", ".join(missing[:5])}'
+                f'{", ..." * (len(missing) > 5)}. Give a file with all tested videos, named as '
+                'in the annotation.')
         return {video_id: fuse_scores(found, self._scores[video_id], self.method, self.top_k)
                 for video_id, found in videos.items()}
 
@@ -152,6 +154,6 @@ def _check_classes(path: str | Path, found: set[str], class_names: Sequence[str]
     unknown = sorted(found - set(class_names))
     if unknown:
         raise EvaluationError(
-            f'{path} has scores of {len(unknown)} classes that the dataset does not have: '
-            f'{", ".join(unknown[:5])}. The dataset has {", ".join(class_names[:5])} and others. '
-            'Rename the classes of the file.')
+            f'{path} has scores of {count_of(len(unknown), "class", "classes")} that the dataset '
+            f'does not have: {", ".join(unknown[:5])}. The dataset has '
+            f'{", ".join(class_names[:5])} and others. Rename the classes of the file.')

@@ -65,7 +65,7 @@ def test_training_sample_clips_and_counts(thumos14_sample, monkeypatch):
     assert set(found) == {f'video_validation_0000{n}' for n in (
         '051', '053', '160', '166', '311', '364')}
     assert len(found['video_validation_0000364']) == 6, 'two segments lie after the end'
-    assert len(lines) == 1 and "2 segments reach beyond their videos" in lines[0]
+    assert len(lines) == 1 and "2 segments reach beyond the video" in lines[0]
     assert "'video_validation_0000364': 2" in lines[0]
 
 

@@ -123,7 +123,7 @@ def test_entries_need_all_three_keys(tmp_path, entry):
     ({'version': '1'}, 'has a "version" but no "results"; it holds version'),
     ({'database': {'v': {}}}, r'holds annotations \("database"\), not detections'),
     (b'{"v": [', 'is not valid JSON'),
-    (b'\xff\xfe\x00', 'is not valid JSON'),
+    (b'\xff\xfe\x00', 'is not text in UTF-8: .*Save it as UTF-8'),
     (b'[' * 100_000, 'is not valid JSON'),
     (b'\x1f\x8b cut off', 'Cannot read the detections in'),
 ])
@@ -153,3 +153,9 @@ def test_a_label_index_beyond_the_classes_is_named(label):
     with pytest.raises(EvaluationError, match=f"Detection 1, in video 'v', has label index {label}"
                        ', but there are 2 labels.*Set num_classes of the head'):
         Detections.from_videos({'v': columns}, ['jump', 'run'])
+
+
+def test_numbers_of_numpy_are_numbers():
+    found = Detections.from_results({'v': [dict(segment=[np.float64(1), 2], label='a',
+                                                score=np.float64(0.5))]})
+    assert found.segments_seconds.tolist() == [[1, 2]] and found.scores.tolist() == [0.5]

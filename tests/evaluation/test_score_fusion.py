@@ -94,13 +94,13 @@ def test_every_video_is_fused_with_its_own_scores(tmp_path):
 
 def test_a_video_without_scores_is_named(tmp_path):
     fusion = ScoreFusion(write_json(tmp_path, {'a': {}}), CLASSES)
-    with pytest.raises(EvaluationError, match='scores of 1 videos, but not of 2 tested '
+    with pytest.raises(EvaluationError, match='scores of 1 video, but not of 2 tested '
                        'videos: b, c. Give'):
         fusion.apply({'a': FOUND, 'b': FOUND, 'c': FOUND})
 
 
 @pytest.mark.parametrize('content, message', [
-    ({'a': {'swim': 0.5}}, 'scores of 1 classes that the dataset does not have: swim. The'),
+    ({'a': {'swim': 0.5}}, 'scores of 1 class that the dataset does not have: swim. The'),
     ({'a': [0.5]}, 'expected {video: {class: score}}, or {"class"'),
     ({'class': ['run'], 'results': {'a': [1, 2]}}, 'expected {video'),
     ([1], 'expected {video'), ({'a': {'run': 'x'}}, 'finite numbers'), ('{', 'not valid JSON')])

@@ -82,7 +82,7 @@ def test_fusion_in_a_sweep_is_that_of_the_metric(meta, tmp_path):
     assert found.result.average_mean_average_precision == fused['tad/average_mAP']
     assert fused != plain
     path.write_text('{"a": {}}')
-    with pytest.raises(EvaluationError, match='not of 1 tested videos: b'):
+    with pytest.raises(EvaluationError, match='not of 1 tested video: b'):
         scores_of(meta, {}, score_fusion=dict(path=str(path)))
 
 

@@ -51,7 +51,7 @@ def test_it_says_what_it_did_and_goes_on(toy, tmp_path, run):
     source = json.loads((tmp_path / 'provenance.json').read_text())['extract_features']
     assert len(source['report']['written']) == 3 and source['checkpoint']['sha256']
     status, printed, _ = run(*command(toy, tmp_path))
-    assert status == 0 and '0 videos written to' in printed and '3 were present' in printed
+    assert status == 0 and '0 videos written to' in printed and '3 present already' in printed
 
 
 def test_features_are_named_as_their_videos(toy, tmp_path, run):
@@ -75,7 +75,7 @@ def test_bad_videos_end_in_status_2(toy, tmp_path, run):
     (toy / 'broken.json').write_text(json.dumps(broken))
     status, printed, errors = run(*arguments, 'test_dataloader.dataset.ann_file=broken.json')
     assert status == 2
-    assert '3 videos written' in printed and '1 videos could not be read' in errors
+    assert '3 videos written' in printed and '1 video could not be read' in errors
     assert 'missing.mp4: no such video file' in errors and 'same command again' in errors
 
 

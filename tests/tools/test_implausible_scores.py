@@ -164,12 +164,12 @@ def test_missing_parts_are_warned_of_or_noted(evaluate, tmp_path):
     path = write(tmp_path / 'pred.json', {'video_000': RESULTS['video_000'][:1]})
     status, _, errors = evaluate(path)
     assert status == 0
-    assert 'Warning: 2 of 3 classes have no detection, their AP is 0' in errors
+    assert 'Warning: 2 of 3 classes have no detection, which gives AP 0' in errors
     assert 'Warning: 5 of 6 videos with instances have no detection' in errors
     part = {name: found for name, found in RESULTS.items() if name != 'video_003'}
     status, printed, errors = evaluate(write(tmp_path / 'pred.json', part))
     assert (status, errors) == (0, '')
-    assert "1 of 6 videos with instances have no detection, their instances count as " in printed
+    assert '1 of 6 videos with instances has no detection, so that the instances' in printed
 
 
 def test_names_of_options_that_match_nothing_are_warned_of(evaluate, tmp_path):

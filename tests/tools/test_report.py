@@ -92,7 +92,7 @@ def test_detections_that_do_not_fit_the_annotation_are_refused_and_corrected(run
 def test_faults_are_sentences(run, tmp_path):
     (tmp_path / 'other.json').write_text(json.dumps({'elsewhere': []}))
     status, _, errors = run('--predictions', tmp_path / 'other.json', *FILES[:2])
-    assert status == 2 and 'annotates none of the 1 videos of the predictions' in errors
+    assert status == 2 and 'annotates no video of the predictions (1 tried)' in errors
     status, _, errors = run(*FILES, '--subset', 'none')
     assert status == 2 and 'no video is in subset' in errors
     status, _, errors = run(*FILES, '--videos', tmp_path / 'absent')

@@ -9,6 +9,7 @@ import numpy as np
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.checks.findings import Finding
+from sbp_tad.wording import agreeing, count_of
 
 PLAUSIBLE_FPS = (1.0, 240.0)
 TIMING_TOLERANCE_SECONDS = 1.0
@@ -97,7 +98,8 @@ def unused_subsets(videos: Mapping[str, VideoAnnotation], used: Collection[str]
                    ) -> list[Finding]:
     """Find the subsets of the file that no dataset of a config uses."""
     counts = Counter(video.subset for video in videos.values() if video.subset not in used)
-    return [Finding('unused-subset', subset, f'{count} videos of subset {subset!r} are not used.')
+    return [Finding('unused-subset', subset, f'{count_of(count, "video")} of subset {subset!r} '
+                    f'{agreeing(count, "is", "are")} not used.')
             for subset, count in counts.items()]
 
 
@@ -113,7 +115,7 @@ def _spellings(kind: str, counts: Mapping[str, int]) -> Iterator[Finding]:
         groups[''.join(filter(str.isalnum, name.casefold())) or name].append(name)
     for names in groups.values():
         if len(names) > 1:
-            listed = ', '.join(f'{name!r} ({counts[name]} times)' for name in names)
+            listed = ', '.join(f'{name!r} ({count_of(counts[name], "time")})' for name in names)
             yield Finding(kind, names[0], f'written in several ways: {listed}.')
 
 
@@ -126,14 +128,14 @@ def _check_balance(videos: Iterable[VideoAnnotation], classes: tuple[str, ...],
         if not count:
             yield Finding('class-without-segments', name, f'{name!r} has no segment in {where}.')
         elif expected.training and count < MIN_CLASS_SEGMENTS:
-            yield Finding('rare-class', name, f'{name!r} has {count} segments in {where}; fewer '
-                          f'than {MIN_CLASS_SEGMENTS} are hard to learn from.')
+            yield Finding('rare-class', name, f'{name!r} has {count_of(count, "segment")} in '
+                          f'{where}; fewer than {MIN_CLASS_SEGMENTS} are hard to learn from.')
     present = [(count, name) for name, count in counts.items() if count]
     if expected.training and present:
         (fewest, rare), (most, common) = min(present), max(present)
         if most > MAX_CLASS_RATIO * fewest:
-            yield Finding('class-imbalance', common, f'{common!r} has {most} segments, {rare!r} '
-                          f'{fewest}: {most / fewest:.0f} times as many, more than '
+            yield Finding('class-imbalance', common, f'{common!r} has {count_of(most, "segment")}, '
+                          f'{rare!r} {fewest}: {most / fewest:.0f} times as many, more than '
                           f'{MAX_CLASS_RATIO:.0f}.')
 
 
@@ -157,15 +159,16 @@ def _check_timing(video: VideoAnnotation) -> Iterator[Finding]:
         seconds = video.num_frames / video.fps
         if abs(seconds - video.duration_seconds) > TIMING_TOLERANCE_SECONDS:
             yield Finding('timing-mismatch', video.video_id,
-                          f'{video.num_frames} frames at {video.fps:g} fps are {seconds:g} s, but '
-                          f'the duration is {video.duration_seconds:g} s.')
+                          f'{count_of(video.num_frames, "frame")} at {video.fps:g} fps last '
+                          f'{seconds:g} s, but the duration is {video.duration_seconds:g} s.')
 
 
 def _check_labels(video: VideoAnnotation, classes: tuple[str, ...]) -> Iterator[Finding]:
     for label, count in Counter(video.labels).items():
         if label not in classes:
             yield Finding('unknown-label', video.video_id,
-                          f'{count} segments have the label {label!r}, which is not a class.')
+                          f'{count_of(count, "segment")} {agreeing(count, "has", "have")} '
+                          f'the label {label!r}, which is not a class.')
 
 
 def _check_ends(video: VideoAnnotation) -> Iterator[Finding]:
@@ -189,7 +192,8 @@ def check_range(video: VideoAnnotation, expected: Expectations) -> Iterator[Find
                       f'{describe(video, index)} leaves the video, which lasts {length}.')
     if 2 * outside.sum() > len(video) > 1:
         yield Finding('foreign-annotation', video.video_id,
-                      f'{outside.sum()} of {len(video)} segments leave the video.')
+                      f'{outside.sum()} of {len(video)} segments '
+                      f'{agreeing(outside.sum(), "leaves", "leave")} the video.')
 
 
 def _check_overlaps(video: VideoAnnotation) -> Iterator[Finding]:
@@ -206,7 +210,7 @@ def _check_overlaps(video: VideoAnnotation) -> Iterator[Finding]:
             yield Finding('overlap-same-label', video.video_id, f'{pair} overlap.')
     for (one, other), count in others.items():
         yield Finding('overlap-other-label', video.video_id,
-                      f'{one!r} and {other!r} overlap ({count} times).')
+                      f'{one!r} and {other!r} overlap ({count_of(count, "time")}).')
 
 
 def overlapping_pairs(segments: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -22,6 +22,7 @@ from sbp_tad.datasets.formats.rows import (
     video_key,
 )
 from sbp_tad.text_files import decode_text
+from sbp_tad.wording import count_of
 
 SEGMENT_COLUMNS = ('temporal_segment_start', 'temporal_segment_end')
 CHECKBOX = 2  # type of a VIA attribute; its value is 'id,id,...', one id per marked box
@@ -81,8 +82,8 @@ def read_via(path: str | Path, attribute: str | None = None, report: Report = no
                       segment.end)
     if unlabelled:
         name = attribute if key is None else project.name_of(key)
-        report(f'{path}: {unlabelled} of {len(project.segments)} temporal segments have no value '
-               f'of {name!r} and are left out.')
+        report(f'{path}: {unlabelled} of {count_of(len(project.segments), "temporal segment")} '
+               f'left out: no value of {name!r}.')
     for file_name in project.files:
         yield Row(str(path), video_key(file_name))
 

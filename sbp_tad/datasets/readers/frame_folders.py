@@ -13,6 +13,7 @@ from sbp_tad.datasets.file_names import like_named
 from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.readers.video_files import VideoFiles
 from sbp_tad.datasets.readers.video_header import VideoHeader
+from sbp_tad.wording import count_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class FrameFolders(VideoFiles):
         annotated = video.duration_seconds or header.duration_seconds
         if abs(header.duration_seconds - annotated) > max(1.0, self.length_tolerance * annotated):
             raise VideoReadError(
-                f'{filename}: {header.num_frames} frames at {header.fps:g} fps last '
+                f'{filename}: {count_of(header.num_frames, "frame")} at {header.fps:g} fps last '
                 f'{header.duration_seconds:g} s, the annotation says {annotated:g} s. Set '
                 'source=dict(fps=...) to the fps of the extraction, or extract them anew.')
 
@@ -117,6 +118,6 @@ def _scan(folder: str, filename_tmpl: str, _changed: int) -> tuple[int, int]:
     missing = sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
     if missing:
         raise VideoReadError(
-            f'{folder}: {len(missing)} frames are missing before the last one, the first is '
-            f'{filename_tmpl.format(missing[0])}. Extract the frames anew.')
+            f'{folder}: {count_of(len(missing), "missing frame")} before the last one, the first '
+            f'is {filename_tmpl.format(missing[0])}. Extract the frames anew.')
     return numbers[0], len(numbers)

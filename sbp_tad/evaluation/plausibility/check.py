@@ -26,6 +26,7 @@ from sbp_tad.evaluation.plausibility.names import (
 )
 from sbp_tad.evaluation.plausibility.times import time_findings
 from sbp_tad.evaluation.time_units import SECONDS, TimeUnit
+from sbp_tad.wording import agreeing, count_of
 
 
 def find_implausible(annotations: Mapping[str, VideoAnnotation], detections: Detections,
@@ -43,9 +44,9 @@ def find_implausible(annotations: Mapping[str, VideoAnnotation], detections: Det
         unit: unit that the detections were converted from.
     """
     if not len(detections):
-        return [Finding(ERROR, f'There is no detection: {len(detections.video_ids)} videos are '
-                        'listed, all without one. Check that the model was trained and its score '
-                        'threshold is not too high.')]
+        return [Finding(ERROR, f'There is no detection; the file lists '
+                        f'{count_of(len(detections.video_ids), "video")}. Check that the model '
+                        'was trained and its score threshold is not too high.')]
     findings = [*video_findings(annotations, detections, options, all_subsets),
                 *(label_findings(annotations, detections, options) if with_labels else ()),
                 *time_findings(annotations, detections, unit), *_value_findings(detections)]
@@ -97,12 +98,13 @@ def _coverage_findings(annotations: Mapping[str, VideoAnnotation], detections: D
     found_videos = {detections.video_ids[i] for i in np.unique(detections.video_index)}
     findings = []
     for kind, names, found, effect in (
-            ('classes', sorted(classes), found_labels, 'their AP is 0'),
+            ('classes', sorted(classes), found_labels, 'which gives AP 0'),
             ('videos with instances', with_instances, found_videos,
-             'their instances count as missed')):
+             'so that the instances count as missed')):
         missing = [name for name in names if name not in found]
         if missing and (with_labels or kind != 'classes'):
             level = WARNING if len(missing) >= MANY * len(names) else NOTE
-            findings.append(Finding(level, f'{len(missing)} of {len(names)} {kind} have no '
-                                    f'detection, {effect}: {listed(missing)}.'))
+            findings.append(Finding(level, f'{len(missing)} of {len(names)} {kind} '
+                                    f'{agreeing(len(missing), "has", "have")} no detection, '
+                                    f'{effect}: {listed(missing)}.'))
     return findings

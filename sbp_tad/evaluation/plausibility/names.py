@@ -11,6 +11,7 @@ from sbp_tad.evaluation.detection_columns import NO_LABEL, Detections
 from sbp_tad.evaluation.name_matching import match_labels, match_videos
 from sbp_tad.evaluation.options import EvaluationOptions
 from sbp_tad.evaluation.plausibility.finding import ERROR, WARNING, Finding
+from sbp_tad.wording import agreeing, count_of
 
 FEW = 0.05  # share of detections above which a known cause is an error
 MANY = 0.5
@@ -39,8 +40,9 @@ def video_findings(annotations: Mapping[str, VideoAnnotation], detections: Detec
     if matched > FEW or (matches and share == 1):
         name, other = next(iter(matches.items()))
         return [Finding(
-            ERROR, f'{fault} The ids of {len(matches)} videos differ only in folder, extension, '
-            f'prefix or case: {name!r} and {other!r}.', 'Add --map-video-ids to match them.',
+            ERROR, f'{fault} {count_of(len(matches), "id")} '
+            f'{agreeing(len(matches), "differs", "differ")} only in folder, extension, prefix or '
+            f'case: {name!r} and {other!r}.', 'Add --map-video-ids to match them.',
             '--map-video-ids')]
     return _other_videos(fault, share, list(unknown), options, all_subsets)
 
@@ -99,8 +101,9 @@ def _unknown_labels(unknown: Mapping[str, int], classes: Collection[str], total:
         matched = share_of(sum(unknown[label] for label in matches), total)
         return [Finding(
             ERROR if matched > FEW else WARNING,
-            f'{fault} {len(matches)} of them differ only in case or punctuation: {label!r} and '
-            f'{other!r}.', 'Add --map-labels to match them.', '--map-labels')]
+            f'{fault} {len(matches)} of them '
+            f'{agreeing(len(matches), "differs", "differ")} only in case or punctuation: '
+            f'{label!r} and {other!r}.', 'Add --map-labels to match them.', '--map-labels')]
     if share < MANY:
         return []
     return [Finding(ERROR if share == 1 else WARNING,

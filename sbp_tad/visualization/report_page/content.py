@@ -78,7 +78,7 @@ def read_subsets(path: str | Path, subset: str | None, detections: Detections
     subsets = {annotations[name].subset for name in detections.video_ids if name in annotations}
     if not subsets:
         raise EvaluationError(
-            f'{path} annotates none of the {len(detections.video_ids)} videos of the predictions. '
+            f'{path} annotates no video of the predictions ({len(detections.video_ids)} tried). '
             'If their ids differ only in folder, extension, prefix or case, add --map-video-ids; '
             'else check that both files are of the same data.')
     return ({name: video for name, video in annotations.items() if video.subset in subsets},

@@ -64,7 +64,7 @@ const errors = (() => {
       ...Object.entries(row).map(([bucket, value]) => {
         const {num_instances: count, ...borders} = buckets[name][bucket];
         const span = range(borders, UNITS[name] ?? '');
-        return bar(`${bucket}: ${span}`, value, full, colour, `${count} instances`);
+        return bar(`${bucket}: ${span}`, value, full, colour, `${count} instance${count === 1 ? '' : 's'}`);
       })));
     return figure(title, note, ...groups);
   }

@@ -31,7 +31,7 @@
       (key ? key(counts[a]) - key(counts[b]) : 0) || collator.compare(names[a], names[b]));
     counts.forEach((count, index) => drawTally(items[index].lastChild, count));
     list.replaceChildren(...listed.map((index) => items[index]));
-    dom.byId('filter-count').textContent = `${listed.length} of ${names.length} videos`;
+    dom.byId('filter-count').textContent = `${listed.length} of ${names.length} video${names.length === 1 ? '' : 's'}`;
     markCurrent();
   }
 

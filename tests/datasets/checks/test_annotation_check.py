@@ -54,13 +54,13 @@ PLANTED = {
     'duplicate-segment': (video((1, 2, 'pour'), (1, 2, 'pour')), 'are the same'),
     'overlap-same-label': (video((1, 4, 'pour'), (3, 5, 'pour')),
                            r"\[1, 4\] s 'pour' and \[3, 5\] s 'pour' overlap"),
-    'overlap-other-label': (video((1, 4, 'pour'), (3, 5, 'stir')), r"overlap \(1 times\)"),
+    'overlap-other-label': (video((1, 4, 'pour'), (3, 5, 'stir')), r"overlap \(1 time\)"),
     'timing-mismatch': (video((1, 2, 'pour'), fps=30.0),
-                        '2500 frames at 30 fps are 83.3333 s, but the duration is 100 s'),
+                        '2500 frames at 30 fps last 83.3333 s, but the duration is 100 s'),
     'implausible-fps': (video((1, 2, 'pour'), fps=1000.0, frames=None), '1000 fps'),
     'unknown-timing': (video((1, 2, 'pour'), fps=None), 'fps not given'),
     'video-without-segments': (video(), 'has no segment'),
-    'label-spelling': (video((1, 2, 'Pour')), r"'pour' \(20 times\), 'Pour' \(1 times\)"),
+    'label-spelling': (video((1, 2, 'Pour')), r"'pour' \(20 times\), 'Pour' \(1 time\)"),
     'subset-spelling': (video((1, 2, 'pour'), subset='Training'), "'training' .4 .*'Training'"),
 }
 ALSO = {'label-spelling': {'unknown-label'}}

@@ -107,7 +107,7 @@ def test_each_marked_box_is_a_label(write):
     rows = [(row.start, row.end, row.label) for row in read_via(path, report=notes.append)
             if row.label]
     assert rows == [(0, 1, 'jump'), (0, 1, 'wave'), (1, 2, 'run'), (2, 3, 'wave')]
-    assert len(notes) == 1 and "1 of 4 temporal segments have no value of 'action'" in notes[0]
+    assert len(notes) == 1 and "1 of 4 temporal segments left out: no value of 'action'" in notes[0]
 
 
 def test_marked_boxes_of_an_export(write):
@@ -148,7 +148,7 @@ def test_an_attribute_that_no_segment_has_is_said(write):
     project['attribute']['4'] = {**VIA['attribute']['1'], 'aname': 'unused'}
     rows = list(read_via(write(project, 'p.json'), 'unused', notes.append))
     assert not any(row.label for row in rows)
-    assert "2 of 2 temporal segments have no value of 'unused'" in notes[0]
+    assert "2 of 2 temporal segments left out: no value of 'unused'" in notes[0]
 
 
 def test_two_files_of_one_name_are_refused(write):

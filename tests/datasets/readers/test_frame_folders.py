@@ -122,7 +122,7 @@ def fault(kind: str, folder: Path, video: Path) -> None:
 
 
 FAULTS = {'missing': 'no such folder of frames', 'empty': "no file name matches 'img_",
-          'gap': '2 frames are missing before the last one, the first is img_00007.jpg',
+          'gap': '2 missing frames before the last one, the first is img_00007.jpg',
           'late': 'the first frame is number 5, expected 0 or 1',
           'damaged': 'cannot be decoded', 'no_bytes': 'cannot be decoded'}
 

@@ -120,7 +120,7 @@ def test_missing_classes_and_videos():
                for name, found in RESULTS.items() if name != 'video_000'}
     found = find(results)
     assert levels(found) == [NOTE, NOTE]
-    assert "1 of 3 classes have no detection, their AP is 0: 'Diving'." == found[0].fault
+    assert "1 of 3 classes has no detection, which gives AP 0: 'Diving'." == found[0].fault
 
 
 def test_a_cure_is_named_where_the_tool_offers_it():
