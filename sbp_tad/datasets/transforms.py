@@ -130,8 +130,8 @@ def decoder_clock(results: dict[str, Any]) -> FrameClock:
 
     The frame count of a decoder is an upper bound: containers promise frames
     that an edit list hides, or none at all. A decoder that reports another
-    rate shows another video stream of the file, which is taken as equally
-    spaced.
+    rate and count shows another video stream of the file, which is taken as
+    equally spaced.
 
     Raises:
         VideoReadError: a decoder of mmaction2 that shows other frames of this file.
@@ -143,6 +143,8 @@ def decoder_clock(results: dict[str, Any]) -> FrameClock:
     if not clock.is_even:
         return clock.first(int(claimed or clock.num_frames))
     if not fps and not claimed:  # no decoder of mmaction2 before
+        return clock
+    if claimed == clock.num_frames:  # the same stream, whatever rate its container declares
         return clock
     fps = float(fps or clock.fps)
     num_frames = round(clock.num_frames / clock.fps * fps)

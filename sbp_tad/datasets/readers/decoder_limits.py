@@ -20,6 +20,9 @@ _DAMAGED = 'it shows damaged frames after a seek in MPEG-TS'
 _OPEN_GOP = 'it cannot seek to key frames that are followed by frames shown before them (open GOP)'
 _AVI = 'it cannot seek in AVI with H.264, HEVC or B-frames'
 _ASF = 'it does not seek exactly in WMV and ASF'
+_HIDDEN = ('it counts frames that are never shown: hidden by an edit list, alternate references of '
+           'VP8, or not decodable')
+_UNDECODABLE = 'it does not seek exactly in mp4 and mov that begin between key frames'
 _TURNED = 'it does not turn frames by the display matrix of the file'
 _MIRRORED = 'it does not mirror frames by the display matrix of the file'
 
@@ -73,6 +76,8 @@ def _decord_fault(timing: StreamTiming, clock: FrameClock, times: FrameTimes | N
         return _ASF
     if timing.container == 'mpegts' and timing.reorder_depth:
         return _TRANSPORT_STREAM
+    if timing.hides_frames or clock.num_frames < len(timing.packets):
+        return _HIDDEN
     if has_open_gops(timing.packets):
         return _OPEN_GOP
     return _UNEVEN if _must_count(timing, clock, times) else None
@@ -98,6 +103,8 @@ def _opencv_fault(timing: StreamTiming, clock: FrameClock, times: FrameTimes | N
     if timing.container == 'mpegts' and timing.codec not in RECOVERING_CODECS \
             and longest_gop(timing.packets) > _OPENCV_LEAD:
         return _DAMAGED
+    if timing.container.startswith('mov') and clock.num_frames < len(timing.packets):
+        return _UNDECODABLE
     return _UNEVEN if not _is_evenly_spaced(clock) or _must_count(timing, clock, times) else None
 
 

@@ -80,6 +80,8 @@ class StreamTiming:
             frames of MPEG-4 part 2 with B-frames are damaged after a seek.
         container: name of the demuxer.
         codec: name of the decoder.
+        hides_frames: the file has frames that are never shown: alternate
+            references of VP8, or frames before the beginning of an edit list.
     """
 
     packets: list[Packet]
@@ -94,6 +96,7 @@ class StreamTiming:
     can_seek: bool
     container: str
     codec: str
+    hides_frames: bool = False
 
 
 def video_stream(container: av.container.InputContainer) -> av.VideoStream:
@@ -126,17 +129,35 @@ def read_timing(container: av.container.InputContainer, stream: av.VideoStream) 
     start, slots = container.start_time, stream.duration if is_avi else None
     depth, tick = codec.reorder_depth, stream.time_base
     assert tick is not None  # every demuxer sets one
-    # An edit list marks packets that no decoder shows; the frame count of the container
-    # includes them (or is 0, as in mkv).
-    packets = [Packet(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe)
-               for packet in container.demux(stream) if _shows_frame(packet, codec.name)]
+    packets, hides_frames = _read_packets(container, stream, codec.name)
     rates = [float(rate) for rate in declared if rate] or _measured_rate(packets, tick)
     return StreamTiming(packets, tick, rates,
                         None if start is None else start / av.time_base, depth, slots,
                         has_timestamps, bool(flags & _FREE_CLOCK),
                         container.format.name.startswith('mov'),
                         _can_seek(container.format.name, codec.name, depth),
-                        container.format.name, codec.name)
+                        container.format.name, codec.name, hides_frames)
+
+
+def _read_packets(container: av.container.InputContainer, stream: av.VideoStream, codec: str
+                  ) -> tuple[list[Packet], bool]:
+    """Return the packets that show a frame, and whether others lie before or between them.
+
+    An edit list marks packets that no decoder shows; the frame count of the container
+    includes them (or is 0, as in mkv).
+    """
+    packets: list[Packet] = []
+    cut, hides_frames = [], False
+    for packet in container.demux(stream):
+        if _shows_frame(packet, codec):
+            packets.append(Packet(packet.pts, packet.dts, packet.duration or 0,
+                                  packet.is_keyframe))
+        elif packet.is_discard:
+            cut.append(packet.pts or 0)
+        elif packet.size:
+            hides_frames = True
+    first = min((packet.pts for packet in packets if packet.pts is not None), default=0)
+    return packets, hides_frames or min(cut, default=first) < first
 
 
 def _can_seek(container: str, codec: str, reorder_depth: int) -> bool:

@@ -124,6 +124,42 @@ def test_turned_and_mirrored_files(degrees, mirrored, name, tmp_path):
     assert np.abs(shown.astype(int) - expected).mean() < 10
 
 
+def remux(source, path, first_packet, zero):
+    """Copy the packets from one on, and place the second ``zero`` at 0."""
+    with av.open(str(source)) as old, av.open(str(path), 'w') as new:
+        stream = old.streams.video[0]
+        copy, shift = new.add_stream_from_template(stream), round(zero / stream.time_base)
+        for number, packet in enumerate(old.demux(stream)):
+            if number >= first_packet and packet.dts is not None:
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = copy
+                new.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize('name, first_packet, zero, refusals', [
+    # key frames are the packets 0, 12, 24 ...
+    ('edit_list.mp4', 24, 31 / 25, {'Decord': 'hidden by an edit list'}),
+    ('no_key.mkv', 5, 0.0, {'Decord': 'or not decodable'}),
+    ('no_key.mp4', 5, 0.0, {'Decord': 'or not decodable', 'OpenCV': 'begin between key frames'}),
+    ('declares_1000_fps.mkv', 24, 31 / 25, {})])
+def test_parts_that_were_cut_without_encoding(name, first_packet, zero, refusals, tmp_path):
+    path = remux(write_timed(tmp_path / f'source{name[-4:]}', STEADY), tmp_path / name,
+                 first_packet, zero)
+    with av.open(str(path)) as container:
+        assert (container.streams.video[0].average_rate == 1000) == (path.suffix == '.mkv')
+    header = probe_video(path)
+    expected = [seconds_of(frame) for frame in read_frames(str(path), range(40, 42), header.times)]
+    start = header.clock.seconds(np.array(40)) * 25
+    for decoder in ('PyAV', 'Decord', 'OpenCV'):
+        if decoder in refusals:
+            with pytest.raises(VideoReadError, match=f'{refusals[decoder]}.*Use PyAVSeekDecode'):
+                frames(path, decoder)
+        else:
+            shown = [seconds_of(frame) for frame in frames(path, decoder, start + 0.01)]
+            assert shown == expected
+
+
 def test_the_cure_for_a_file_that_cannot_be_decoded():
     assert cure_for('OpenCVDecode') == 'Use PyAVSeekDecode (without ...Init), replace the file'
     assert cure_for('PyAVSeekDecode') == cure_for('RawFrameDecode') == 'Replace the file'

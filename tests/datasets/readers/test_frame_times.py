@@ -193,6 +193,7 @@ def test_hidden_frames_of_vp8_are_no_frames(tmp_path):
     path.write_bytes(content.replace(hidden, bytes([hidden[0] & ~0x10]) + hidden[1:]))
     header = probe_video(path)
     assert header.num_frames == 39
+    assert 'alternate references of VP8' in header.misread_by['decord']
     shown = np.delete(seconds, place)
     frames = read_frames(str(path), list(range(39)), header.times)
     assert [seconds_of(frame) for frame in frames] == pytest.approx(shown, abs=0.006)
