@@ -19,7 +19,7 @@ from mmengine.logging import MMLogger
 from benchmarks.errors import BenchmarkError
 from benchmarks.recipe_measurement import RecipeMeasurement, RecipeSettings, measure_recipe
 from sbp_tad.apis.command_line import run_main
-from sbp_tad.apis.config_options import add_config_options
+from sbp_tad.apis.config.options import add_config_options
 from sbp_tad.apis.launch import load_config
 
 

@@ -24,7 +24,7 @@ from mmengine.registry import DefaultScope
 from recognition_cases import write_clips
 
 from sbp_tad.apis import launch
-from sbp_tad.apis.config_refusals import check_backends, check_phases
+from sbp_tad.apis.config.refusals import check_backends, check_phases
 from sbp_tad.datasets.transforms import build_pipeline
 from sbp_tad.errors import UserError
 from sbp_tad.planning.fake_tensors import build_shapes

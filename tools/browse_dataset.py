@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from sbp_tad.apis.command_line import announce, run_main
-from sbp_tad.apis.config_options import add_config_options
+from sbp_tad.apis.config.options import add_config_options
 
 
 def build_parser() -> argparse.ArgumentParser:

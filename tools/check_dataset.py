@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbp_tad.apis.command_line import announce, run_main
-from sbp_tad.apis.config_options import add_config_options
+from sbp_tad.apis.config.options import add_config_options
 from sbp_tad.datasets.checks.findings import is_clean
 from sbp_tad.datasets.errors import DatasetError
 

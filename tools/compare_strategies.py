@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sbp_tad.apis.command_line import announce, run_main
-from sbp_tad.apis.config_options import add_config_options, parse_pairs
+from sbp_tad.apis.config.options import add_config_options, parse_pairs
 from sbp_tad.comparison.specs import SPECS, parse_strategies
 
 

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from sbp_tad.apis.command_line import announce, run_main
-from sbp_tad.apis.config_options import add_config_options
+from sbp_tad.apis.config.options import add_config_options
 
 CONFIG = Path(__file__).parents[1] / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py'
 

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from sbp_tad.apis.command_line import announce, run_main
-from sbp_tad.apis.config_options import add_config_options
+from sbp_tad.apis.config.options import add_config_options
 from sbp_tad.apis.named_files import check_config
 from sbp_tad.errors import ConfigError
 from sbp_tad.planning.budget import parse_budget

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     announce(f'Loading PyTorch to train {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch
-    from sbp_tad.apis.weight_files import check_weight_files
+    from sbp_tad.apis.config.weight_files import check_weight_files
     from sbp_tad.engine.complete_weights import StartingWeightsHook
     cfg = launch.read_config(arguments)
     if arguments.no_validate:

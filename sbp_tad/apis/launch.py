@@ -14,14 +14,14 @@ from mmengine.dist import init_dist, is_distributed
 from mmengine.runner import Runner
 
 from sbp_tad import compat, process_groups
-from sbp_tad.apis.clip_lists import check_clip_lists
-from sbp_tad.apis.config_errors import config_faults
-from sbp_tad.apis.config_fields import (
+from sbp_tad.apis.config.clip_lists import check_clip_lists
+from sbp_tad.apis.config.faults import config_faults
+from sbp_tad.apis.config.fields import (
     import_custom_modules,
     import_fault,
     warn_of_misspelt_fields,
 )
-from sbp_tad.apis.config_refusals import (
+from sbp_tad.apis.config.refusals import (
     check_backends,
     check_generation,
     check_initialization,
@@ -29,7 +29,7 @@ from sbp_tad.apis.config_refusals import (
     check_phases,
     check_single_videos,
 )
-from sbp_tad.apis.config_values import check_overrides, prepare_values
+from sbp_tad.apis.config.values import check_overrides, prepare_values
 from sbp_tad.apis.named_files import (
     check_checkpoint,
     find_config,

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import argparse
 
-from sbp_tad.apis.config_options import add_config_options
+from sbp_tad.apis.config.options import add_config_options
 from sbp_tad.checkpoint_safety import TrustCheckpoints
 
 # Choices of --format: the keys of inference.results.FORMATS and feature_extraction.FORMATS.

@@ -9,6 +9,7 @@ from string import Formatter
 from sbp_tad.datasets.errors import DatasetError
 
 FIELD = 'video_id'
+FEATURE_SUFFIXES = ('.npy', '.npz', '.pt', '.pth', '.h5', '.hdf5', '.csv')
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.ts',
                   '.wmv', '.flv', '.3gp', '.ogv', '.264', '.265', '.h264', '.h265', '.hevc', '.m2v')
 

@@ -12,6 +12,7 @@ from sbp_tad.datasets.checks.annotation_check import Expectations, check_range, 
 from sbp_tad.datasets.checks.findings import Finding
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.datasets.file_names import (
+    FEATURE_SUFFIXES,
     VIDEO_SUFFIXES,
     check_template,
     like_named,
@@ -19,7 +20,6 @@ from sbp_tad.datasets.file_names import (
     template_of,
 )
 from sbp_tad.datasets.frame_clock import FrameClock
-from sbp_tad.datasets.readers.feature_files import READERS
 from sbp_tad.datasets.readers.video_header import (
     DURATION_TOLERANCE_SECONDS,
     FPS_TOLERANCE,
@@ -28,7 +28,7 @@ from sbp_tad.datasets.readers.video_header import (
 )
 from sbp_tad.paths import UnsafePathError, path_within
 
-SUFFIXES = (*VIDEO_SUFFIXES, *READERS, '')
+SUFFIXES = (*VIDEO_SUFFIXES, *FEATURE_SUFFIXES, '')
 VIDEO_TEMPLATE = '{video_id}.mp4'
 Inspect = Callable[[Path, VideoAnnotation], VideoHeader | None]
 

@@ -10,10 +10,9 @@ from torch.nn import functional as F
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
-from sbp_tad.datasets.file_names import like_named
+from sbp_tad.datasets.file_names import FEATURE_SUFFIXES, like_named
 from sbp_tad.datasets.frame_clock import FrameClock
 from sbp_tad.datasets.readers.feature_files import (
-    READERS,
     feature_shape,
     open_features,
     read_sidecar,
@@ -182,7 +181,7 @@ class FeatureFiles(VideoFiles):
         try:
             shape = feature_shape(filename, key)
         except VideoReadError as error:
-            hint = like_named(filename, video.video_id, READERS)
+            hint = like_named(filename, video.video_id, FEATURE_SUFFIXES)
             raise VideoReadError(f'{error}{hint}') from error
         num_steps = self._num_steps(filename, shape)
         grid = self._grid(filename, video, num_steps)

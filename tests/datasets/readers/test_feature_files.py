@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from sbp_tad.datasets.errors import VideoReadError
+from sbp_tad.datasets.file_names import FEATURE_SUFFIXES
 from sbp_tad.datasets.readers.feature_files import (
+    READERS,
     feature_shape,
     open_features,
     read_sidecar,
@@ -102,8 +104,8 @@ def test_missing_and_unknown_files(tmp_path):
     with pytest.raises(VideoReadError, match='a.npy: no such feature file') as caught:
         feature_shape(tmp_path / 'a.npy')
     assert isinstance(caught.value, UserError)
-    with pytest.raises(VideoReadError, match='a.csv: features are read from .npy, .npz, .pt'):
-        open_features(tmp_path / 'a.csv')
+    with pytest.raises(VideoReadError, match='a.mat: features are read from .npy, .npz, .pt'):
+        open_features(tmp_path / 'a.mat')
 
 
 def test_sidecar(tmp_path):
@@ -123,3 +125,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         temporary.write_text('ne')
         raise ValueError('stop')
     assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
+
+
+def test_names_are_looked_for_in_every_format():
+    assert FEATURE_SUFFIXES == tuple(READERS)

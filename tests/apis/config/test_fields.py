@@ -6,8 +6,8 @@ import pytest
 from mmengine.config import Config
 
 from sbp_tad.apis import launch
-from sbp_tad.apis.config_fields import warn_of_misspelt_fields
-from sbp_tad.apis.config_values import top_keys
+from sbp_tad.apis.config.fields import warn_of_misspelt_fields
+from sbp_tad.apis.config.values import top_keys
 from sbp_tad.errors import ConfigError
 
 TEXT = "model = dict(type='X')\noptim_wrapper = dict(type='OptimWrapper')\nmy_rate = 0.1\n"

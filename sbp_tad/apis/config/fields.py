@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
-from sbp_tad.apis.config_values import top_keys
+from sbp_tad.apis.config.values import top_keys
 from sbp_tad.errors import ConfigError
 
 # A file may hold variables of its own, so only names that differ by a letter or two are doubted.

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import sbp_tad.models  # noqa: F401, registers all components
-from sbp_tad.apis.config_errors import config_faults
+from sbp_tad.apis.config.faults import config_faults
 from sbp_tad.errors import ConfigError, UserError
 from sbp_tad.registry import MODELS
 

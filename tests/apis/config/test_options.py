@@ -6,7 +6,7 @@ import sys
 import pytest
 from mmengine.config import DictAction
 
-from sbp_tad.apis.config_options import add_config_options, parse_pairs
+from sbp_tad.apis.config.options import add_config_options, parse_pairs
 
 PAIRS = ['a.b=1', 'c=[1,2]', 'd=text', 'e=1e-3', 'f=(1,2)', 'g=None', 'h=True']
 
@@ -41,7 +41,7 @@ def test_a_word_that_is_no_pair_is_a_sentence(capsys):
 
 
 def test_mmengine_is_not_imported_before():
-    code = ('import argparse, sys; from sbp_tad.apis.config_options import add_config_options; '
+    code = ('import argparse, sys; from sbp_tad.apis.config.options import add_config_options; '
             'parser = argparse.ArgumentParser(); add_config_options(parser); parser.parse_args([]);'
             'assert "mmengine" not in sys.modules')
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from sbp_tad.apis import config_refusals, launch
+from sbp_tad.apis import launch
+from sbp_tad.apis.config import refusals
 from sbp_tad.errors import ConfigError
 
 OLD = """
@@ -40,40 +41,40 @@ def test_a_config_of_the_first_generation_names_its_keys_and_the_new_ones(tmp_pa
     ('lr_config', dict(policy='step')), ('workflow', [('train', 1)])])
 def test_an_old_key_over_a_new_config_would_have_no_effect(key, value):
     with pytest.raises(ConfigError, match=f'{key} is now'):
-        config_refusals.check_generation(Config({**NEW, key: value}), 'mine.py')
+        refusals.check_generation(Config({**NEW, key: value}), 'mine.py')
 
 
 def test_variables_that_the_new_keys_use_are_no_old_keys():
     cfg = Config({**NEW, 'total_epochs': 3, 'optimizer': dict(type='SGD', lr=1.0),
                   'data': 'data/kinetics', 'evaluation': 'AR'})
-    config_refusals.check_generation(cfg, 'mine.py')
-    config_refusals.check_generation(Config({**NEW, 'data': dict(root='a')}), 'mine.py')
+    refusals.check_generation(cfg, 'mine.py')
+    refusals.check_generation(Config({**NEW, 'data': dict(root='a')}), 'mine.py')
 
 
 def test_a_config_that_makes_proposals_has_no_model():
     with pytest.raises(ConfigError, match='bsn_proposal_generation'):
-        config_refusals.check_model(Config(dict(pgm_proposals_cfg=dict())), 'pgm.py')
+        refusals.check_model(Config(dict(pgm_proposals_cfg=dict())), 'pgm.py')
     with pytest.raises(ConfigError, match='defines no model'):
-        config_refusals.check_model(Config(dict(a=1)), 'empty.py')
+        refusals.check_model(Config(dict(a=1)), 'empty.py')
 
 
 def test_missing_phases_are_named():
-    config_refusals.check_phases(Config(NEW), 'train')
+    refusals.check_phases(Config(NEW), 'train')
     with pytest.raises(ConfigError, match='cannot test: it has no test_dataloader, test_cfg, tes'):
-        config_refusals.check_phases(Config(NEW), 'test')
+        refusals.check_phases(Config(NEW), 'test')
     only_tests = Config(dict(model=dict(), test_dataloader=dict(), test_cfg=dict(),
                              test_evaluator=dict()))
-    config_refusals.check_phases(only_tests, 'test')
+    refusals.check_phases(only_tests, 'test')
     with pytest.raises(ConfigError, match='no train_dataloader, .*kinetics400_training.py'):
-        config_refusals.check_phases(only_tests, 'train')
+        refusals.check_phases(only_tests, 'train')
 
 
 def test_an_incomplete_phase_is_named():
     cfg = Config({**NEW, 'val_dataloader': dict(dataset=dict()), 'val_cfg': dict()})
     with pytest.raises(ConfigError, match='has val_dataloader, val_cfg but no val_evaluator'):
-        config_refusals.check_phases(cfg, 'train')
+        refusals.check_phases(cfg, 'train')
     launch.skip_validation(cfg)
-    config_refusals.check_phases(cfg, 'train')
+    refusals.check_phases(cfg, 'train')
 
 
 def with_backend(**reader):
@@ -89,14 +90,14 @@ def test_a_storage_backend_without_its_package_names_key_and_cure(reader, key, d
     path = f'train_dataloader.dataset.pipeline.1.{key}'
     cfg = with_backend(**reader)
     with pytest.raises(ConfigError, match=f"^{path} is 'petrel', .*petrel_client.*{path}={disk}"):
-        config_refusals.check_backends(cfg)
+        refusals.check_backends(cfg)
     cfg.merge_from_dict({path: disk})  # the advice, as --cfg-options does it
-    config_refusals.check_backends(cfg)
+    refusals.check_backends(cfg)
 
 
 def test_an_unknown_storage_backend_names_the_known_ones():
     with pytest.raises(ConfigError, match="pipeline.1.io_backend: .* 'petral'; .*'disk'"):
-        config_refusals.check_backends(with_backend(io_backend='petral'))
+        refusals.check_backends(with_backend(io_backend='petral'))
 
 
 @pytest.mark.parametrize('wrapped', [False, True])
@@ -106,19 +107,19 @@ def test_a_shifted_network_from_scratch_names_the_other_key(wrapped):
     cfg = Config(dict(model=dict(backbone=dict(type='sbp_tad.SBPBackbone', backbone=backbone)
                                  if wrapped else backbone)))
     with pytest.raises(ConfigError, match=f'^{key}.pretrained is None'):
-        config_refusals.check_initialization(cfg)
+        refusals.check_initialization(cfg)
     cfg.merge_from_dict({f'{key}.pretrained2d': False})
-    config_refusals.check_initialization(cfg)
+    refusals.check_initialization(cfg)
 
 
 def test_a_batch_of_several_videos_would_be_scored_by_the_first_alone():
     cfg = Config(dict(model=dict(type='mmaction.BMN'), val_dataloader=dict(batch_size=1),
                       test_dataloader=dict(batch_size=4)))
     with pytest.raises(ConfigError, match=r'^test_dataloader.batch_size is 4, but BMN'):
-        config_refusals.check_single_videos(cfg)
+        refusals.check_single_videos(cfg)
     cfg.test_dataloader.batch_size = 1
-    config_refusals.check_single_videos(cfg)
-    config_refusals.check_single_videos(Config(dict(model=dict(type='TEM'),
+    refusals.check_single_videos(cfg)
+    refusals.check_single_videos(Config(dict(model=dict(type='TEM'),
                                                     val_dataloader=dict(batch_size=16))))
 
 
@@ -126,4 +127,4 @@ def test_a_comma_too_many_is_named(tmp_path):
     path = tmp_path / 'comma.py'
     path.write_text("model = dict(type='M')\ntrain_cfg = dict(max_epochs=1),\n")
     with pytest.raises(ConfigError, match='^train_cfg is a tuple, expected a dict; a comma'):
-        config_refusals.check_phases(launch.load_config(str(path)), 'train')
+        refusals.check_phases(launch.load_config(str(path)), 'train')

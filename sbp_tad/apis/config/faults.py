@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 
 from sbp_tad.apis.command_line import has_lost_process
-from sbp_tad.apis.failed_parts import failed_component, failed_field, failed_modules
+from sbp_tad.apis.config.failed_parts import failed_component, failed_field, failed_modules
 from sbp_tad.errors import ConfigError, UserError
 
 AVA = ('spatio-temporal detection (AVA, MultiSports) needs mmdet and the compiled operators of '

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from sbp_tad.apis.config_values import check_overrides, prepare_values
+from sbp_tad.apis.config.values import check_overrides, prepare_values
 from sbp_tad.errors import ConfigError
 
 

@@ -1,7 +1,7 @@
 """Weights that a config names must exist before a training starts."""
 import pytest
 
-from sbp_tad.apis.weight_files import check_weight_files
+from sbp_tad.apis.config.weight_files import check_weight_files
 from sbp_tad.errors import ConfigError
 
 

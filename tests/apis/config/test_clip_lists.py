@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from sbp_tad.apis.clip_lists import check_clip_lists
+from sbp_tad.apis.config.clip_lists import check_clip_lists
 from sbp_tad.errors import ConfigError
 
 
