@@ -21,8 +21,8 @@ def test_a_program_starts_as_a_module(name, monkeypatch, capsys):
 
 
 def test_the_readme_lists_all_programs_and_results():
-    assert PROGRAMS == ['decoding', 'nms', 'online', 'published_features', 'published_training',
-                        'recipe', 'sbp_forms', 'variance']
+    assert PROGRAMS == ['decoding', 'nms', 'online', 'online_windows', 'published_features',
+                        'published_training', 'recipe', 'sbp_forms', 'variance']
     assert all(f'python -m benchmarks.{name}' in README for name in PROGRAMS)
     patterns = [word.strip('`,|') for word in README.split() if word.startswith('`results/')]
     listed = {path for pattern in patterns for path in FOLDER.glob(pattern)}

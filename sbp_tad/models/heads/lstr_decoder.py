@@ -73,14 +73,15 @@ class Attention(nn.Module):
         """Attend from queries (B, t, C) to keys and values; return (B, t, C).
 
         Args:
-            x: (B, t, C) tokens that attend.
+            x: (B, t, C) tokens that attend, or (1, t, C) the same for all items.
             keys_values: attended keys and values, see :meth:`keys_values`.
             allowed: bool, broadcasts to (B, heads, t, n), True = may be
                 attended to. A row without any True reads zeros.
         """
         empty = None if allowed is None else ~allowed.any(dim=-1, keepdim=True)
+        queries = split_heads(self.query(x), self.num_heads)
         found = F.scaled_dot_product_attention(
-            split_heads(self.query(x), self.num_heads), *keys_values,
+            queries.expand(len(keys_values[0]), -1, -1, -1), *keys_values,
             # the softmax of an empty row is NaN in some versions of torch
             attn_mask=None if empty is None else allowed | empty,
             dropout_p=self.dropout if self.training else 0.0)

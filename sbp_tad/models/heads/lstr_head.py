@@ -146,8 +146,9 @@ class LSTRHead(OnlineHead):
         allowed = history_mask[:, None, None]  # (B, 1, 1, M)
         readers = (*self.stages[1:], self.decoder)
         for queries, stage, reader in zip(self.queries, self.stages, readers):
-            batch_queries = queries.expand(len(history_mask), -1, -1)  # (B, n, C)
-            tokens, _ = stage(batch_queries, history, allowed)
+            # without dropout they attend to each other in all items alike
+            size = len(history_mask) if self.training else 1
+            tokens, _ = stage(queries.expand(size, -1, -1), history, allowed)  # (B, n, C)
             history, allowed = reader.read(tokens), None  # no padding from here on
         return LSTRContext(history)
 
@@ -168,10 +169,10 @@ class LSTRHead(OnlineHead):
         history, mask = self._history_of(0)
         scores = [self.predict(features[None, :, history], mask[None],
                                features[None, :, :first])[0]]
-        frames, step = self.encode_frames(features.T), self._windows_at_once
+        frames, step = self.encode_frames(features.T), self.windows_at_once
         for end in range(first + 1, features.shape[1] + 1, step):
             ends = range(end, min(end + step, features.shape[1] + 1))
-            scores.append(self._score_last(frames, ends, 0))
+            scores.append(self.score_last(frames, ends, 0))
         return torch.cat(scores)
 
     @torch.no_grad()
@@ -186,23 +187,22 @@ class LSTRHead(OnlineHead):
         self.check_step(feature)
         frames = self.encode_frames(feature[None], state.context)
         seen = state.num_seen + 1
-        scores = self._score_last(frames, [seen], seen - len(frames))[0]
+        scores = self.score_last(frames, [seen], seen - len(frames))[0]
         return scores, StreamState(seen, state.kept_features, frames)
 
     def encode_frames(self, features: Tensor, before: SlidingFrames | None = None
                       ) -> SlidingFrames:
         """Encode frames (n, C') for sliding windows, behind those of a stream if given."""
         tokens = self.memory_projection(features)
-        limit = self.memory_frames * self.memory_stride + self.num_frames
         history = [layer.memory_attention for layer in self.stages[0].layers]
         if before is None:
             empty = tokens.new_zeros(self.memory_frames, tokens.shape[1])
             encoding = self._positions(-self.memory_frames, empty)
             return SlidingFrames.encode(history, tokens, self.working_projection(features),
                                         encoding)
-        return before.append(history, tokens, self.working_projection(features), limit)
+        return before.append(history, tokens, self.working_projection(features), self.limit)
 
-    def _score_last(self, frames: SlidingFrames, ends: Sequence[int], offset: int) -> Tensor:
+    def score_last(self, frames: SlidingFrames, ends: Sequence[int], offset: int) -> Tensor:
         """Return scores (B, 1 + classes) of the last frames of windows of equal length.
 
         Args:
@@ -227,7 +227,12 @@ class LSTRHead(OnlineHead):
         return frames, mask
 
     @property
-    def _windows_at_once(self) -> int:
+    def limit(self) -> int:
+        """Frames that a window and its history reach back, which a stream keeps."""
+        return self.memory_frames * self.memory_stride + self.num_frames
+
+    @property
+    def windows_at_once(self) -> int:
         """Windows of a video that are scored together, by the size of their histories."""
         size = max(1, self.memory_frames) * self.classifier.in_features
         return max(1, 2 ** 23 // size)

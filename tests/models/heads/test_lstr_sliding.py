@@ -65,10 +65,10 @@ def test_the_scores_equal_the_slow_reference_of_the_network():
     torch.testing.assert_close(head.score_video(features[0]), expected, rtol=0, atol=1e-5)
 
 
-def test_many_windows_at_once_are_scored_in_parts(monkeypatch):
+def test_manywindows_at_once_are_scored_in_parts(monkeypatch):
     head, features = build_head('lstr', **WHOLE), draw_features(20)
     expected = head.score_video(features[0])
-    monkeypatch.setattr(type(head), '_windows_at_once', 3)
+    monkeypatch.setattr(type(head), 'windows_at_once', 3)
     torch.testing.assert_close(head.score_video(features[0]), expected, rtol=0, atol=1e-12)
 
 
@@ -84,7 +84,7 @@ def test_a_frame_is_encoded_once(monkeypatch):
 def test_the_state_of_a_stream_is_bounded():
     head = build_head('lstr', **WHOLE)
     _, state = streamed(head, draw_features(40))
-    assert len(state.context) == head.memory_frames * head.memory_stride + head.num_frames
+    assert len(state.context) == head.limit == 3 * 2 + 4
 
 
 def test_tiles_differ_and_stay_the_default():
