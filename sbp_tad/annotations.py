@@ -11,7 +11,7 @@ import gzip
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,8 @@ def read_annotations(path: str | Path, subsets: Sequence[str] | str | None = Non
 
     Args:
         path: ``.json`` or ``.json.gz``.
-        subsets: read only the videos of these subsets (upper and lower case
-            differ); ``None`` reads all.
+        subsets: read only the videos of these subsets, see
+            :func:`matching_subsets`; ``None`` reads all.
 
     Raises:
         AnnotationError: the file is missing, no video is in ``subsets``, or
@@ -98,14 +98,29 @@ def read_annotations(path: str | Path, subsets: Sequence[str] | str | None = Non
     if subsets is None:
         return {key: _parse_video(key, entry, path) for key, entry in database.items()}
     wanted = (subsets,) if isinstance(subsets, str) else subsets
-    chosen = {key: _parse_video(key, entry, path) for key, entry in database.items()
-              if _subset(key, entry, path) in wanted}
+    names = {key: _subset(key, entry, path) for key, entry in database.items()}
+    matching = matching_subsets(wanted, names.values())
+    chosen = {key: replace(_parse_video(key, entry, path), subset=matching[names[key]])
+              for key, entry in database.items() if names[key] in matching}
     if not chosen:
-        existing = sorted({entry['subset'] for entry in database.values()})
+        existing = sorted(set(names.values()))
         raise AnnotationError(
             f'{path}: no video is in subset {", ".join(map(repr, wanted)) or "(none given)"}; '
-            f'the file holds the subsets {existing} (upper and lower case differ).')
+            f'the file holds the subsets {existing}.')
     return chosen
+
+
+def matching_subsets(wanted: Sequence[str], existing: Iterable[str]) -> dict[str, str]:
+    """Return the wanted name of each existing subset that is wanted.
+
+    If no name is equal, upper and lower case do not count, so that
+    ActionFormer's ``Validation`` and ``Test`` are found.
+    """
+    existing = set(existing)
+    equal = {name: name for name in wanted if name in existing}
+    folded = {name.casefold(): name for name in wanted}
+    return equal or {name: folded[name.casefold()] for name in existing
+                     if name.casefold() in folded}
 
 
 def scan_annotations(path: str | Path

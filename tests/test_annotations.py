@@ -70,15 +70,22 @@ def test_reads_gzip(tmp_path):
     assert read_annotations(path)['v'].labels == ('jump',)
 
 
+def test_subsets_match_in_any_case_only_where_none_is_equal(write_annotation):
+    path = write_annotation({'a': entry(subset='Validation'), 'b': entry(subset='Test')})
+    assert [video.subset for video in read_annotations(path, ['test']).values()] == ['test']
+    path = write_annotation({'a': entry(subset='test'), 'b': entry(subset='Test')})
+    assert list(read_annotations(path, ['Test'])) == ['b']
+
+
 def test_subsets_match_by_equality(write_annotation):
     path = write_annotation({'a': entry(subset='training'), 'b': entry(subset='train'),
                              'c': entry(subset='test')})
     assert list(read_annotations(path, ['train'])) == ['b']
     assert list(read_annotations(path, 'train')) == ['b']
     assert list(read_annotations(path, ['training', 'test'])) == ['a', 'c']
-    with pytest.raises(AnnotationError, match=r"no video is in subset 'Test'.*"
-                                              r"\['test', 'train', 'training'\].*case"):
-        read_annotations(path, ['Test'])
+    with pytest.raises(AnnotationError, match=r"no video is in subset 'tests'.*"
+                                              r"\['test', 'train', 'training'\]"):
+        read_annotations(path, ['tests'])
     with pytest.raises(AnnotationError, match='none given'):
         read_annotations(path, [])
 

@@ -19,7 +19,7 @@ from sbp_tad.annotations import (
     read_annotations,
 )
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
-from sbp_tad.datasets.file_names import check_template, with_suffix
+from sbp_tad.datasets.file_names import check_template, listed_names, with_suffix
 from sbp_tad.datasets.pipeline_check import check_pipeline, missing_entry
 from sbp_tad.datasets.readers.decoder_limits import cure_for
 from sbp_tad.datasets.readers.sources import build_source
@@ -61,7 +61,8 @@ class TemporalDetectionDataset(BaseDataset):
             None for windows that tile the video, the last one padded.
         windows_per_video: windows per video in an epoch of training.
         ignored_labels: labels that are no class; their segments are removed.
-        excluded_videos: videos of the subsets that are not used.
+        excluded_videos: videos of the subsets that are not used; also ``.txt``
+            files that list them, below ``data_root``.
         out_of_range: ``'error'`` or ``'clip'`` for segments outside the video.
         tolerance_seconds: accepted distance of a segment's end from the video.
         on_bad_video: ``'raise'`` or ``'skip'`` (in training: the video is
@@ -108,7 +109,7 @@ class TemporalDetectionDataset(BaseDataset):
         self.windows_per_video = windows_per_video
         self.ignored_labels = _as_tuple(
             self.IGNORED_LABELS if ignored_labels is None else ignored_labels)
-        self.excluded_videos = _as_tuple(excluded_videos)
+        self.excluded_videos = listed_names(excluded_videos, kwargs.get('data_root'))
         self.out_of_range = out_of_range
         self.tolerance_seconds = tolerance_seconds
         self.on_bad_video = on_bad_video

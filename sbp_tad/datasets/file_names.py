@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePath, PurePosixPath
 from string import Formatter
 
@@ -30,6 +30,30 @@ def check_template(template: str) -> str:
         raise DatasetError(f'filename_template may have {{video_id}} and no other field, got '
                            f"{template!r}. Write for example '{{video_id}}.mp4'.")
     return template
+
+
+def listed_names(names: Collection[str] | str, folder: str | PurePath | None = None
+                 ) -> tuple[str, ...]:
+    """Return names of videos, with the lines of a ``.txt`` in place of its path.
+
+    Args:
+        names: one name, several, or paths of text files with a name per line.
+        folder: ``data_root``, where a relative path begins.
+
+    Raises:
+        DatasetError: a text file does not exist.
+    """
+    found: list[str] = []
+    for name in (names, ) if isinstance(names, str) else names:
+        if not name.endswith('.txt'):
+            found.append(name)
+            continue
+        path = Path(folder or '') / name
+        if not path.is_file():
+            raise DatasetError(f'{path}: no such list of videos. Correct the path in '
+                               'excluded_videos, which begins at data_root.')
+        found += path.read_text(encoding='utf-8').split()
+    return tuple(found)
 
 
 def with_suffix(template: str, suffix: str) -> str:

@@ -5,6 +5,7 @@ from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.file_names import (
     check_template,
     like_named,
+    listed_names,
     template_of,
     video_id_of,
     with_suffix,
@@ -36,6 +37,15 @@ from sbp_tad.datasets.file_names import (
     ('videos/00012.mp4', '{video_id:0>5}.mp4', 'videos', '00012')])
 def test_the_id_of_a_file(path, template, folder, expected):
     assert video_id_of(path, template, folder) == expected
+
+
+def test_names_are_listed_in_text_files(tmp_path):
+    (tmp_path / 'missing_files.txt').write_text('video_1\nvideo_2\n')
+    assert listed_names('video_0') == ('video_0', )
+    assert listed_names(['video_0', 'missing_files.txt'], tmp_path) == (
+        'video_0', 'video_1', 'video_2')
+    with pytest.raises(DatasetError, match='other.txt: no such list of videos. Correct the path'):
+        listed_names(('other.txt', ), tmp_path)
 
 
 def test_suffixes_are_exchanged():

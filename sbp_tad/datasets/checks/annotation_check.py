@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.annotations import VideoAnnotation, matching_subsets
 from sbp_tad.datasets.checks.findings import Finding
 from sbp_tad.wording import agreeing, count_of
 
@@ -48,9 +48,10 @@ class Expectations:
 
     def select(self, videos: Mapping[str, VideoAnnotation]) -> dict[str, VideoAnnotation]:
         """Return the videos of the subsets without the excluded ones."""
+        names = {video.subset for video in videos.values()}
+        chosen = names if self.subsets is None else matching_subsets(self.subsets, names)
         return {key: video for key, video in videos.items()
-                if (self.subsets is None or video.subset in self.subsets)
-                and key not in self.excluded_videos}
+                if video.subset in chosen and key not in self.excluded_videos}
 
 
 def check_annotations(videos: Mapping[str, VideoAnnotation], expected: Expectations
@@ -82,7 +83,8 @@ def shared_subsets(training: Collection[str], testing: Collection[str]) -> list[
 def _check_subsets(videos: Mapping[str, VideoAnnotation], expected: Expectations
                    ) -> Iterator[Finding]:
     counts = Counter(video.subset for video in videos.values())
-    absent = [subset for subset in expected.subsets or () if subset not in counts]
+    found = matching_subsets(expected.subsets or (), counts).values()
+    absent = [subset for subset in expected.subsets or () if subset not in found]
     # a dataset may name alternatives, such as ('training', 'train')
     kind = 'empty-subset' if absent == list(expected.subsets or ()) else 'absent-subset'
     for subset in absent:
@@ -97,7 +99,8 @@ def _check_subsets(videos: Mapping[str, VideoAnnotation], expected: Expectations
 def unused_subsets(videos: Mapping[str, VideoAnnotation], used: Collection[str]
                    ) -> list[Finding]:
     """Find the subsets of the file that no dataset of a config uses."""
-    counts = Counter(video.subset for video in videos.values() if video.subset not in used)
+    known = matching_subsets(sorted(used), {video.subset for video in videos.values()})
+    counts = Counter(video.subset for video in videos.values() if video.subset not in known)
     return [Finding('unused-subset', subset, f'{count_of(count, "video")} of subset {subset!r} '
                     f'{agreeing(count, "is", "are")} not used.')
             for subset, count in counts.items()]

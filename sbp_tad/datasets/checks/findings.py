@@ -11,7 +11,7 @@ SEVERITIES = ('error', 'warning', 'note')
 # a warning is usually a mistake, a note is for information.
 KINDS: dict[str, tuple[str, str]] = {
     'malformed-entry': ('error', 'Correct the entry; the dataset refuses the whole file.'),
-    'empty-subset': ('error', 'Correct the name of the subset; upper and lower case differ.'),
+    'empty-subset': ('error', 'Correct the name of the subset.'),
     'shared-subset': ('error', 'Train and test on different subsets.'),
     'reversed-segment': ('error', 'Swap or remove the ends; the dataset refuses them.'),
     'outside-segment': ('error', "Correct it, or set out_of_range='clip' in the dataset."),

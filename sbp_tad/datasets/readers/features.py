@@ -132,6 +132,8 @@ class FeatureFiles(VideoFiles):
             ``num_frames`` steps.
         length_tolerance: accepted difference between the lengths of features
             and annotation as a share of the video, added to one window.
+        default_fps: frames per second that replace those of the annotation, as in
+            the configs of ActionFormer; None takes the annotation's.
 
     Raises:
         DatasetError: an option out of range, or options that contradict each other.
@@ -145,6 +147,7 @@ class FeatureFiles(VideoFiles):
     key: str | None = None
     cover: str = 'windows'
     length_tolerance: float = 0.05
+    default_fps: float | None = None
     # The file that was read first, and its width, which all others must have.
     _first: dict[str, tuple[str, int]] = field(default_factory=dict, init=False, repr=False,
                                                compare=False)
@@ -152,7 +155,7 @@ class FeatureFiles(VideoFiles):
     def __post_init__(self) -> None:
         if self.cover not in COVERS:
             raise DatasetError(f'cover must be one of {COVERS}, got {self.cover!r}.')
-        for name in ('stride_frames', 'window_frames', 'num_channels'):
+        for name in ('stride_frames', 'window_frames', 'num_channels', 'default_fps'):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise DatasetError(f'{name} must be above 0, got {value!r}.')
@@ -238,10 +241,12 @@ class FeatureFiles(VideoFiles):
                     'duration it is not needed.')
             fps = video.fps or 1.0  # cancels out: the steps divide the duration
             return FeatureGrid(fps, seconds * fps / num_steps, seconds * fps / num_steps)
-        if not video.fps:
+        rate = self.default_fps or video.fps
+        if not rate:
             raise VideoReadError(f'{filename}: the annotation has no fps, in which the stride of '
-                                 "the features is counted. Write 'fps' into it.")
-        return FeatureGrid(video.fps, stride, self.window_frames or stride)
+                                 "the features is counted. Write 'fps' into it, or set "
+                                 'source=dict(default_fps=...).')
+        return FeatureGrid(rate, stride, self.window_frames or stride)
 
     def _stored_grid(self, filename: str, stored: dict[str, Any]) -> FeatureGrid:
         for name in ('stride_frames', 'window_frames'):

@@ -120,6 +120,8 @@ def test_subsets():
     either = found(expected=Expectations(('pour', 'stir'), ('training', 'train')))
     assert [finding.kind for finding in either] == ['absent-subset'] and is_clean(either)
     assert [finding.kind for finding in shared_subsets(('a', 'b'), ('b',))] == ['shared-subset']
+    upper = found(expected=Expectations(('pour', 'stir'), ('Training',)))
+    assert upper == [] and unused_subsets(clean_set(), ('Training',)) == []
     unused, = unused_subsets(clean_set(), ('test',))
     assert (unused.kind, unused.message[:8]) == ('unused-subset', '4 videos')
 

@@ -293,6 +293,14 @@ def test_unlike_lengths_can_be_allowed(make):
     assert make(ramp(30), source=source)[0]['data_samples'].error is None
 
 
+@pytest.mark.parametrize('timing', [dict(duration=20.0), dict(duration=20.0, fps=99.0)])
+def test_the_fps_of_the_config_replaces_that_of_the_annotation(make, timing):
+    """As default_fps in ActionFormer's configs."""
+    source = dict(stride_frames=4, window_frames=16, default_fps=30.0)
+    sample = make(ramp(147), timing=timing, source=source)[0]['data_samples']
+    assert sample.error is None and sample.window.fps == 30.0
+
+
 @pytest.mark.parametrize('timing, source, message', [
     (dict(duration=20.0), None, 'the annotation has no fps, in which'),
     (None, {}, 'the number of video frames between two steps is unknown')])
