@@ -64,6 +64,9 @@ def name_labels(detections: Detections, classes: Mapping[str, str]) -> Detection
         EvaluationError: a label is not one of the numbers.
     """
     unknown = [label for label in detections.labels if label not in classes]
+    if unknown and not any(label.isdigit() for label in detections.labels):
+        raise EvaluationError(f'--labels-by-index: the labels are no numbers: {listed(unknown)}. '
+                              'Leave the option out.')
     if unknown:
         numbers = list(classes)
         raise EvaluationError(

@@ -36,6 +36,8 @@ def read_detections(path: str | Path, label_key: str | None = None) -> Detection
     results = _json_results(path) if reader is None else reader(path)
     if label_key is None:
         _refuse_submission_of_epic_kitchens(results, path)
+    else:
+        _refuse_absent_key(results, path, label_key)
     return Detections.from_results(results, path, label_key or 'label')
 
 
@@ -76,6 +78,14 @@ def _refuse_submission_of_epic_kitchens(results: dict[str, Any], path: str | Pat
             'an action. Choose one with --label-key verb, noun or action. If the annotation has '
             'names instead of numbers, add --labels-by-index FILE with the published classes '
             '(EPIC_100_verb_classes.csv).')
+
+
+def _refuse_absent_key(results: dict[str, Any], path: str | Path, label_key: str) -> None:
+    entries = [entry for found in results.values() if isinstance(found, list)
+               for entry in found if isinstance(entry, dict)]
+    if entries and not any(label_key in entry for entry in entries):
+        raise EvaluationError(f'{path}: no detection has the key {label_key!r}, only '
+                              f'{", ".join(map(str, entries[0]))}. Correct --label-key.')
 
 
 def write_detections(path: str | Path, detections: Detections) -> None:

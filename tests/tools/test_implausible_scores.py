@@ -257,7 +257,8 @@ def test_a_zero_is_never_bare(evaluate, tmp_path):
     (['--fps', 25], 'goes with --time-unit frames, got --fps 25 and --time-unit seconds'),
     (['--time-unit', 'frames', '--frames-per-step', '0'], '--frames-per-step is a positive number'),
     (['--labels-by-index', 'none.txt'], 'Cannot read the class names in none.txt'),
-    (['--labels-by-index'], "the detections have the labels 'Clean and Jerk'")])
+    (['--labels-by-index'], "--labels-by-index: the labels are no numbers: 'Clean and Jerk'"),
+    (['--label-key', 'verb'], "no detection has the key 'verb', only segment, ")])
 def test_options_that_cannot_be_are_sentences(evaluate, tmp_path, options, message):
     status, printed, errors = evaluate(write(tmp_path / 'pred.json', RESULTS), *options)
     assert (status, printed) == (2, '') and message in errors
@@ -322,7 +323,7 @@ def test_classes_in_the_wrong_order_are_refused(evaluate, tmp_path):
     names.write_text('\n'.join([*CLASSES[1:], CLASSES[0]]))
     status, printed, errors = evaluate(path, '--labels-by-index', names)
     assert (status, printed) == (2, '')
-    assert 'only 0% have its label. Check that FILE of --labels-by-index' in errors
+    assert 'only 0% have its label. Check the order of the classes: --labels-by-index' in errors
 
 
 @pytest.fixture

@@ -48,7 +48,8 @@ def overlap_findings(case: EvaluationCase, labels_by_index: bool = False,
     return [Finding(ERROR if labels_by_index else WARNING,
                     f'Of the {overlaps.sum()} best detections that overlap an instance by tIoU '
                     f'{MIN_TIOU}, only {share:.0%} have its label.',
-                    'Check that FILE of --labels-by-index has the order of the numbers.'
+                    'Check the order of the classes: --labels-by-index FILE has one class name per '
+                    'line, in the order of the numbers.'
                     if labels_by_index else '', '--labels-by-index')]
 
 

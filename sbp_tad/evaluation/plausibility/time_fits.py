@@ -25,10 +25,12 @@ FEWEST_DETECTIONS = 5  # of fewer nothing is sure
 MOST_DETECTIONS = 1000  # compared; more say the same and cost time
 STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 32, 64)  # frames of a feature step
 RATES = (25.0, 30.0, 24.0, 29.97, 23.976, 50.0, 60.0, 59.94, 15.0, 12.5, 12.0, 10.0, 20.0, 48.0,
-         100.0, 120.0)
+         100.0, 120.0, 90000.0)
 OTHER_PLACES = (0.13, 0.29, 0.41, 0.59, 0.71, 0.87)  # of the video; chance is their mean
 GOOD_ENOUGH = 0.3  # overlaps above chance; no other reading is looked for
 NEARLY = 0.05
+NUM_MODES = 10  # shifts, and rates, that are tried
+RATIO_WIDTHS = (0.01, 0.04)  # relative, of rates that are one
 LEAST_EXCESS = 0.2  # overlaps above chance that another reading must explain
 LEAST_DEVIATIONS = 5.0  # above chance, so that the best of many readings is none by chance
 
@@ -129,16 +131,17 @@ def best_unit(sample: Sample, raw: np.ndarray, given: TimeUnit) -> tuple[TimeUni
         None if no other unit explains far more overlaps than chance.
     """
     shares = {}
-    for unit in candidate_units(sample):
+    for unit in dict.fromkeys((*candidate_units(sample), *_constant_rates(sample, raw))):
         shares[unit] = _overlaps(sample, raw * seconds_of(sample, unit)[:, None])
     shares.pop(given, None)
     most = max((share for share, _ in shares.values()), default=0.0)
     if most < LEAST_EXCESS:
         return None
     near = {unit: mean for unit, (share, mean) in shares.items() if share >= most - NEARLY}
-    # of units that fit equally well the first, which has a name
-    chosen = next(unit for unit, mean in near.items()
-                  if mean >= max(near.values()) - NEARLY / 2)
+    # a unit with a name comes before a rate that fits as well
+    named = {unit: mean for unit, mean in near.items()
+             if unit.fps is None and mean >= max(near.values()) - NEARLY / 2}
+    chosen = max(named or near, key=lambda unit: near[unit])
     found = fit(sample, raw * seconds_of(sample, chosen)[:, None])
     return (chosen, found) if found.is_sure else None
 
@@ -174,15 +177,9 @@ def best_shift(sample: Sample, segments: np.ndarray) -> tuple[float, Fit] | None
     Returns:
         None if no shift explains far more overlaps than chance.
     """
-    differences = _differences(sample, segments)
-    if not len(differences):
-        return None
+    found_middle, true_middle = _middles(sample, segments)
     width = max(float(np.median(np.ptp(sample.truth.segments_seconds, axis=1))) / 4, 1e-3)
-    places, counts = np.unique(np.round(differences / width), return_counts=True)
-    shifts = []
-    for place in places[np.argsort(-counts, kind='stable')[:10]]:
-        near = differences[np.abs(differences / width - place) <= 1]
-        shifts.append(float(np.median(near)))
+    shifts = _modes(found_middle - true_middle, width)
     found = {shift: _overlaps(sample, segments - shift) for shift in shifts}
     shift = max(found, key=lambda one: found[one])
     fitted = fit(sample, segments - shift)
@@ -194,13 +191,28 @@ def seconds_of(sample: Sample, unit: TimeUnit) -> np.ndarray:
     return np.array([unit.seconds_in(video) for video in sample.videos])[sample.best.video_index]
 
 
-def _differences(sample: Sample, segments: np.ndarray) -> np.ndarray:
-    """Return the middle of each detection less that of each instance of its video."""
+def _constant_rates(sample: Sample, raw: np.ndarray) -> list[TimeUnit]:
+    """Return units of a constant number per second that many pairs of middles agree on."""
+    found, true = _middles(sample, raw)
+    is_positive = (found > 0) & (true > 0)
+    ratios = np.log(found[is_positive] / true[is_positive])
+    return [TimeUnit('frames', float(f'{np.exp(ratio):.6g}'))
+            for width in RATIO_WIDTHS for ratio in _modes(ratios, width)]
+
+
+def _middles(sample: Sample, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middles of the detection and the instance of every pair in one video."""
     middles = sample.truth.segments_seconds.mean(axis=1)
     of_video = [middles[sample.truth.video_index == video] for video in range(len(sample.videos))]
-    return np.concatenate([np.empty(0), *(
-        middle - of_video[video]
-        for middle, video in zip(segments.mean(axis=1), sample.best.video_index))])
+    paired = [of_video[video] for video in sample.best.video_index]
+    return np.repeat(segments.mean(axis=1), list(map(len, paired))), np.concatenate(paired)
+
+
+def _modes(values: np.ndarray, width: float) -> list[float]:
+    """Return the most frequent values, most frequent first; within ``width`` they are one."""
+    places, counts = np.unique(np.round(values / width), return_counts=True)
+    return [float(np.median(values[np.abs(values / width - place) <= 1]))
+            for place in places[np.argsort(-counts, kind='stable')[:NUM_MODES]]]
 
 
 def _overlaps(sample: Sample, segments: np.ndarray) -> tuple[float, float]:

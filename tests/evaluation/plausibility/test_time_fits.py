@@ -87,3 +87,12 @@ def test_forms_of_segments_are_told_apart(form, change):
             row['segment'] = [float(time) for time in change(*row['segment'])]
     found = time_findings(truth, Detections.from_results(results), SECONDS)
     assert f'as {form}, ' in found[0].fault and found[0].fault.endswith('[start, end] in the file.')
+
+
+@pytest.mark.parametrize('rate', [90000.0, 0.5, 7.3])
+def test_any_constant_rate_is_found(rate):
+    rng = np.random.default_rng(4)
+    truth = make_truth(rng)
+    raw = unconvert_times(detect(rng, truth, 0.9), truth, TimeUnit('frames', rate))
+    found, = time_findings(truth, raw)
+    assert float(found.cure.split()[4]) == pytest.approx(rate, rel=0.01)
