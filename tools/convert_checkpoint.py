@@ -59,8 +59,9 @@ def main(argv: list[str] | None = None) -> int:
                  f'class_{unknown - 1}, in the order of the published code, and set ann_file to '
                  'their annotation before you test')
     elif classes := converted.changes.get('head', {}).get('num_classes'):
-        print(f'its data must have {classes} classes, in the order of the published code; set '
-              'dataset.metainfo.classes for another set than that of the recipe')
+        names = 'data_info.json names them' if found.source == 'lstr' else \
+            'set dataset.metainfo.classes for another set than that of the recipe'
+        print(f'its data must have {classes} classes, in the order of the published code; {names}')
     return 0
 
 

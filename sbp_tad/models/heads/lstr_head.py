@@ -200,7 +200,8 @@ class LSTRHead(OnlineHead):
             encoding = self._positions(-self.memory_frames, empty)
             return SlidingFrames.encode(history, tokens, self.working_projection(features),
                                         encoding)
-        return before.append(history, tokens, self.working_projection(features), self.limit)
+        return before.append(history, tokens, self.working_projection(features), self.limit,
+                             self.num_frames)
 
     def score_last(self, frames: SlidingFrames, ends: Sequence[int], offset: int) -> Tensor:
         """Return scores (B, 1 + classes) of the last frames of windows of equal length.
@@ -215,7 +216,7 @@ class LSTRHead(OnlineHead):
         context = self._compress(frames.histories(history - offset), mask)
         window = torch.arange(max(ends) - max(starts), device=history.device)
         first = torch.tensor(starts, device=history.device)[:, None] - offset
-        tokens = self._add_positions(frames.working[first + window], 0)  # (B, T, C)
+        tokens = self._add_positions(frames.windows(first + window), 0)  # (B, T, C)
         logits = self.classifier(self.decoder.last_token(tokens, context.long_memory))
         return self.named_columns(to_scores(logits))
 

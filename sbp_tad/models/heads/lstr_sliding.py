@@ -26,7 +26,7 @@ class SlidingFrames:
     Args:
         history: keys and values (n, C) of the frames as history, one pair per
             layer of the first encoder stage.
-        working: (n, C) tokens of the frames as working frames.
+        working: (m, C) tokens of the last m frames as working frames.
         positions: keys and values (M, C) of the positions of a history.
         num_heads: heads of the attention to the history.
     """
@@ -52,18 +52,25 @@ class SlidingFrames:
         return cls(_keys_values(attentions, memory), working, positions, attentions[0].num_heads)
 
     def append(self, attentions: Sequence[Attention], memory: Tensor, working: Tensor,
-               limit: int) -> SlidingFrames:
-        """Return the last ``limit`` frames after new ones; see :meth:`encode`."""
-        def join(before: Tensor, after: Tensor) -> Tensor:
-            return torch.cat((before[max(0, len(before) + len(after) - limit):], after))
+               limit: int, num_frames: int) -> SlidingFrames:
+        """Return the last frames after new ones were added; see :meth:`encode`.
 
-        history = [(join(keys, new_keys), join(values, new_values))
+        Args:
+            attentions, memory, working: of the new frames.
+            limit: frames to keep as history.
+            num_frames: frames to keep as working frames.
+        """
+        history = [(_join(keys, new_keys, limit), _join(values, new_values, limit))
                    for (keys, values), (new_keys, new_values)
                    in zip(self.history, _keys_values(attentions, memory))]
-        return replace(self, history=history, working=join(self.working, working))
+        return replace(self, history=history, working=_join(self.working, working, num_frames))
 
     def __len__(self) -> int:
-        return len(self.working)
+        return len(self.history[0][0])
+
+    def windows(self, frames: Tensor) -> Tensor:
+        """Return tokens (B, T, C) of working windows of these frames (B, T)."""
+        return self.working[frames - (len(self) - len(self.working))]
 
     def histories(self, frames: Tensor) -> list[KeysValues]:
         """Return keys and values (B, heads, M, D) per layer of histories (B, M) of these frames."""
@@ -71,6 +78,10 @@ class SlidingFrames:
         return [(split_heads(keys[frames] + of_keys, self.num_heads),
                  split_heads(values[frames] + of_values, self.num_heads))
                 for (keys, values), (of_keys, of_values) in zip(self.history, self.positions)]
+
+
+def _join(before: Tensor, after: Tensor, limit: int) -> Tensor:
+    return torch.cat((before[max(0, len(before) + len(after) - limit):], after))
 
 
 def _keys_values(attentions: Sequence[Attention], tokens: Tensor) -> list[Pair]:

@@ -85,6 +85,7 @@ def test_the_state_of_a_stream_is_bounded():
     head = build_head('lstr', **WHOLE)
     _, state = streamed(head, draw_features(40))
     assert len(state.context) == head.limit == 3 * 2 + 4
+    assert len(state.context.working) == head.num_frames
 
 
 def test_tiles_differ_and_stay_the_default():
