@@ -10,6 +10,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from sbp_tad.errors import ConfigError
 from sbp_tad.registry import HOOKS
 
 PARTIAL_SUFFIX = '.partial'
@@ -118,7 +119,16 @@ class AtomicCheckpointHook(CheckpointHook):
         return outdated
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
-        """Save the best checkpoint, then remove the former one."""
+        """Save the best checkpoint, then remove the former one.
+
+        Raises:
+            ConfigError: ``save_best`` names a metric that the validation does not give.
+        """
+        unknown = set(self.key_indicators) - {'auto', *metrics} if self.save_best else set()
+        if metrics and unknown:
+            raise ConfigError(
+                f'default_hooks.checkpoint.save_best names {", ".join(sorted(unknown))}, but the '
+                f'validation gives {", ".join(metrics)}. Set save_best to one of these.')
         if not self.save_best or len(self.key_indicators) > 1:
             super()._save_best_checkpoint(runner, metrics)
             self._link_best()

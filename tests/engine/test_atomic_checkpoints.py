@@ -11,6 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
 from sbp_tad.engine.atomic_checkpoints import AtomicCheckpointHook, write_atomically
+from sbp_tad.errors import ConfigError
 
 RUNS = count()  # mmengine shares the message hub of runs of one name
 
@@ -160,6 +161,13 @@ def test_best_is_a_copy_where_symbolic_links_are_not_possible(tmp_path, monkeypa
     best = tmp_path / 'best.pth'
     assert not best.is_symlink()
     assert best.read_bytes() == (tmp_path / 'best_score_epoch_2.pth').read_bytes()
+
+
+def test_a_metric_that_the_validation_does_not_give(tmp_path):
+    hook = AtomicCheckpointHook(save_best='tad/mAP', rule='greater')
+    with pytest.raises(ConfigError, match='save_best names tad/mAP, but the validation gives '
+                                          'tad/average_mAP, loss. Set save_best to one of these'):
+        hook._save_best_checkpoint(None, {'tad/average_mAP': 0.5, 'loss': 1.0})
 
 
 def test_without_validation_there_is_no_best(tmp_path):

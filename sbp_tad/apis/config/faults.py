@@ -88,7 +88,7 @@ def explain(error: Exception, cfg: Config | None = None) -> str | None:
     if modules := failed_modules(error):
         return f'{modules} cannot process its input in the first step: {said}. Compare the ' \
                'channels and sizes that it is built for with what the part before it gives.'
-    if is_wrong_value and not isinstance(error, RuntimeError) and (field := failed_field(error)):
+    if is_wrong_value and 'CUDA' not in text and (field := failed_field(error)):
         return f'{field} of the config cannot be used: {said}. Correct its value.'
     return None
 

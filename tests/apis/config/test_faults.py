@@ -1,12 +1,14 @@
 """Errors of other packages that a mistake in a config causes become one sentence."""
 from __future__ import annotations
 
+from unittest.mock import Mock
 from urllib.error import URLError
 
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.runner import BaseLoop
+from mmengine.registry import LOOPS
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -78,6 +80,22 @@ def test_an_option_that_a_constructor_refuses_names_its_key(options, told):
     assert told in built(dict(model=dict(
         type='mmaction.Recognizer2D', data_preprocessor=PREPROCESSOR, backbone=dict(
             type='sbp_tad.SBPBackbone', backbone=network, keep_ratio=0.5))))
+
+
+@pytest.mark.parametrize('error, told', [
+    (RuntimeError('Only one of `type` or `by_epoch` can exist'),
+     'train_cfg of the config cannot be used: Only one of `type` or `by_epoch` can exist'),
+    (KeyError('x'), 'train_cfg of the config cannot be used: KeyError x. Correct its value.')])
+def test_an_error_of_the_runner_names_the_field(error, told, monkeypatch):
+    monkeypatch.setattr(LOOPS, 'build', Mock(side_effect=error))
+    runner = Runner.__new__(Runner)
+    runner._train_dataloader = None
+    with pytest.raises(ConfigError) as caught, config_faults():
+        runner.build_train_loop(dict(type='EpochBasedTrainLoop'))
+    assert told in str(caught.value)
+    monkeypatch.setattr(LOOPS, 'build', Mock(side_effect=RuntimeError('CUDA error: no kernel')))
+    with pytest.raises(RuntimeError), config_faults():
+        runner.build_train_loop(dict(type='EpochBasedTrainLoop'))
 
 
 class Heads(nn.Module):
