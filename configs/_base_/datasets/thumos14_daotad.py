@@ -3,7 +3,7 @@
 _base_ = 'thumos14.py'
 
 train_pipeline = [
-    dict(type='SampleWindow'),
+    dict(type='SampleWindow', min_keep_share=0.75),
     dict(type='PyAVSeekDecode'),
     dict(type='Resize', scale=(128, 128), keep_ratio=False),
     dict(type='RandomCrop', size=112),
