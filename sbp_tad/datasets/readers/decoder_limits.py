@@ -23,11 +23,13 @@ _ASF = 'it does not seek exactly in WMV and ASF'
 _HIDDEN = ('it counts frames that are never shown: hidden by an edit list, alternate references of '
            'VP8, or not decodable')
 _UNDECODABLE = 'it does not seek exactly in mp4 and mov that begin between key frames'
+_AV1 = 'it decodes no AV1'  # OpenCV searches for a frame without end
 _TURNED = 'it does not turn frames by the display matrix of the file'
 _MIRRORED = 'it does not mirror frames by the display matrix of the file'
 
 _MMACTION_DECODERS = ('DecordInit', 'DecordDecode', 'OpenCVInit', 'OpenCVDecode', 'PyAVInit',
                       'PyAVDecode', 'PIMSInit', 'PIMSDecode')
+_AV1_DECODERS = ('av1', 'libdav1d', 'libaom-av1')  # names in FFmpeg
 # OpenCV decodes so many frames before the wanted one: from a key frame on they are undamaged.
 _OPENCV_LEAD = 16
 
@@ -69,6 +71,8 @@ def _orientation_fault(decoder: str, timing: StreamTiming, shown: Orientation) -
 
 def _decord_fault(timing: StreamTiming, clock: FrameClock, times: FrameTimes | None
                   ) -> str | None:
+    if timing.codec in _AV1_DECODERS:
+        return _AV1
     seeks = sum(packet.is_key for packet in timing.packets) > 1  # else it reads on from the start
     if timing.container == 'avi' and _is_misread_avi(timing, seeks):
         return _AVI
@@ -98,6 +102,8 @@ def _ends_with_b_frame(packets: list[Packet]) -> bool:
 
 def _opencv_fault(timing: StreamTiming, clock: FrameClock, times: FrameTimes | None
                   ) -> str | None:
+    if timing.codec in _AV1_DECODERS:
+        return _AV1
     if timing.container == 'mpegts' and timing.reorder_depth:
         return _TRANSPORT_STREAM
     if timing.container == 'mpegts' and timing.codec not in RECOVERING_CODECS \

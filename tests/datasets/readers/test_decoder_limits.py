@@ -1,6 +1,7 @@
 """Files of constant frame rate of which a seeking decoder would show frames of other times."""
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -10,8 +11,14 @@ from mmengine.dataset import Compose
 from timed_videos import STEADY, expected_seconds, seconds_of, write_timed
 
 from sbp_tad.datasets import VideoReadError, build_pipeline, probe_video
-from sbp_tad.datasets.readers.decoder_limits import cure_for, has_open_gops, longest_gop
-from sbp_tad.datasets.readers.frame_times import Packet
+from sbp_tad.datasets.readers.decoder_limits import (
+    cure_for,
+    has_open_gops,
+    longest_gop,
+    misreading_decoders,
+)
+from sbp_tad.datasets.readers.display_matrix import Orientation
+from sbp_tad.datasets.readers.frame_times import Packet, StreamTiming, presentation
 from sbp_tad.datasets.readers.video_decoding import read_frames
 from sbp_tad.datasets.windows import WindowSize
 
@@ -163,6 +170,18 @@ def test_parts_that_were_cut_without_encoding(name, first_packet, zero, refusals
 def test_the_cure_for_a_file_that_cannot_be_decoded():
     assert cure_for('OpenCVDecode') == 'Use PyAVSeekDecode (without ...Init), replace the file'
     assert cure_for('PyAVSeekDecode') == cure_for('RawFrameDecode') == 'Replace the file'
+
+
+@pytest.mark.parametrize('codec', ['av1', 'libdav1d'])
+def test_av1_is_refused(codec):
+    """OpenCV would never return."""
+    packets = [Packet(number, number, 1, True) for number in range(5)]
+    timing = StreamTiming(packets, Fraction(1, 25), [25.0], 0.0, 0, None, True, False, False, True,
+                          'matroska,webm', codec)
+    clock, times = presentation(timing)
+    expected = dict.fromkeys(('decord', 'opencv'), 'it decodes no AV1')
+    assert misreading_decoders(timing, clock, times, Orientation()) == expected
+    assert not misreading_decoders(replace(timing, codec='vp9'), clock, times, Orientation())
 
 
 def test_longest_gop():
