@@ -27,7 +27,7 @@ STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 32, 64)  # frames of a feature step
 RATES = (25.0, 30.0, 24.0, 29.97, 23.976, 50.0, 60.0, 59.94, 15.0, 12.5, 12.0, 10.0, 20.0, 48.0,
          100.0, 120.0, 90000.0)
 OTHER_PLACES = (0.13, 0.29, 0.41, 0.59, 0.71, 0.87)  # of the video; chance is their mean
-GOOD_ENOUGH = 0.3  # overlaps above chance; no other reading is looked for
+GOOD_ENOUGH = 0.4  # overlaps above chance; no other reading is looked for
 NEARLY = 0.05
 NUM_MODES = 10  # shifts, and rates, that are tried
 RATIO_WIDTHS = (0.01, 0.04)  # relative, of rates that are one

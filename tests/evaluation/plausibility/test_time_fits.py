@@ -51,7 +51,7 @@ def test_the_right_unit_is_named_for_a_middling_detector(right, given):
         assert f' {right.options} ' in found[0].cure and len(found) == 1
 
 
-@pytest.mark.parametrize('skill', [0, 0.05, 0.2, 0.5])
+@pytest.mark.parametrize('skill', [0, 0.05, 0.2, 0.35, 0.5])
 def test_a_weak_detector_causes_no_alarm(skill):
     for seed in range(3):
         rng = np.random.default_rng(seed)
