@@ -48,10 +48,21 @@ def data_root(tmp_path_factory, write_video):
         write_video(folder / f'v{number}.mp4', 10 * SECONDS, size=(48, 48))
     for kind in DATASET_TYPES:
         write_dataset(kind, folder)
-    write_folder(folder, streams=dict(rgb_kinetics_resnet50=2048, flow_kinetics_bninception=1024),
-                 classes=datasets.THUMOS14_CLASSES,
-                 videos=dict(train=dict(v0=40, v1=40), test=dict(v2=40, v3=40)))
     return folder
+
+
+def write_lstr_folder(dataset: Config, folder: Path) -> str:
+    """Features and labels of every frame, as this config declares them."""
+    folder = folder / dataset.get('data_name', 'THUMOS')
+    is_tvseries = 'data_name' in dataset
+    if not folder.exists():
+        write_folder(folder, streams=dict(rgb_kinetics_resnet50=2048,
+                                          flow_kinetics_bninception=1024),
+                     classes=[f'tv {i}' for i in range(30)] if is_tvseries else
+                     datasets.THUMOS14_CLASSES, ambiguous=not is_tvseries,
+                     data_name=folder.name,
+                     videos=dict(train=dict(v0=40, v1=40), test=dict(v2=40, v3=40)))
+    return str(folder)
 
 
 def write_dataset(kind: type[TemporalDetectionDataset], folder: Path) -> None:
@@ -107,6 +118,8 @@ def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
         loader.dataset.update(data_root=str(data_root), num_frames=num_frames)
         if is_online:
             loader.dataset.memory_frames = 2
+        if loader.dataset.type == 'OnlineFeaturesDataset':
+            loader.dataset.data_root = write_lstr_folder(loader.dataset, data_root)
         if loader.dataset.get('stride_frames'):
             loader.dataset.stride_frames = 1
         if loader.dataset.get('overlap'):
@@ -129,7 +142,7 @@ def test_the_promised_configs_are_there():
         'daotad_i3d-r50_frozen-stage1_768x25fps_thumos14',
         'daotad_swin-t_sbp-r0.4_480x15fps_thumos14'}
     assert {name for name in names if name.startswith('lstr')} == {
-        'lstr_kinetics-features_512s+32_thumos14',
+        'lstr_kinetics-features_512s+32_thumos14', 'lstr_kinetics-features_512s+32_tvseries',
         *(f'lstr_tsn-r50_{kind}_128s+32_thumos14' for kind in ('sbp-r5', 'full', 'frozen'))}
     assert any('videomae-s' in name for name in names) and any('swin-t' in name for name in names)
 
@@ -221,6 +234,7 @@ def test_lstr_is_trained_by_the_papers_numbers(monkeypatch):
     assert cfg.optim_wrapper.clip_grad == dict(max_norm=20)
     assert (dataset.history_from, head.history_from, head.windows) == (
         'spread', 'oldest', 'sliding')
+    assert cfg.test_dataloader.dataset.whole_videos and 'whole_videos' not in dataset
 
 
 def test_lstr_on_features_is_trained_by_the_published_numbers(monkeypatch):

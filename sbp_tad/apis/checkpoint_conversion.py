@@ -34,7 +34,7 @@ RECIPES = (
     ('opentad', 'backbone.pos_embed', 'actionformer_videomae-s_adapters_768x4_thumos14'),
     ('opentad', 'neck.embed.0.conv.weight', 'actionformer_opentad_i3d-features_thumos14'),
     ('vedatad', 'backbone.conv1.conv.weight', 'daotad_i3d-r50_frozen-stage1_768x25fps_thumos14'),
-    ('lstr', 'head.classifier.weight', 'lstr_kinetics-features_512s+32_thumos14'),
+    ('lstr', 'head.classifier.weight', lstr.RECIPES[22]),
 )
 NOT_PUBLISHED = ('head.normalizer', )  # a running mean that ActionFormer's code does not save
 CLASS_COMMENT = """
@@ -136,6 +136,9 @@ def check_backbone(found: Mapping[str, Tensor], model: nn.Module) -> dict[str, T
 
 
 def _recipe(found: Conversion) -> str:
+    columns = len(found.weights.get('head.classifier.weight', ()))
+    if found.source == 'lstr' and columns in lstr.RECIPES:
+        return lstr.RECIPES[columns]
     for source, weight, recipe in RECIPES:
         if found.source == source and weight in found.weights:
             return recipe

@@ -70,6 +70,9 @@ def head_sizes(weights: Mapping[str, Any], has_ambiguous_class: bool) -> dict[st
         num_decoder_layers=layers('decoder'))
 
 
+# Recipes here by the columns of the classifier: THUMOS'14 has one of ambiguous frames.
+RECIPES = {22: 'lstr_kinetics-features_512s+32_thumos14',
+           31: 'lstr_kinetics-features_512s+32_tvseries'}
 # Folders of features that the published code names, by the channels of both together.
 STREAMS = {
     3072: ('rgb_kinetics_resnet50', 'flow_kinetics_bninception'),

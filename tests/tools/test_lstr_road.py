@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from reference.sliding_windows import slide
 
 from sbp_tad.apis import launch
+from sbp_tad.apis.checkpoint_conversion import convert_checkpoint
 from sbp_tad.apis.named_files import find_config
 from sbp_tad.converters.conversion import convert
 from sbp_tad.converters.lstr import head_sizes
@@ -60,6 +62,17 @@ def test_the_streams_follow_from_the_width_of_the_weights(tmp_path, call_tool):
     for loader in ('train_dataloader', 'test_dataloader'):
         assert tuple(cfg[loader].dataset.streams) == ('rgb_anet_resnet50', 'flow_anet_resnet50')
     assert cfg.model.head.in_channels == 4096
+
+
+def test_the_recipe_follows_from_the_columns_of_the_classifier(tmp_path):
+    path = tmp_path / 'epoch-25.pth'
+    for columns, name, head in ((31, 'tvseries', (30, False)), (22, 'thumos14', (20, True))):
+        torch.save(dict(model_state_dict=published_weights(columns=columns)), path)
+        converted = convert_checkpoint(path)
+        assert Path(converted.config).stem == f'lstr_kinetics-features_512s+32_{name}'
+        settings = launch.load_config(converted.config).model.head
+        assert (converted.changes['head']['num_classes'],
+                settings.has_ambiguous_class) == head
 
 
 def windows_encoded_anew(head, features):
