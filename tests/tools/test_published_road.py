@@ -49,8 +49,7 @@ def test_detections_are_those_of_the_published_code(published, parity, call_tool
     status, _, errors = call_tool('convert_checkpoint', 'actionformer',
                                   published / 'epoch_034.pth.tar', converted)
     assert not status, errors
-    dataset = dict(type='TemporalDetectionDataset', data_root=published, subsets='[test]',
-                   ann_file='annotations.json')
+    dataset = dict(data_root=published, subsets='[test]', ann_file='annotations.json')
     dataset['metainfo.classes'] = f'[{",".join(LABELS)}]'
     options = {f'test_dataloader.dataset.{name}': value for name, value in dataset.items()}
     options |= {'model.neck.padding': 'actionformer', 'model.head.padding': 'actionformer',
