@@ -13,9 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sbp_tad.apis.launch import load_config
+from sbp_tad.apis.named_files import find_config
 from sbp_tad.converters.conversion import SOURCES
 from sbp_tad.converters.renaming import rename
 from sbp_tad.registry import MODELS
+from sbp_tad.segments.merging import PostProcessing, merge_windows
 
 SEED, STORED = 11, 1e-6
 NECK = dict(type='ActionFormerNeck', in_channels=12, embed_channels=16)
@@ -152,6 +155,24 @@ def test_daotad(cases, length):
         losses = net.head.loss(levels, masks, truth, labels)
         assert_close([losses['loss_cls'].item(), losses['loss_reg'].item()],
                      published[f'{length}/{kind}/losses'])
+
+
+@pytest.mark.parametrize('length', [96, 40])
+def test_detections_of_daotad(cases, length):
+    net = cases.fill(network(
+        neck=dict(type='DaoTADNeck', in_channels=12, embed_channels=8, downsample_channels=8),
+        head=dict(type='RetinaHead1d', num_classes=4, in_channels=8)), 'daotad', 'vedatad')
+    features = cases.draw(f'features{length}', (2, 12, length)).clamp(min=0)
+    found = net.head.predict(*net.neck(features, full_masks(features)))[0]
+    frames = (found.segments_grid.double() * 8).clamp(0, 8 * length).numpy()  # of one window
+    rules = load_config(find_config('daotad_i3d-r50_frozen-stage1_768x25fps_thumos14'))
+    segments, scores, labels = merge_windows(
+        [(frames, found.scores.double().numpy(), found.labels.numpy())],
+        PostProcessing().with_options(rules.model.test_cfg))
+    published = cases.outputs('daotad')[f'{length}/detections']
+    assert_close(scores[:len(published)], published[:, 2], atol=1e-5)
+    for start, end, _, label in published:  # equal scores may change places
+        assert np.abs(segments[labels == label] - (start, end)).max(axis=1).min() < 1e-4
 
 
 @pytest.mark.parametrize('missing', [0, 3, 8])

@@ -29,7 +29,8 @@ def named(path: Path, part: str) -> Path:
 
 def refused(call_tool, *arguments):
     status, _, errors = call_tool(*arguments)
-    sentences = [line for line in errors.splitlines() if not line.startswith('Loading ')]
+    sentences = [line for line in errors.splitlines()
+                 if not line.startswith(('Loading ', 'Resuming '))]
     assert status == 2 and sentences[0].startswith('Error: '), errors
     assert 'Traceback' not in errors
     return '\n'.join(sentences)
