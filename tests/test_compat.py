@@ -274,7 +274,8 @@ runner.test()
 
 
 @pytest.mark.parametrize('first, second', [
-    ('import sbp_tad', 'import mmengine.runner'), ('import mmengine.runner', 'import sbp_tad')])
+    ('import mmengine.runner', 'import sbp_tad'),
+    pytest.param('import sbp_tad', 'import mmengine.runner', marks=pytest.mark.nightly)])
 def test_a_runner_of_another_program_prepares_the_stack(first, second, tmp_path):
     """In either order of imports, as mmaction2's own tools and ``custom_imports`` have them."""
     program = f'{first}\n{second}\nimport sys; assert "mmaction" not in sys.modules\n' + RUNNER \

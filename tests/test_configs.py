@@ -96,6 +96,14 @@ def write_features_of(dataset: Config, folder: Path) -> None:
         write_sidecar(path / f'v{number}.npy', timing)
 
 
+def shrink_frames(pipeline: list[dict]) -> None:
+    """Resize and crop frames to half the pixels a side, where they are larger than a toy's."""
+    for step in pipeline:
+        for key in {'scale', 'size', 'crop_size'} & set(step):
+            if np.max(step[key]) > 64:
+                step[key] = (np.array(step[key]) // 2).tolist()  # -1 stays: -1 // 2
+
+
 def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
     """Two clips a window, a narrow head, little memory, one step, no download; else as written."""
     cfg.load_from = None
@@ -124,6 +132,8 @@ def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
             loader.dataset.stride_frames = 1
         if loader.dataset.get('overlap'):
             loader.dataset.overlap = 0.0
+        if backbone.get('backbone', {}).get('type') != 'VisionTransformer':  # made for one size
+            shrink_frames(loader.dataset.pipeline)
         if 'features' in loader.dataset.get('data_prefix', ()):
             write_features_of(loader.dataset, data_root)
     cfg.train_dataloader.dataset.indices = 1

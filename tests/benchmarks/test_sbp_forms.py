@@ -75,6 +75,7 @@ def test_ratios_files_and_table(run, tmp_path):
         assert text in printed
 
 
+@pytest.mark.nightly
 def test_default_is_every_variant_that_exists(run, tmp_path):
     status, *_ = run(*SMALL[:-1], '--json', tmp_path / 'out.json')
     rows = json.loads((tmp_path / 'out.json').read_text())
@@ -88,6 +89,7 @@ def saved_bytes(*case, **options):
     return case_meter(case, torch.randn(1, 3, case.frames, 64, 64)).saved_bytes()
 
 
+@pytest.mark.nightly  # of SBPBackbone: tests/models/backbones
 def test_deferred_holds_few_clips_however_many_there_are():
     few, many = (saved_bytes('sbp-deferred', 0.5, frames, clips_at_once=1) for frames in (8, 24))
     full = saved_bytes('full', 1.0, 24)

@@ -63,6 +63,7 @@ def test_a_result_tells_costs_and_the_curve(plan):
 
 
 # mmengine's schedulers step with every part, before the first update.
+@pytest.mark.nightly
 @pytest.mark.filterwarnings('ignore:Detected call of `scheduler.step:UserWarning')
 def test_accumulation_takes_as_many_updates_and_half_the_memory(plan):
     full, accumulated = (

@@ -24,6 +24,7 @@ def test_equals_the_slow_reference(case):
     np.testing.assert_allclose(result.average_precision, expected, rtol=0, atol=1e-9)
 
 
+@pytest.mark.nightly  # examines the drawing of examples, not the evaluator
 @pytest.mark.parametrize('holds', [
     lambda truth, found: len(set(found)) < len(found),  # duplicates
     lambda truth, found: len(set(truth)) < len(truth),

@@ -89,8 +89,10 @@ def test_details_are_fast_enough_to_use(truth):
 
 @pytest.mark.parametrize('measure', [
     evaluate_detections, lambda truth, found: analyze_errors(found, truth),
-    lambda truth, found: average_recall(prepare_case(truth, found)),
-    lambda truth, found: bootstrap_intervals(prepare_case(truth, found), 100)])
+    pytest.param(lambda truth, found: average_recall(prepare_case(truth, found)),
+                 marks=pytest.mark.nightly),
+    pytest.param(lambda truth, found: bootstrap_intervals(prepare_case(truth, found), 100),
+                 marks=pytest.mark.nightly)])
 def test_memory_grows_with_the_detections_and_no_faster(truth, measure):
     measure(truth, detections(1000, truth))  # imports on the first call
     peaks = []

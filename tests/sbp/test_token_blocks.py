@@ -130,7 +130,7 @@ def test_gradient_through_two_applications_is_unbiased():
     full = torch.cat([g.flatten() for g in gradients(model, x).values()])
     apply_sbp(model, TokenSBPConfig(keep_ratio=0.5, mask='random'))
     drawn = torch.stack([torch.cat([g.flatten() for g in gradients(model, x).values()])
-                         for _ in range(600)])
+                         for _ in range(300)])
     error = (drawn.mean(0) - full) / (drawn.std(0) / len(drawn)**0.5 + 1e-12)
     assert error.abs().max() < 5
 
@@ -232,7 +232,7 @@ def test_mean_over_the_draws_is_the_full_gradient():
     turn_off_dropout(model)
     full = gradients(model, x)
     apply_sbp(model, TokenSBPConfig(keep_ratio=0.5))
-    draws = [gradients(model, x) for _ in range(600)]
+    draws = [gradients(model, x) for _ in range(300)]
     for name, expected in full.items():
         found = torch.stack([draw[name] for draw in draws])
         standard_error = found.std(0).norm() / len(draws)**0.5

@@ -42,7 +42,7 @@ def check_common(folder, summary, printed):
     assert not build_toy_dataset(folder / 'toy', settings)  # reused
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # each run of CI ends with this demo
 def test_demo_writes_what_it_promises(run_demo, tmp_path):
     summary, printed = run_demo()
     check_common(tmp_path, summary, printed)

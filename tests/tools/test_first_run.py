@@ -162,16 +162,18 @@ def test_features_in_the_other_order_name_their_shape(refused, tmp_path):
      "type='SampleFrames', clip_len=8, test_mode=True), dict(type='DecordDecode'), dict("
      "type='FormatShape', input_format='NCTHW'), dict(type='PackTADInputs')]))",
      'SampleFrames samples trimmed videos. Replace it by SampleWindow'),
-    ("train_dataloader = dict(dataset=dict(data_prefix=dict(frames='videos')))",
-     'PyAVSeekDecode reads video, but the dataset gives frames'),
+    pytest.param("train_dataloader = dict(dataset=dict(data_prefix=dict(frames='videos')))",
+                 'PyAVSeekDecode reads video, but the dataset gives frames',
+                 marks=pytest.mark.nightly),
     ('model = dict(backbone=None)', 'train_dataloader.dataset gives frames, but the model has no '
      'backbone and takes features'),
     ('train_dataloader = dict(dataset=dict(num_frames=50))',
      'train_dataloader.dataset.num_frames is 50, which is not a multiple of '
      'model.backbone.clip_len=8. Set num_frames to 48 or 56'),
-    ('val_dataloader = dict(dataset=dict(num_frames=4))',
-     'val_dataloader.dataset.num_frames is 4, which is not a multiple of model.backbone.clip_len=8'
-     '. Set num_frames to 8 in'),
+    pytest.param(
+        'val_dataloader = dict(dataset=dict(num_frames=4))',
+        'val_dataloader.dataset.num_frames is 4, which is not a multiple of '
+        'model.backbone.clip_len=8. Set num_frames to 8 in', marks=pytest.mark.nightly),
 ])
 def test_mistakes_with_videos(refused, videos, tmp_path, changes, message):
     config = tmp_path / 'changed.py'

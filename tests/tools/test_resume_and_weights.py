@@ -49,15 +49,20 @@ def load(path):
 
 
 # ---------------------------------------------------------------- resuming
+HARMLESS = dict(
+    work_dir=[],
+    logging=['default_hooks.logger.interval=3', 'log_level=WARNING',
+             'default_hooks.timer.type=CPUTimeHook', 'visualizer.type=TimelineVisualizer'],
+    workers=['train_dataloader.num_workers=1', 'val_dataloader.num_workers=1',
+             'train_dataloader.persistent_workers=True'],
+    evaluation=['train_cfg.val_interval=1', 'val_dataloader.batch_size=1',
+                'model.test_cfg.sigma=0.3', 'default_hooks.checkpoint.max_keep_ckpts=1'])
+
+
 @pytest.mark.parametrize('harmless', [
-    [],
-    ['default_hooks.logger.interval=3', 'log_level=WARNING',
-     'default_hooks.timer.type=CPUTimeHook', 'visualizer.type=TimelineVisualizer'],
-    ['train_dataloader.num_workers=1', 'val_dataloader.num_workers=1',
-     'train_dataloader.persistent_workers=True'],
-    ['train_cfg.val_interval=1', 'val_dataloader.batch_size=1', 'model.test_cfg.sigma=0.3',
-     'default_hooks.checkpoint.max_keep_ckpts=1'],
-], ids=['work_dir', 'logging', 'workers', 'evaluation'])
+    pytest.param(sum(HARMLESS.values(), []), id='all'),
+    *(pytest.param(options, id=name, marks=pytest.mark.nightly)
+      for name, options in HARMLESS.items())])
 def test_what_may_change_does_not_change_the_weights(harmless, config, whole, call_tool, tmp_path):
     before = sorted(path.name for path in whole.glob('*.pth'))
     options = ['--cfg-options', *harmless] if harmless else []
@@ -73,16 +78,21 @@ def test_what_may_change_does_not_change_the_weights(harmless, config, whole, ca
 @pytest.mark.parametrize('options, told', [
     (['train_dataloader.batch_size=3'],
      'train_dataloader.batch_size: 2 in the checkpoint, 3 now'),
-    (['optim_wrapper.optimizer.lr=0.001'],
-     'optim_wrapper.optimizer.lr: 0.003 in the checkpoint, 0.001 now'),
+    pytest.param(['optim_wrapper.optimizer.lr=0.001'],
+                 'optim_wrapper.optimizer.lr: 0.003 in the checkpoint, 0.001 now',
+                 marks=pytest.mark.nightly),
     (['param_scheduler.1.T_max=9'], 'param_scheduler.1.T_max: 3 in the checkpoint, 9 now'),
-    (['param_scheduler='], 'param_scheduler.0.type'),
+    pytest.param(['param_scheduler='], 'param_scheduler.0.type', marks=pytest.mark.nightly),
     (THREE_CLASSES, 'model.head.num_classes: 2 in the checkpoint, 3 now'),
-    (['train_dataloader.sampler.shuffle=False'],
-     'train_dataloader.sampler.shuffle: True in the checkpoint, False now'),
+    pytest.param(['train_dataloader.sampler.shuffle=False'],
+                 'train_dataloader.sampler.shuffle: True in the checkpoint, False now',
+                 marks=pytest.mark.nightly),
     (['train_dataloader.sampler.type=InfiniteSampler'], 'train_dataloader.sampler.type'),
-    (['randomness.seed=5'], 'randomness.seed: 0 in the checkpoint, 5 now'),
-    (['default_hooks.ema.type=EMAHook'], "EMAHook.type: not set in the checkpoint, 'EMAHook' now"),
+    pytest.param(['randomness.seed=5'], 'randomness.seed: 0 in the checkpoint, 5 now',
+                 marks=pytest.mark.nightly),
+    pytest.param(['default_hooks.ema.type=EMAHook'],
+                 "EMAHook.type: not set in the checkpoint, 'EMAHook' now",
+                 marks=pytest.mark.nightly),
     (['train_dataloader.dataset.subsets=test'], 'number of training items: 6 in the checkpoint, 2'),
     (['train_dataloader.dataset.ann_file=other.json'], 'digest of the annotation')])
 def test_another_training_is_refused(options, told, config, whole, call_tool, tmp_path):
@@ -182,7 +192,9 @@ def test_a_moved_work_dir_is_resumed(config, whole, call_tool, tmp_path):
                 load(whole / 'epoch_4.pth')['state_dict'])
 
 
-@pytest.mark.parametrize('content', [b'', b'no checkpoint at all', None])
+@pytest.mark.parametrize('content', [
+    pytest.param(b'', marks=pytest.mark.nightly),
+    pytest.param(b'no checkpoint at all', marks=pytest.mark.nightly), None])
 @pytest.mark.parametrize('tool', ['train', 'test'])
 def test_a_damaged_checkpoint_is_a_sentence(tool, content, config, whole, call_tool, tmp_path):
     path = tmp_path / 'damaged.pth'
