@@ -25,6 +25,7 @@ from sbp_tad.converters.conversion import (
     find_weights,
 )
 from sbp_tad.converters.errors import ConversionError
+from sbp_tad.converters.layer_scale import fold_scales
 from sbp_tad.engine.published_weights import model_weights
 from sbp_tad.registry import MODELS
 
@@ -94,9 +95,9 @@ def convert_checkpoint(path: str | Path, source: str | None = None, config: str 
     if found.source in PRETRAINED:
         weights = check_backbone(found.weights, model)
     else:
-        check_fit(found.weights, expected, NOT_PUBLISHED)
-        weights = {name: expected[name] for name in NOT_PUBLISHED if name in expected}
-        weights |= found.weights
+        folded = fold_scales(found.weights, expected)
+        check_fit(folded, expected, NOT_PUBLISHED)
+        weights = {name: expected[name] for name in NOT_PUBLISHED if name in expected} | folded
     return ConvertedCheckpoint(found, weights, chosen, changes)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sbp_tad.converters.conversion import Conversion, convert, find_source, find_weights
 from sbp_tad.converters.errors import ConversionError
+from sbp_tad.converters.layer_scale import fold_scales
 
 # A few weights that fit by chance are no reason to take a file: one part must be half filled.
 LEAST_SHARE = 0.5
@@ -92,6 +93,7 @@ def _convert(checkpoint: MutableMapping[str, Any], weights: Mapping[str, Any], c
     if source is None or filled == len(expected):
         return Origin(path)
     found = convert(checkpoint, source)
+    found = replace(found, weights=fold_scales(found.weights, expected))
     if _count(found.weights, expected) > filled:
         checkpoint['state_dict'] = found.weights
         return Origin(path, source, container, _report(found, expected, needed, path))
