@@ -19,8 +19,8 @@ class GRUHead(OnlineHead):
     history.
 
     Args:
-        num_classes, in_channels, num_frames, memory_frames, memory_stride, history_from,
-            init_cfg: see :class:`OnlineHead`.
+        num_classes, in_channels, num_frames: see :class:`OnlineHead`.
+        memory_frames, memory_stride, history_from, init_cfg: see :class:`OnlineHead`.
         channels: channels of the projections and of the hidden state.
         num_layers: layers of the recurrent network.
         dropout: dropout of the projected features and between layers.

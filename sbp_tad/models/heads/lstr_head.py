@@ -48,8 +48,8 @@ class LSTRHead(OnlineHead):
     to 128 s).
 
     Args:
-        num_classes, in_channels, num_frames, memory_frames, memory_stride, history_from,
-            init_cfg: see :class:`OnlineHead`.
+        num_classes, in_channels, num_frames: see :class:`OnlineHead`.
+        memory_frames, memory_stride, history_from, init_cfg: see :class:`OnlineHead`.
         channels: channels of every layer; even.
         num_heads: heads of every attention; a divisor of ``channels``.
         feedforward_channels: hidden channels of every MLP.
@@ -71,7 +71,8 @@ class LSTRHead(OnlineHead):
         windows: working windows of :meth:`step` and :meth:`score_video`.
             ``'tiles'`` follow each other. ``'sliding'`` windows move by one
             frame, and a frame after the first window is scored as the last of
-            its own, as published. Each costs more and sees more.
+            its own, as published: it sees more, and costs about eight times as
+            much.
 
     Raises:
         ModelError: ``num_queries`` and ``num_encoder_layers`` of different
@@ -207,8 +208,8 @@ class LSTRHead(OnlineHead):
         """Return scores (B, 1 + classes) of the last frames of windows of equal length.
 
         Args:
-            frames: of a video, from frame ``offset`` on.
-            ends: frames of the video behind the windows.
+            frames: frames of a video from frame ``offset`` on.
+            ends: for each window, the frame of the video after its last one.
             offset: number of earlier frames of the video.
         """
         starts = [max(0, end - self.num_frames) for end in ends]
@@ -229,12 +230,12 @@ class LSTRHead(OnlineHead):
 
     @property
     def limit(self) -> int:
-        """Frames that a window and its history reach back, which a stream keeps."""
+        """Number of frames that a window and its history cover, which a stream keeps."""
         return self.memory_frames * self.memory_stride + self.num_frames
 
     @property
     def windows_at_once(self) -> int:
-        """Windows of a video that are scored together, by the size of their histories."""
+        """Number of windows of a video that are scored together; it bounds their memory."""
         size = max(1, self.memory_frames) * self.classifier.in_features
         return max(1, 2 ** 23 // size)
 
