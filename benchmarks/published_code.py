@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 
 from benchmarks.errors import BenchmarkError
@@ -15,8 +16,9 @@ from benchmarks.errors import BenchmarkError
 class PublishedCode:
     """Checkout of the published code, whose scripts run in this process.
 
-    Nothing in the checkout is edited. What needs CUDA is replaced while a
-    script runs: waiting for the device and moving a checkpoint to it.
+    Nothing in the checkout is edited. While a script runs, waiting for the
+    CUDA device and moving a checkpoint to it do nothing, ``np.float`` is what
+    it was before numpy 1.24, and its evaluation uses threads, which see that.
 
     Args:
         folder: checkout in which ``libs/utils/setup.py build_ext --inplace`` was run.
@@ -37,6 +39,7 @@ class PublishedCode:
         """Run a script with command-line options; return what its evaluations gave."""
         added = [str(self.folder), str(self.folder / 'libs/utils')]
         sys.path[:0] = [path for path in added if path not in sys.path]
+        import joblib  # what the checkout needs, and this project does not
         import libs.utils as theirs  # the checkout's
 
         results: list[Any] = []
@@ -50,6 +53,8 @@ class PublishedCode:
               patch.object(torch.cuda, 'synchronize', lambda: None),
               patch.object(torch.UntypedStorage, 'cuda', lambda storage, device: storage),
               patch.object(theirs.ModelEma.__init__, '__defaults__', (self.ema_decay, None)),
-              patch.object(theirs.ANETdetection, 'evaluate', kept)):
+              patch.object(theirs.ANETdetection, 'evaluate', kept),
+              patch.object(np, 'float', float, create=True),
+              joblib.parallel_config(backend='threading')):
             runpy.run_path(str(self.folder / script), run_name='__main__')
         return results

@@ -63,7 +63,9 @@ class Recipe:
         cfg['dataset'].update(json_file=str(data / 'annotations/thumos14.json'),
                               feat_folder=str(data / 'i3d_features'), input_dim=self.channels,
                               max_seq_len=self.num_steps)
-        cfg['model'].update(embd_dim=self.width, fpn_dim=self.width, head_dim=self.width)
+        buffer = 6 * 2304 / self.num_steps  # as many points as published, for the longest video
+        cfg['model'].update(embd_dim=self.width, fpn_dim=self.width, head_dim=self.width,
+                            max_buffer_len_factor=buffer)
         cfg['opt'].update(learning_rate=self.learning_rate, warmup_epochs=self.warmup_epochs,
                           epochs=self.epochs - self.warmup_epochs)  # it adds the warm-up
         cfg['loader'].update(num_workers=1)

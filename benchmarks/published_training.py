@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -25,8 +26,12 @@ from benchmarks.published_recipe import Recipe
 from sbp_tad.apis import checkpoint_conversion, launch
 from sbp_tad.apis.command_line import run_main
 from sbp_tad.engine.complete_weights import CompleteWeightsHook
+from sbp_tad.provenance import environment, git_state
 
 OURS, THEIRS = 'sbp_tad', 'published'
+COMMANDS = (
+    'python -m benchmarks.published_features ANNOTATION DATA',
+    'python -m benchmarks.published_training CODE DATA WORK_DIR --trained-by NAME --seed N')
 THRESHOLDS = ('0.30', '0.40', '0.50', '0.60', '0.70')
 
 
@@ -126,15 +131,17 @@ class Comparison:
         return path
 
 
-def add_row(path: Path, row: dict[str, Any], recipe: Recipe) -> None:
+def add_row(path: Path, row: dict[str, Any], recipe: Recipe, code: Path) -> None:
     """Put a row into the file of results, in place of the one of the same code and seed.
 
     Raises:
         BenchmarkError: the file cannot be read or written, or is of another recipe.
     """
     rows = [row]
-    content: dict[str, Any] = dict(recipe=asdict(recipe), features=asdict(FeatureRule()),
-                                   protocol='actionformer', torch=torch.__version__)
+    content: dict[str, Any] = dict(
+        commands=COMMANDS, published_code=git_state(code), python=platform.python_version(),
+        packages=environment()['packages'], protocol='actionformer', recipe=asdict(recipe),
+        features=asdict(FeatureRule()))
     if path.exists():
         try:
             before = json.loads(path.read_text(encoding='utf-8'))
@@ -176,7 +183,7 @@ def main(argv: list[str] | None = None) -> None:
                      recipe).row(arguments.trained_by)
     print(json.dumps(row, indent=2))
     if arguments.json:
-        add_row(arguments.json, row, recipe)
+        add_row(arguments.json, row, recipe, arguments.code)
 
 
 if __name__ == '__main__':

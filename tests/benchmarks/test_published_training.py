@@ -24,8 +24,10 @@ class ANETdetection:
 '''
 TRAIN = '''
 import sys
+import numpy as np
 import torch
 from libs.utils import ANETdetection, ModelEma
+assert np.float is float
 torch.cuda.synchronize()
 storage = torch.zeros(1).untyped_storage()
 assert storage.cuda('cpu') is storage
@@ -71,6 +73,7 @@ def test_both_configs_follow_the_recipe(checkout, tmp_path):
     assert cosine.end == ours.train_cfg.max_epochs == 7
     assert ours.optim_wrapper.optimizer.lr == theirs['opt']['learning_rate'] == 2e-3
     assert ours.model.neck.embed_channels == ours.model.head.in_channels == 16
+    assert theirs['model']['max_buffer_len_factor'] * 576 == 6 * 2304
     assert {theirs['model'][name] for name in ('embd_dim', 'fpn_dim', 'head_dim')} == {16}
     assert ours.model.neck.in_channels == theirs['dataset']['input_dim'] == 8
     for loader in (ours.train_dataloader, ours.test_dataloader):
@@ -136,14 +139,17 @@ def test_ours_cannot_be_named_without_a_published_checkpoint(comparison, tmp_pat
 def test_a_row_replaces_that_of_the_same_code_and_seed(tmp_path):
     path = tmp_path / 'rows.json'
     for seed, value in ((1, 5), (0, 6), (1, 7)):
-        add_row(path, dict(trained_by=OURS, seed=seed, mAP=value), Recipe())
-    rows = json.loads(path.read_text())['rows']
+        add_row(path, dict(trained_by=OURS, seed=seed, mAP=value), Recipe(), tmp_path)
+    content = json.loads(path.read_text())
+    rows = content['rows']
+    assert content['packages']['torch'] == torch.__version__
+    assert content['published_code'] is None  # no git tree
     assert [(row['seed'], row['mAP']) for row in rows] == [(0, 6), (1, 7)]
     with pytest.raises(BenchmarkError, match='of another recipe or of other features'):
-        add_row(path, rows[0], Recipe(width=8))
+        add_row(path, rows[0], Recipe(width=8), tmp_path)
     path.write_text('[]')
     with pytest.raises(BenchmarkError, match='holds no results of this program'):
-        add_row(path, rows[0], Recipe())
+        add_row(path, rows[0], Recipe(), tmp_path)
 
 
 def test_the_program_prints_and_writes_its_row(checkout, tmp_path, monkeypatch, capsys):

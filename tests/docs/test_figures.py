@@ -1,6 +1,7 @@
 """Figures that a page quotes are those of the committed JSON."""
 import json
 import os
+import statistics
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 from pages import ROOT, page
 
 COSTS = 'docs/explanation/costs.md'
+PUBLISHED = 'docs/howto/published_checkpoints.md'
 COMPARISONS = sorted((ROOT / 'configs/toy').glob('strategies_*.json'))
 DEMO_PAGES = dict(sbp=('demo_sbp-r4', ['README.md', 'docs/tutorials/first_detector.md']),
                   online=('demo_online_sbp-r4', ['docs/tutorials/online_detection.md']))
@@ -204,3 +206,25 @@ def test_the_planned_memory_is_what_the_tool_prints():
     quoted = [[cell.strip() for cell in line.strip('|').split('|')]
               for line in page(name).splitlines() if line.startswith(('| direct', '| deferred'))]
     assert len(quoted) == 6 and all(row in printed for row in quoted)
+
+
+def test_trainings_by_both_codes_are_quoted_as_measured():
+    names = {'published': 'published code', 'sbp_tad': 'this project'}
+    other = {'published': 'sbp_tad', 'sbp_tad': 'published'}
+    rows, text = results('published_training')['rows'], page(PUBLISHED)
+    averages = {code: [row['mAP'][code]['average'] for row in rows if row['trained_by'] == code]
+                for code in names}
+    for row in rows:
+        own, converted = (row['mAP'][code] for code in (row['trained_by'],
+                                                        other[row['trained_by']]))
+        values = [own[key] for key in ('0.30', '0.40', '0.50', '0.60', '0.70', 'average')]
+        cells = ' | '.join(f'{value:.2f}' for value in [*values, converted['average']])
+        assert f"| {names[row['trained_by']]} | {row['seed']} | {cells} |" in text
+        assert all(abs(own[key] - converted[key]) < 0.03 for key in own)
+    for values in averages.values():
+        assert len(values) >= 3
+        mean, deviation = statistics.mean(values), statistics.stdev(values)
+        assert f'{mean:.2f} ± {deviation:.2f}' in flowing(PUBLISHED)
+    centre, spread = (statistics.mean(averages['published']),
+                      2 * statistics.stdev(averages['published']))
+    assert all(abs(value - centre) <= spread for value in averages['sbp_tad'])
