@@ -95,7 +95,9 @@ def _convert(checkpoint: MutableMapping[str, Any], weights: Mapping[str, Any], c
     found = convert(checkpoint, source)
     found = replace(found, weights=fold_scales(found.weights, expected))
     if _count(found.weights, expected) > filled:
-        checkpoint['state_dict'] = found.weights
+        # running means and tables that the code base does not save keep their first values
+        own = {name: value for name, value in expected.items() if name not in needed}
+        checkpoint['state_dict'] = own | found.weights
         return Origin(path, source, container, _report(found, expected, needed, path))
     return Origin(path) if filled else Origin(path, source, container)
 

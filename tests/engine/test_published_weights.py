@@ -134,6 +134,9 @@ def test_a_pretrained_videomae_fills_a_backbone_with_computed_positions():
     model.backbone.register_buffer('pos_embed', torch.zeros(4))
     found = convert(dict(VIDEOMAE, **{'encoder.norm.weight': torch.ones(1)})).weights
     assert check_backbone(found, model).keys() == BACKBONE.keys()
+    checkpoint = dict(VIDEOMAE)
+    assert '0 unmapped, 3 missing' in adopt_published(checkpoint, model, 'x').report
+    assert torch.equal(checkpoint['state_dict']['backbone.pos_embed'], torch.zeros(4))
     del found['backbone.blocks.0.attn.q_bias']
     with pytest.raises(ConversionError, match='1 missing, such as backbone.blocks.0.attn.q_bias'):
         check_backbone(found, model)
