@@ -28,6 +28,7 @@ from sbp_tad.converters.errors import ConversionError
 from sbp_tad.converters.layer_scale import fold_scales
 from sbp_tad.engine.published_weights import model_weights
 from sbp_tad.registry import MODELS
+from sbp_tad.wording import count_of
 
 # Recipe of the network that a code base publishes, for the first weight that is found.
 RECIPES = (
@@ -81,9 +82,9 @@ def convert_checkpoint(path: str | Path, source: str | None = None, config: str 
     found = convert(read_checkpoint(path), source)
     if found.unmapped:
         raise ConversionError(
-            f'{path}: {len(found.unmapped)} weights have names that {found.source} does not use, '
-            f'such as {found.unmapped[0]}. Nothing was converted; is it another network of that '
-            'code?')
+            f"{path}: {found.source} does not use the names of "
+            f"{count_of(len(found.unmapped), 'weight')}, such as {found.unmapped[0]}. Nothing was "
+            'converted; is it another network of that code?')
     check_finite(found.weights, path)
     chosen = find_config(config or _recipe(found))
     cfg = load_config(chosen)

@@ -22,6 +22,7 @@ from sbp_tad.engine.published_weights import (
     model_weights,
 )
 from sbp_tad.engine.training_settings import Change
+from sbp_tad.wording import count_of
 
 # Endings of states that have no effect in evaluation.
 TRAINING_STATES = ('num_batches_tracked', '_extra_state')
@@ -150,19 +151,20 @@ def check_weights(model: nn.Module, checkpoint: Any, path: str | Path, part: str
             f'{refused[0].partition(".")[0]}, or a pattern, ' \
             f"'{refused[0].rpartition('.')[0] or refused[0]}.*'" \
             + f' (no weight of the model has the name {", ".join(unknown)})' * bool(unknown)
-        raise CheckpointError(f'{path} lacks {len(refused)} weights of the {whose}, the first is '
-                              f'{refused[0]}. Give a checkpoint of this config{advice}{source}.')
+        raise CheckpointError(f"{path} lacks {count_of(len(refused), 'weight')} of the {whose}, "
+                              f'the first is {refused[0]}. Give a checkpoint of this config'
+                              f'{advice}{source}.')
     other = sorted(name for name, shape in wanted.items()
                    if name in shapes and shapes[name] != shape)
     if other:
         first = other[0]
         raise CheckpointError(
-            f'{path} holds {len(other)} weights of the {whose} in another shape, the first is '
-            f'{first}: {tuple(shapes[first])} and not {tuple(wanted[first])}. Give a checkpoint '
-            f'of this config{source}.')
+            f"{path} holds {count_of(len(other), 'weight')} of the {whose} in another shape, the "
+            f'first is {first}: {tuple(shapes[first])} and not {tuple(wanted[first])}. Give a '
+            f'checkpoint of this config{source}.')
     if allowed:
-        print_log(f'{path} lacks {len(allowed)} weights that may be absent; they keep their '
-                  f'initial values: {", ".join(allowed[:5])}{", ..." * (len(allowed) > 5)}',
+        print_log(f"{path} lacks {count_of(len(allowed), 'weight')} that may be absent, left at "
+                  f'the initial values: {", ".join(allowed[:5])}{", ..." * (len(allowed) > 5)}',
                   'current', level=logging.WARNING)
 
 

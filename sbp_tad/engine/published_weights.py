@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sbp_tad.converters.conversion import Conversion, convert, find_source, find_weights
 from sbp_tad.converters.errors import ConversionError
 from sbp_tad.converters.layer_scale import fold_scales
+from sbp_tad.wording import count_of
 
 # A few weights that fit by chance are no reason to take a file: one part must be half filled.
 LEAST_SHARE = 0.5
@@ -109,7 +110,8 @@ def _report(found: Conversion, expected: Mapping[str, Tensor], needed: set[str],
     place = f' ({found.container})' if found.container else ''
     unmapped = len(found.unmapped) + len(found.weights) - len(fitting)
     left_out = f', {len(found.left_out)} left out, which no detector uses' if found.left_out else ''
-    return (f'{path}: converted from {found.source}{place}: {len(fitting)} weights mapped, '
+    return (f'{path}: converted from {found.source}{place}: '
+            f"{count_of(len(fitting), 'weight')} mapped, "
             f'{unmapped} unmapped, {len(needed - fitting)} missing{left_out}')
 
 

@@ -25,6 +25,7 @@ from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 from sbp_tad.models.detectors.online_detector import OnlineActionDetector
 from sbp_tad.models.detectors.temporal_detector import TemporalDetector
 from sbp_tad.registry import HOOKS
+from sbp_tad.wording import count_of
 
 ROLES = ('train', 'val', 'test')
 
@@ -158,7 +159,8 @@ def check_classes(model: nn.Module, role: str, dataset: Any) -> None:
             shown = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
             raise ConfigError(
                 f'model.{name}.num_classes is {num_classes}, but the data set of '
-                f'{role}_dataloader has {len(classes)} classes ({shown}). Set '
+                f"{role}_dataloader has {count_of(len(classes), 'class', 'classes')} ({shown}). "
+                'Set '
                 f'model.{name}.num_classes={len(classes)}; or, for weights of {num_classes} '
                 f'classes, set {role}_dataloader.dataset.metainfo=dict(classes=[...]) to their '
                 'names in the order of the labels.')

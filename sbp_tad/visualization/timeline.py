@@ -20,6 +20,7 @@ from sbp_tad.visualization.sheet import (
     draw_thumbnails,
     truth_inches,
 )
+from sbp_tad.wording import count_of
 
 MAX_PANEL_INCHES = 8.0  # more lanes than fit get thinner
 
@@ -124,8 +125,8 @@ def _compose(title: str, duration_seconds: float, ground_truth: VideoAnnotation 
     _draw_predictions(lower, shown, ground_truth, rows, colours)
     lower.set_xlabel('time in seconds', color=FAINT_INK)
     hidden = len(predictions.scores) - len(shown.scores)
-    sheet.write_head(title, f'{len(shown.scores)} detections shown, {hidden} more score below '
-                            f'{score_threshold:g}')
+    sheet.write_head(title, f"{count_of(len(shown.scores), 'detection')} shown, {hidden} more "
+                            f'below score {score_threshold:g}')
     sheet.draw_legend(_legend(score_threshold, is_annotated))
     return sheet
 

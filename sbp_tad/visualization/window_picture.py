@@ -13,6 +13,7 @@ from sbp_tad.visualization.errors import VisualizationError
 from sbp_tad.visualization.figures import style_axes, write_png
 from sbp_tad.visualization.palette import FAINT_INK, INK, OTHER_COLOUR, PALETTE, shade
 from sbp_tad.visualization.sheet import CHARACTER_INCHES, LANE_INCHES, WIDTH_INCHES, assign_lanes
+from sbp_tad.wording import count_of
 
 MARGIN_INCHES = 0.3
 HEAD_INCHES, GAP_INCHES, FOOT_INCHES = 0.55, 0.1, 0.55
@@ -98,8 +99,8 @@ def _write_head(figure: Figure, window: Window, inputs: np.ndarray, num_segments
     figure.text(left, line, f'{window.video_id}, {window.start_seconds:.2f} to '
                 f'{window.valid_end_seconds:.2f} s', size=13, weight='bold', color=INK)
     figure.text(1 - left, line, f"{' x '.join(map(str, inputs.shape))} {inputs.dtype}, stride "
-                f'{window.stride_frames:g} at {window.fps:g} fps, {num_segments} segments', size=9,
-                color=FAINT_INK, ha='right')
+                f'{window.stride_frames:g} at {window.fps:g} fps, '
+                f"{count_of(num_segments, 'segment')}", size=9, color=FAINT_INK, ha='right')
 
 
 def _name_places(window: Window, segments: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -52,11 +52,11 @@ def test_weights_arrive(prefix, nested):
 def test_no_weight_stays_as_it_was_drawn():
     state = model().state_dict()
     del state['0.bias']
-    with pytest.raises(CheckpointError, match='x.pth lacks 1 weights of the model, the first is '
+    with pytest.raises(CheckpointError, match='x.pth lacks 1 weight of the model, the first is '
                                               '0.bias. Give a checkpoint of this config'):
         load_weights(model(), state, 'x.pth')
     load_weights(model(), state, 'x.pth', part='1.')
     state = model().state_dict() | {'0.bias': torch.zeros(4)}
-    with pytest.raises(CheckpointError, match=r'1 weights of the model in another shape, the first '
+    with pytest.raises(CheckpointError, match=r'1 weight of the model in another shape, the first '
                                               r'is 0.bias: \(4,\) and not \(3,\)'):
         load_weights(model(), state, 'x.pth')

@@ -63,7 +63,7 @@ def test_nothing_is_written_where_a_weight_is_unknown_or_missing(published, tmp_
     checkpoint['state_dict_ema']['module.cls_head.extra'] = torch.ones(1)
     torch.save(checkpoint, published)
     status, _, errors = call_tool('convert_checkpoint', 'auto', published, out)
-    assert status and '1 weights have names that actionformer does not use, such as ' \
+    assert status and 'actionformer does not use the names of 1 weight, such as ' \
                       'cls_head.extra' in errors
     del checkpoint['state_dict_ema']['module.cls_head.extra']
     del checkpoint['state_dict_ema']['module.neck.fpn_norms.3.bias']
