@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.config import config as config_module
 from mmengine.config import utils as config_utils
 from mmengine.logging import HistoryBuffer, MessageHub
+from yapf.yapflib.yapf_api import FormatCode
 
 from sbp_tad import compat
 from sbp_tad.import_hooks import AfterImport, DRNFinder
@@ -244,6 +246,23 @@ def test_index_with_lists_of_configs_is_passed_by(tmp_path, monkeypatch):
     compat.repair_config_inheritance()
     assert config_utils._get_cfg_metainfo is cured  # wrapped once
     assert Config.fromfile(child_config(tmp_path)).model.type == 'Recognizer2D'
+
+
+# ---------------------------------------------------------------- formatting
+def test_the_same_config_is_formatted_once(monkeypatch):
+    calls = []
+
+    def format_code(text, **options):
+        calls.append(text)
+        return FormatCode(text, **options)
+
+    monkeypatch.setattr(config_module, 'FormatCode', format_code)
+    compat.format_configs_once()
+    compat.format_configs_once()  # wrapped once
+    first, second = (Config(dict(model=dict(type=name))) for name in ('A', 'B'))
+    texts = [cfg.pretty_text for cfg in (first, first, second, first)]
+    assert texts[0] == texts[1] == texts[3] == "model = dict(type='A')\n"
+    assert texts[2] == "model = dict(type='B')\n" and len(calls) == 3
 
 
 # ---------------------------------------------------------------- collate

@@ -27,7 +27,7 @@ DATASET_TYPES = [kind for kind in (getattr(datasets, name) for name in datasets.
 SECONDS = 4
 # One of each family is trained by default; every config is built.
 TRAINED = [f'configs/{name}.py' for name in (
-    'actionformer/actionformer_swin-t_sbp-r4_480x15fps_thumos14',
+    'actionformer/actionformer_tsn-r50_sbp-r4_128x4_thumos14',
     'daotad/daotad_i3d-r50_frozen-stage1_768x25fps_thumos14',
     'online/lstr_tsn-r50_sbp-r5_128s+32_thumos14',
     'toy/actionformer_r3d10-features_toy', 'toy/actionformer_r3d10_frozen_toy',
@@ -100,8 +100,11 @@ def shrink_frames(pipeline: list[dict]) -> None:
     """Resize and crop frames to half the pixels a side, where they are larger than a toy's."""
     for step in pipeline:
         for key in {'scale', 'size', 'crop_size'} & set(step):
-            if np.max(step[key]) > 64:
-                step[key] = (np.array(step[key]) // 2).tolist()  # -1 stays: -1 // 2
+            if isinstance(step[key], int):
+                step[key] = max(step[key] // 2, 48)
+            else:
+                step[key] = tuple(side if side == -1 else max(side // 2, 48)
+                                  for side in step[key])
 
 
 def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
@@ -133,7 +136,7 @@ def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
         if loader.dataset.get('overlap'):
             loader.dataset.overlap = 0.0
         if backbone.get('backbone', {}).get('type') != 'VisionTransformer':  # made for one size
-            shrink_frames(loader.dataset.pipeline)
+            shrink_frames(loader.dataset.get('pipeline', ()))
         if 'features' in loader.dataset.get('data_prefix', ()):
             write_features_of(loader.dataset, data_root)
     cfg.train_dataloader.dataset.indices = 1

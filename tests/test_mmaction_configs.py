@@ -78,7 +78,7 @@ def clips(tmp_path_factory):
     return write_clips(tmp_path_factory.mktemp('clips'))
 
 
-@pytest.fixture(scope='module', params=rest_nightly(RECIPES, ('tsn', 'videomae-s')))
+@pytest.fixture(scope='module', params=rest_nightly(RECIPES, ('videomae-s',)))
 def trained(request, clips, tmp_path_factory):
     """Recipe, its Runner after a few steps and validation, and the config before shrinking."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -116,7 +116,7 @@ optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # in this process: tests/test_readme.py
 def test_a_config_of_the_least_that_mmengine_needs_trains(data, tmp_path):
     """No scope, hooks, environment, visualizer, validation, work dir, seed or log level."""
     config = tmp_path / 'bare.py'

@@ -49,6 +49,7 @@ def detector():
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_training_on_every_real_video(real_set, detector):
     dataset = DATASETS.build(dict(real_set, target_fps=8))
     assert len(dataset) == 8

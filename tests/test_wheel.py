@@ -89,6 +89,7 @@ def test_wheel_carries_configs_tools_and_class_names(wheel):
     assert not any(name.startswith(('tests', 'configs', 'tools')) for name in names)
 
 
+@pytest.mark.nightly
 def test_config_of_the_package_is_inherited_and_built(python, tmp_path):
     (tmp_path / 'mine.py').write_text(
         "_base_ = 'sbp_tad::toy/actionformer_r3d10_sbp-r4_toy.py'\n"

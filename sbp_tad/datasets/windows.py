@@ -237,8 +237,8 @@ def frame_indices(window: Window, clock: FrameClock, steps: np.ndarray | None = 
     """
     steps = np.arange(window.num_frames) if steps is None else steps
     # half a frame after its start: rounding cannot give the frame before
-    within = 0.5 * (1.0 if frame == 'first' else window.stride_frames)
-    return clock.indices(window.start_frame + steps * window.stride_frames + within, window.fps)
+    within = 0.5 / window.stride_frames if frame == 'first' else 0.5
+    return clock.indices(window.start_frame + (steps + within) * window.stride_frames, window.fps)
 
 
 def trim_window(window: Window, duration_seconds: float) -> Window:

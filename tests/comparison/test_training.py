@@ -75,6 +75,7 @@ def test_accumulation_takes_as_many_updates_and_half_the_memory(plan):
         full['saved_backbone_bytes'] / 2, rel=0.01)
 
 
+@pytest.mark.nightly
 def test_an_interrupted_run_goes_on_and_ends_as_one_that_was_not(plan, monkeypatch):
     class Interrupted(Exception):
         pass

@@ -111,7 +111,7 @@ def test_missing_timing_is_read_from_the_file(make):
     (dict(metainfo=dict(classes=['a', 'a'])), DatasetError, 'needs distinct class names'),
     (dict(ignored_labels=['jump']), DatasetError, r"both classes and ignored_labels: \['jump'\]"),
     (dict(subsets=None), DatasetError, r"needs subsets=\['...'\]"),
-    (dict(subsets=['Training']), AnnotationError, "no video is in subset 'Training'"),
+    (dict(subsets=['train']), AnnotationError, "no video is in subset 'train'"),
     (dict(on_bad_video='ignore'), DatasetError, "'raise' or 'skip', got 'ignore'"),
     (dict(excluded_videos=['a']), DatasetError, 'no video is left in the subsets'),
     (dict(metainfo=dict(classes=['throw'])), AnnotationError, "unknown label 'jump'"),

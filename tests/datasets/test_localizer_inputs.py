@@ -128,7 +128,7 @@ def test_a_published_checkpoint_loads(name, tmp_path):
     assert all(torch.equal(value, state[key]) for key, value in source.state_dict().items())
     content = read_checkpoint(path)
     content['state_dict'].popitem()
-    with pytest.raises(CheckpointError, match='lacks 1 weights of the model'):
+    with pytest.raises(CheckpointError, match='lacks 1 weight of the model'):
         load_weights(target, content, path)
 
 

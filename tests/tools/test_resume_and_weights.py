@@ -123,6 +123,7 @@ def test_the_advice_can_be_followed(config, whole, call_tool, tmp_path):
     assert load(tmp_path / 'epoch_1.pth')['meta']['iter'] == 2
 
 
+@pytest.mark.nightly
 def test_more_epochs_are_fine_when_nothing_depends_on_their_number(config, whole, call_tool,
                                                                    tmp_path):
     longer = ['--cfg-options', 'train_cfg.max_epochs=5']
@@ -134,6 +135,7 @@ def test_more_epochs_are_fine_when_nothing_depends_on_their_number(config, whole
     assert same(resumed['state_dict'], straight['state_dict'])
 
 
+@pytest.mark.nightly
 def test_a_run_without_the_hook_of_exact_resume_is_checked_and_warned(config, whole, call_tool,
                                                                       tmp_path):
     command = ('train', config, '--work-dir', tmp_path, '--resume', whole / 'epoch_2.pth',
