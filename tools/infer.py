@@ -46,7 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
                         help='processes that decode ahead (default: %(default)s)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--fps', type=float, help='frame rate of features or frame folders that '
-                        'do not state theirs')
+                        'do not state theirs; for video files the rate in which stride_frames of '
+                        'the config counts (default: that of the file)')
     add_launch_options(parser)
     return parser
 

@@ -23,7 +23,9 @@ def build_parser() -> argparse.ArgumentParser:
                         'a recipe')
     parser.add_argument('--checkpoint', required=True, help='its trained weights')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--fps', type=float, help='frame rate of a camera that does not report it')
+    parser.add_argument('--fps', type=float, help='frame rate of a camera that does not report '
+                        'it; for a video file the rate in which stride_frames of the config counts '
+                        '(default: that of the file)')
     parser.add_argument('--json', action='store_true',
                         help='print a JSON line per frame, with the scores of all classes')
     add_launch_options(parser)

@@ -328,6 +328,7 @@ class TemporalDetectionDataset(BaseDataset):
         if video.video_id in self._compared:
             return
         self._compared.add(video.video_id)
+        self.source.note_rate(video.video_id, video, header, self.window_size)
         fps = video.fps or header.fps
         seconds = video.duration_seconds or header.duration_seconds
         other_rate = header.clock.is_even and abs(fps - header.fps) > FPS_TOLERANCE * fps

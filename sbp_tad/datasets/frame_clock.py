@@ -13,6 +13,8 @@ import numpy as np
 # counts. Shorter ticks round by nothing that matters; a longer one is a frame interval (AVI).
 _COARSE_TICK_SECONDS = 0.0005, 0.002
 _ROUNDING_TICKS = 1e-4  # of the float product of seconds and ticks per second
+# Least share of the gaps between frames that show a constant rate, or the nominal one.
+_CONSTANT_SHARE, _NOMINAL_SHARE = 0.9, 0.5
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,10 @@ class FrameClock:
 
     Args:
         num_frames: number of frames that decoding shows, at least 1.
-        fps: frames per second; for unequally spaced frames the prevailing or
-            average rate, in which strides and positions are counted.
+        fps: frames per second, in which strides and positions are counted. For
+            unequally spaced frames it is the nominal rate, that of the most
+            common gap, as annotations state it; the average rate if fewer than
+            half of the gaps are alike.
         end: end of the last frame in seconds; ``num_frames / fps`` if None.
         ticks: (num_frames,) int64, increasing: time stamps in ticks, or None.
         tick_seconds: seconds per tick.
@@ -117,10 +121,11 @@ def clock_of_ticks(ticks: np.ndarray, tick_seconds: float, origin: int, end_tick
 
 
 def _prevailing_rate(gaps: np.ndarray, tick_seconds: float, rates: list[float]) -> float | None:
-    """Return the rate that nine in ten gaps between frames have, a declared one if it is near."""
+    """Return the rate of at least half of the gaps between frames, a declared one if it is near.
+    """
     if not len(gaps):
         return rates[0] if rates else None
-    gap = typical_gap(gaps)
+    gap = typical_gap(gaps, _NOMINAL_SHARE)
     if gap is None:
         return None
     measured = 1 / (gap * tick_seconds)
@@ -129,7 +134,8 @@ def _prevailing_rate(gaps: np.ndarray, tick_seconds: float, rates: list[float]) 
     return near[0] if near else measured
 
 
-def typical_gap(gaps: np.ndarray) -> float | None:
-    """Return the median gap between frames, in ticks, if nine in ten gaps are like it."""
+def typical_gap(gaps: np.ndarray, least_share: float = _CONSTANT_SHARE) -> float | None:
+    """Return the median gap between frames, in ticks, if this share of the gaps is like it."""
     typical = float(np.median(gaps))
-    return typical if np.mean(np.abs(gaps - typical) <= 1 + 0.05 * typical) >= 0.9 else None
+    return typical if np.mean(np.abs(gaps - typical) <= 1 + 0.05 * typical) >= least_share \
+        else None

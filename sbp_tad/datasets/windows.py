@@ -68,6 +68,19 @@ class WindowSize:
         return Window(video_id, float(start_frame), self.num_frames, stride, float(fps), valid)
 
 
+def variable_rate_note(filename: str, clock: FrameClock, size: WindowSize) -> str | None:
+    """Return the rate in which a stride counts in a file of variable rate; None elsewhere.
+
+    The caller has checked that no annotation states a rate.
+    """
+    if clock.is_even or size.stride_frames is None:
+        return None
+    return (f'{filename} has a variable frame rate, and no fps is given: stride_frames counts in '
+            f'1/{clock.fps:g} s, the most common distance of its frames. If the training counted '
+            'in another rate, set fps in the annotation, --fps of the tools for inference, or '
+            'target_fps in place of stride_frames. Other files of variable rate are not named.')
+
+
 def num_valid_frames(start_frame: float, num_frames: int, stride_frames: float,
                      video_frames: float) -> int:
     """Return the number of sampled frames of a window that begin inside the video, 0 to T."""

@@ -41,12 +41,18 @@ def test_rounded_times_are_equally_spaced(fps, tick):
     assert clock == FrameClock(5000, fps)
 
 
-def test_a_wrong_declared_rate_is_not_believed():
-    """The header says 30 fps; every other frame of the first half is missing."""
+def test_the_nominal_rate_counts_where_frames_are_missing():
+    """Every other frame of the first half is missing; an annotation of the video says 30 fps."""
     ticks = np.r_[np.arange(0, 50, 2), np.arange(50, 100)] * 100
-    clock = clock_of_ticks(ticks, 1 / 3000, 0, 10000, [30.0])
-    assert not clock.is_even and clock.fps == pytest.approx(75 / (10 / 3))
+    clock = clock_of_ticks(ticks, 1 / 3000, 0, 10000, [22.5, 30.0])
+    assert not clock.is_even and clock.fps == 30
     assert clock.indices(np.array([0.9, 1.5, 2.0]), 1.0).tolist() == [13, 22, 35]
+
+
+def test_a_declared_rate_that_no_gap_has_is_not_believed():
+    ticks = np.cumsum(np.arange(1, 11)) * 100  # no two gaps alike
+    clock = clock_of_ticks(ticks, 1e-3, 100, 6000, [30.0])
+    assert not clock.is_even and clock.fps == pytest.approx(10 / 5.9)
 
 
 def test_rates():

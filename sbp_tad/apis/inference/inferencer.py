@@ -125,7 +125,9 @@ class TADInferencer(BaseInferencer):
                 takes feature files, a detector on frame folders such folders.
             batch_size: windows per batch; that of the config by default.
             fps: frames per second of arrays (required), and of feature files
-                and frame folders that do not state theirs.
+                and frame folders that do not state theirs. For a video file it
+                is the rate in which ``stride_frames`` of the config counts, as
+                ``fps`` of an annotation; by default that of the file.
             score_threshold: drop detections below it.
             out_dir: folder for one JSON per video with all its detections.
                 Videos that an earlier call with this detector finished are

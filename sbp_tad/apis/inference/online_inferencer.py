@@ -1,6 +1,7 @@
 """Online inference: scores of every frame of a stream while it arrives."""
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from sbp_tad.apis.launch import config_faults, load_config
 from sbp_tad.apis.named_files import find_config
 from sbp_tad.datasets import OnlineDetectionDataset, PackOnlineInputs
 from sbp_tad.datasets.transforms import window_frames
+from sbp_tad.datasets.windows import variable_rate_note
 from sbp_tad.models import OnlineActionDetector
 from sbp_tad.models.heads.online_head import StreamState
 
@@ -91,12 +94,17 @@ class OnlineInferencer:
             source: a video file, the index of a camera, or an iterable of
                 frames (H, W, 3) uint8 RGB.
             fps: frames per second of an iterable (required), and of a camera
-                that does not report it.
+                that does not report it; for a video file the rate in which
+                ``stride_frames`` of the config counts.
 
         Raises:
             InferenceError, VideoReadError: see :func:`open_stream`.
         """
-        return self.score(open_stream(source, fps))
+        stream = open_stream(source, fps)
+        if fps is None and stream.clock is not None and (
+                note := variable_rate_note(str(source), stream.clock, self.dataset.window_size)):
+            print_log(note, 'current', logging.WARNING)
+        return self.score(stream)
 
     def score(self, stream: FrameStream) -> Iterator[OnlineStep]:
         """Yield the steps of an open stream."""

@@ -54,7 +54,8 @@ def open_stream(source: str | Path | int | Iterable[np.ndarray], fps: float | No
     Args:
         source: a video file, the index of a camera, or frames (H, W, 3) uint8 RGB.
         fps: frames per second of an iterable (required) and of a camera that
-            does not report them; a file has its own times.
+            does not report them. A file has its own times; for it this is the
+            rate in which ``stride_frames`` counts.
 
     Raises:
         InferenceError: no such camera, fps missing or not above 0, another
@@ -65,7 +66,7 @@ def open_stream(source: str | Path | int | Iterable[np.ndarray], fps: float | No
         raise InferenceError(f'fps must be above 0, got {fps}.')
     if isinstance(source, (str, Path)):
         header = probe_video(source)
-        return FrameStream(header.fps, stream_frames(str(source), header.times),
+        return FrameStream(fps or header.fps, stream_frames(str(source), header.times),
                            partial(upright_pixels, reformatter=VideoReformatter()), header.clock)
     if isinstance(source, int) and not isinstance(source, bool):
         return _open_camera(source, fps)

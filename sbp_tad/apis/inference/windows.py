@@ -45,7 +45,8 @@ class WindowReads(Dataset):
     Args:
         dataset: test set whose pipeline, window size and overlap are used.
         videos: videos to read.
-        fps: frame rate of arrays, and of frames and features that do not state theirs.
+        fps: frame rate of arrays, and of frames and features that do not state
+            theirs; for a video file the rate in which ``stride_frames`` counts.
     """
 
     def __init__(self, dataset: TemporalDetectionDataset, videos: Sequence[InputVideo],
@@ -60,9 +61,7 @@ class WindowReads(Dataset):
 
     def items(self, video: InputVideo) -> list[Item]:
         """Return the windows of a video; one item with ``error`` if it cannot be opened."""
-        # A video file states its frame rate; folders of frames and features may not.
-        fps = None if 'video' in self.files.data_prefix else self.fps
-        unknown = VideoAnnotation(video.video_id, '', None, fps, None, np.empty((0, 2)), ())
+        unknown = VideoAnnotation(video.video_id, '', None, self.fps, None, np.empty((0, 2)), ())
         name = video.filename or video.video_id
         items = self._dataset(video.video_id).file_items(name, unknown)
         if video.filename and not os.path.exists(name):  # the data set would blame the config

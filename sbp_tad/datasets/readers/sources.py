@@ -26,7 +26,7 @@ def build_source(data_prefix: dict[str, str], options: dict[str, Any] | None) ->
         raise DatasetError(f'data_prefix must name one folder as one of {list(SOURCES)}, for '
                            f"example dict(video='videos'), got {data_prefix!r}.")
     kind = SOURCES[next(iter(data_prefix))]
-    known = [field.name for field in fields(kind)]
+    known = [field.name for field in fields(kind) if field.init]
     unknown = sorted(set(options or {}) - set(known))
     if unknown:
         raise DatasetError(f'source has the options {known} with data_prefix='

@@ -85,6 +85,7 @@ def test_a_file_is_streamed_in_order(small_video, read_frame_numbers):
     frames = [stream.pixels(frame) for _, frame in stream.frames]
     assert stream.fps == 10 and frames[0].dtype == np.uint8 and stream.clock.is_even
     assert read_frame_numbers(np.stack(frames)).tolist() == list(range(40))
+    assert open_stream(small_video, 5).fps == 5  # the rate in which stride_frames counts
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -14,6 +14,8 @@ from timed_videos import NAMES, expected_seconds, seconds_of
 from sbp_tad.apis import feature_extraction, launch
 from sbp_tad.apis.feature_extraction import ExtractionOptions, extract_features
 from sbp_tad.apis.inference.inferencer import TADInferencer
+from sbp_tad.apis.inference.inputs import InputVideo
+from sbp_tad.apis.inference.windows import WindowReads
 from sbp_tad.datasets import probe_video
 from sbp_tad.datasets.readers.feature_files import open_features, read_sidecar
 from sbp_tad.datasets.readers.features import FeatureGrid
@@ -136,3 +138,14 @@ def test_steps_of_features_are_in_seconds_of_a_player(clip_stride, config, timed
         inside = seconds < probe_video(path).duration_seconds
         np.testing.assert_allclose(features[inside], expected_seconds(times, seconds[inside]),
                                    atol=0.006, err_msg=name)
+
+
+def test_fps_of_a_call_counts_strides_in_video_files_too(small_video):
+    """As ``fps`` of an annotation does; without it the source takes that of the file."""
+    def file_items(name, annotation):
+        return [dict(fps=annotation.fps)]
+
+    files = SimpleNamespace(file_items=file_items, data_prefix=dict(video=''))
+    video = InputVideo('a', str(small_video))
+    assert [WindowReads(files, [video], fps).items(video)[0]['fps'] for fps in (12, None)] == [
+        12, None]
