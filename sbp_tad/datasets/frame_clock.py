@@ -129,7 +129,8 @@ def _prevailing_rate(gaps: np.ndarray, tick_seconds: float, rates: list[float]) 
     if gap is None:
         return None
     measured = 1 / (gap * tick_seconds)
-    rounding = tick_seconds * measured ** 2  # of a gap that is one tick too long
+    # of a gap that is one tick too long; ticks of a frame interval (AVI) are not rounded
+    rounding = tick_seconds * measured ** 2 if tick_seconds <= _COARSE_TICK_SECONDS[1] else 0
     near = [fps for fps in rates if abs(fps - measured) <= 0.05 * measured + rounding]
     return near[0] if near else measured
 
