@@ -72,6 +72,15 @@ def frame_numbers(frames: np.ndarray) -> np.ndarray:
     return np.round((levels - 16) / 5).astype(int)
 
 
+@pytest.fixture
+def uninitialized(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build layers without drawing their first weights, where only their shapes count."""
+    from torch.nn import init
+    for name in ('uniform_', 'normal_', 'trunc_normal_', 'xavier_uniform_', 'kaiming_uniform_',
+                 'kaiming_normal_'):
+        monkeypatch.setattr(init, name, lambda tensor, *args, **options: tensor)
+
+
 @pytest.fixture(autouse=True)
 def no_default_scope() -> Iterator[None]:
     """Remove the scope that a Runner leaves behind: the next test would look there."""

@@ -100,7 +100,7 @@ def build_everything(path):
 
 @pytest.mark.parametrize('case', rest_nightly(with_sbp(all_configs()),
                                               [with_sbp([name])[-1] for name in FAMILIES.values()]))
-def test_config_is_built_or_refused_with_a_sentence(case, tmp_path):
+def test_config_is_built_or_refused_with_a_sentence(case, tmp_path, uninitialized):
     name = case.removesuffix(SBP)
     if sentence := expected_refusal(name, REFUSED):
         with pytest.raises(UserError) as caught:

@@ -167,7 +167,7 @@ def test_config_is_short_because_it_inherits(path):
 
 
 @pytest.mark.parametrize('path', CONFIGS)
-def test_config_is_built(path, data_root, tmp_path, monkeypatch):
+def test_config_is_built(path, data_root, tmp_path, monkeypatch, uninitialized):
     monkeypatch.chdir(ROOT)
     cfg = shrink(launch.load_config(path), data_root, tmp_path)
     model = MODELS.build(cfg.model)

@@ -35,8 +35,8 @@ class TokenFormTests:
                 for name, case in self.CASES.items() for options in OPTIONS
                 if case.dropped or 'shortcut' not in options])
         elif 'compiled' in metafunc.fixturenames:
-            marks = pytest.mark.nightly if self.COMPILED_NIGHTLY else ()
-            metafunc.parametrize('compiled', [pytest.param(self.COMPILED, marks=marks)])
+            metafunc.parametrize('compiled', [
+                pytest.param(self.COMPILED, marks=pytest.mark.nightly)])
         elif 'case' in metafunc.fixturenames:
             metafunc.parametrize('case', self.CASES)
 
@@ -62,11 +62,10 @@ class TokenFormTests:
 class CompiledTokenFormTests(TokenFormTests):
     """The tests of a family, and one through ``torch.compile`` for the case ``COMPILED``.
 
-    Tracing takes seconds: one family does so with every change, the others in the nightly.
+    Tracing takes seconds: with every change only tests/sbp/test_token_blocks.py compiles a block.
     """
 
     COMPILED: str
-    COMPILED_NIGHTLY = True
 
     @pytest.mark.slow
     @pytest.mark.filterwarnings(

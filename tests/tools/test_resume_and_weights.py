@@ -53,8 +53,7 @@ HARMLESS = dict(
     work_dir=[],
     logging=['default_hooks.logger.interval=3', 'log_level=WARNING',
              'default_hooks.timer.type=CPUTimeHook', 'visualizer.type=TimelineVisualizer'],
-    workers=['train_dataloader.num_workers=1', 'val_dataloader.num_workers=1',
-             'train_dataloader.persistent_workers=True'],
+    workers=['train_dataloader.num_workers=1', 'val_dataloader.num_workers=1'],
     evaluation=['train_cfg.val_interval=1', 'val_dataloader.batch_size=1',
                 'model.test_cfg.sigma=0.3', 'default_hooks.checkpoint.max_keep_ckpts=1'])
 

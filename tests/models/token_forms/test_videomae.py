@@ -40,7 +40,6 @@ CASES = {
 class TestVideoMAE(CompiledTokenFormTests):
     CASES = CASES
     COMPILED = 'videomae'
-    COMPILED_NIGHTLY = False
 
 
 def test_tubes_of_videomae_follow_its_grid(monkeypatch):
