@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.config.options import add_config_options
+from sbp_tad.apis.named_files import check_output
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Build the data set and draw some of its windows."""
     arguments = build_parser().parse_args(argv)
+    check_output('--out', arguments.out, is_folder=True)
     announce(f'Loading PyTorch to draw windows of {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.config.options import add_config_options
+from sbp_tad.apis.named_files import check_output
 from sbp_tad.datasets.checks.findings import is_clean
 from sbp_tad.datasets.errors import DatasetError
 
@@ -78,6 +79,7 @@ def make_report(arguments: argparse.Namespace) -> DatasetReport:
 def main(argv: list[str] | None = None) -> int:
     """Print the report, write it where asked; 0 if the data set is clean, else 1."""
     arguments = build_parser().parse_args(argv)
+    check_output('--json', arguments.json, makes_folder=False)
     report = make_report(arguments)
     from sbp_tad.apis.dataset_report import print_report, report_to_json
     clean = is_clean(report.findings, arguments.strict)

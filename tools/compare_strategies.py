@@ -8,6 +8,7 @@ from typing import Any
 
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.config.options import add_config_options, parse_pairs
+from sbp_tad.apis.named_files import check_output
 from sbp_tad.comparison.specs import SPECS, parse_strategies
 
 
@@ -54,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     """Train, measure, report; 1 if a strategy failed."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
+    check_output('--work-dir', arguments.work_dir, is_folder=True)
     if not arguments.strategies and not arguments.report_only:
         parser.error('--strategies is required unless --report-only is given')
     strategies = parse_strategies(arguments.strategies, read_options(arguments.strategy_options))

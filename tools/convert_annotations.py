@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sbp_tad.apis.command_line import run_main
+from sbp_tad.apis.named_files import check_output
 from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.formats.csv_tables import read_csv
 from sbp_tad.datasets.formats.elan import read_elan
@@ -89,6 +90,7 @@ def write_database(content: dict[str, Any], path: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Read the inputs, write the database and print the next step."""
     arguments = build_parser().parse_args(argv)
+    check_output('OUT.json', arguments.out, makes_folder=False)
     read = reader(arguments)
     rows = [row for path in arguments.inputs for row in read(path)]
     content = to_database(rows, arguments.subset)

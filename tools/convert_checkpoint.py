@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from sbp_tad.apis.command_line import announce, run_main
+from sbp_tad.apis.named_files import check_output
 from sbp_tad.checkpoint_safety import TrustCheckpoints
 
 SOURCES = ('auto', 'actionformer', 'opentad', 'vedatad', 'lstr', 'videomae', 'sbp', 'mmaction')
@@ -36,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Convert, write the checkpoint and its config, and print what became of the weights."""
     arguments = build_parser().parse_args(argv)
+    check_output('OUT', arguments.out)
     announce(f'Loading PyTorch to convert {arguments.checkpoint}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import checkpoint_conversion

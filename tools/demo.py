@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.config.options import add_config_options
+from sbp_tad.apis.named_files import check_output
 
 CONFIG = Path(__file__).parents[1] / 'configs/toy/actionformer_r3d10_sbp-r4_toy.py'
 
@@ -36,6 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run every step of the pipeline and print the paths of the results."""
     arguments = build_parser().parse_args(argv)
+    for option, folder in (('--work-dir', arguments.work_dir), ('--data', arguments.data)):
+        check_output(option, folder, is_folder=True)
     announce('Loading PyTorch and mmaction2 for the demo')
     # Imported after the options are read: --help answers at once.
     from rich.console import Console

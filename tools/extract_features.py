@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.launch_options import FEATURE_FORMATS, config_parser
-from sbp_tad.apis.named_files import check_checkpoint, check_config
+from sbp_tad.apis.named_files import check_checkpoint, check_config, check_output
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.provenance import add_provenance, file_fingerprint
 from sbp_tad.wording import count_of
@@ -54,6 +54,7 @@ def finish(report: ExtractionReport, out_dir: Path) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Read the config and extract missing features."""
     arguments = build_parser().parse_args(argv)
+    check_output('--out', arguments.out, is_folder=True)
     arguments.config = check_config(arguments.config)
     check_checkpoint(arguments.checkpoint)
     announce(f'Loading PyTorch to extract features with {arguments.config}')

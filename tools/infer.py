@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.launch_options import RESULT_FORMATS, add_launch_options
-from sbp_tad.apis.named_files import check_checkpoint, check_config, check_inputs
+from sbp_tad.apis.named_files import check_checkpoint, check_config, check_inputs, check_output
 from sbp_tad.datasets.errors import VideoReadError
 from sbp_tad.provenance import add_provenance, file_fingerprint, list_fingerprint
 from sbp_tad.wording import count_of
@@ -101,6 +101,8 @@ def finish(results: list[VideoDetections], arguments: argparse.Namespace) -> int
 def main(argv: list[str] | None = None) -> int:
     """Load the detector and run it on every input."""
     arguments = build_parser().parse_args(argv)
+    check_output('--out', arguments.out, is_folder=True)
+    check_output('--vis', arguments.vis, is_folder=True)
     config = check_config(arguments.config)
     check_checkpoint(arguments.checkpoint)
     check_inputs(arguments.input)

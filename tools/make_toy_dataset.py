@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sbp_tad.apis.command_line import announce, run_main
+from sbp_tad.apis.named_files import check_output
 from sbp_tad.datasets.toy_videos.settings import LOOK_NAMES, ToySettings
 
 
@@ -44,8 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the set unless it is complete."""
-    options = vars(build_parser().parse_args(arguments))
+    parser = build_parser()
+    options = vars(parser.parse_args(arguments))
+    if options['train_videos'] < 1:
+        parser.error(f"argument --train-videos: expected 1 or more, got {options['train_videos']}")
     folder, workers = options.pop('out'), options.pop('workers')
+    check_output('--out', folder, is_folder=True)
     settings = ToySettings(**options)
     # Imported after the options are read: --help answers at once.
     from sbp_tad.datasets.toy_videos.build import build_toy_dataset

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sbp_tad.apis.command_line import announce, run_main
 from sbp_tad.apis.config.options import add_config_options
-from sbp_tad.apis.named_files import check_config
+from sbp_tad.apis.named_files import check_config, check_output
 from sbp_tad.errors import ConfigError
 from sbp_tad.planning.budget import parse_budget
 
@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Print the plan, write it where asked; 0 if the config fits, else 1."""
     arguments = build_parser().parse_args(argv)
+    check_output('--json', arguments.json, makes_folder=False)
     budget = parse_budget(arguments.budget)
     arguments.config = check_config(arguments.config)
     announce(f'Loading PyTorch to plan the memory of {arguments.config}')

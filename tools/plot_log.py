@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from sbp_tad.apis.command_line import announce, run_main
+from sbp_tad.apis.named_files import check_output
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Read the logs and draw them."""
     arguments = build_parser().parse_args(argv)
+    check_output('--out', arguments.out, makes_folder=False)
     announce(f'Plotting {", ".join(map(str, arguments.sources))}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.visualization.training_log import read_training_log

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sbp_tad.annotations import read_annotations
 from sbp_tad.apis.command_line import announce, run_main
+from sbp_tad.apis.named_files import check_output
 from sbp_tad.datasets.checks.findings import is_clean
 from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.ffmpeg import Conversion, extract_frames, reencode
@@ -94,6 +95,10 @@ def write_json(report: DatasetReport, path: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Print the report, and write it if asked; return 0 if files and annotation agree."""
     arguments = build_parser().parse_args(argv)
+    check_output('--json', arguments.json, makes_folder=False)
+    for option, folder in (('--reencode', arguments.reencode),
+                           ('--extract-frames', arguments.extract_frames)):
+        check_output(option, folder, is_folder=True)
     announce(f'Checking {arguments.data_root}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis.dataset_report import print_report

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sbp_tad.annotations import read_annotations
 from sbp_tad.apis.command_line import announce, run_main
+from sbp_tad.apis.named_files import check_output
 from sbp_tad.evaluation.command_inputs import (
     add_file_arguments,
     check_overlaps,
@@ -50,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Read the files, write the page, and print its path."""
     arguments = build_parser().parse_args(argv)
+    check_output('--out', arguments.out, is_folder=True)
     announce(f'Reading {arguments.predictions}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.evaluation.evaluate import prepare_case

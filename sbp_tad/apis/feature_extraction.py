@@ -293,6 +293,7 @@ def store(path: Path, found: tuple[FeatureGrid, Tensor], identity: Mapping[str, 
           video_id: str) -> None:
     """Write the sidecar, then the features: a file is complete when both exist."""
     grid, features = found
+    path.parent.mkdir(parents=True, exist_ok=True)  # the template may name a folder
     write_sidecar(path, dict(identity, video_id=video_id, num_steps=features.shape[0],
                              num_channels=features.shape[1], **asdict(grid)))
     write_features(path, features.numpy())

@@ -32,6 +32,7 @@ from sbp_tad.apis.config.refusals import (
 from sbp_tad.apis.config.values import check_overrides, prepare_values
 from sbp_tad.apis.named_files import (
     check_checkpoint,
+    check_output,
     find_config,
     newest_checkpoint,
     resumed_checkpoint,
@@ -99,9 +100,14 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
 
 
 def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
-    """Set the work dir: command line, else config, else ``work_dirs/<name of the config>``."""
+    """Set the work dir: command line, else config, else ``work_dirs/<name of the config>``.
+
+    Raises:
+        ConfigError: it is a file, or cannot be made.
+    """
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(
         Path('work_dirs') / Path(config_path).stem)
+    check_output('--work-dir' if work_dir else 'work_dir', cfg.work_dir, is_folder=True)
 
 
 def use_amp(cfg: Config) -> None:
@@ -224,8 +230,9 @@ def set_dump(cfg: Config, path: str | None) -> None:
     even if some videos could not be read.
 
     Raises:
-        ConfigError: the suffix of the file is not accepted.
+        ConfigError: the suffix of the file is not accepted, or it cannot be written.
     """
+    check_output('--dump', path)
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) \
         else [cfg.test_evaluator]
     evaluators = list(evaluators)
@@ -250,7 +257,7 @@ def set_raw_dump(cfg: Config, path: str | None) -> None:
     """Write the predictions of each test window before suppression (``.npz``).
 
     Raises:
-        ConfigError: the file is not ``.npz``, or no metric writes it.
+        ConfigError: the file is not ``.npz`` or cannot be written, or no metric writes it.
     """
     if path is None:
         return
@@ -261,6 +268,7 @@ def set_raw_dump(cfg: Config, path: str | None) -> None:
     if not path.endswith('.npz') or not writers:
         raise ConfigError(f'--raw-dump writes an .npz file by TADMetric, got {path} and '
                           f'{[evaluator["type"] for evaluator in evaluators]}.')
+    check_output('--raw-dump', path)
     for writer in writers:
         writer['raw_file'] = path
 

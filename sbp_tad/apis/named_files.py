@@ -1,6 +1,7 @@
-"""Files that a command line names, looked up before anything heavy is imported."""
+"""Files that a command line names, looked up before anything heavy is imported or computed."""
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections.abc import Iterable
@@ -152,3 +153,36 @@ def check_inputs(paths: Iterable[str | Path]) -> None:
         more = f' and {len(absent) - 3} more' if len(absent) > 3 else ''
         raise InferenceError(f'no such file or folder: {", ".join(absent[:3])}{more}. Give '
                              'existing videos, or folders of them.')
+
+
+def check_output(option: str, path: str | Path | None, is_folder: bool = False,
+                 makes_folder: bool = True) -> None:
+    """Check that an output can be written, before the work whose result it holds.
+
+    Args:
+        option: name on the command line, or key of the config, for the message.
+        path: file or folder to write; None if the option is not given.
+        is_folder: the output is a folder, which is made if it does not exist.
+        makes_folder: the folder of a file is made if it does not exist.
+
+    Raises:
+        ConfigError: a folder where a file is expected, or the reverse; a part of the
+            path is a file; the folder does not exist or is not writable.
+    """
+    if path is None:
+        return
+    target = Path(path)
+    advice = 'Give a folder.' if is_folder else \
+        f'Give a file, for example {target / "result"}{target.suffix}.'
+    if target.exists() and target.is_dir() != is_folder:
+        raise ConfigError(f'{option} {path} is a {"file" if is_folder else "folder"}. {advice}')
+    there = next(each for each in (target, *target.absolute().parents) if each.exists())
+    if there != target and not there.is_dir():
+        raise ConfigError(f'{option} {path} cannot be written: {there} is a file. Give a path in '
+                          'a folder.')
+    if not (is_folder or makes_folder or target.exists() or target.parent.is_dir()):
+        raise ConfigError(f'{option} {path} cannot be written: the folder {target.parent} does '
+                          'not exist. Make it, or give a path in an existing folder.')
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f'{option} {path} cannot be written: no permission to write to {there}. '
+                          'Give a path in a folder of yours.')

@@ -15,8 +15,14 @@ from sbp_tad.apis import launch
 from sbp_tad.apis.checkpoints import CheckpointError
 from sbp_tad.apis.clip_plan import ClipPlan, make_plan
 from sbp_tad.apis.errors import InferenceError
-from sbp_tad.apis.feature_extraction import ExtractionOptions, build_model, extract_features
+from sbp_tad.apis.feature_extraction import (
+    ExtractionOptions,
+    build_model,
+    extract_features,
+    store,
+)
 from sbp_tad.datasets.readers.feature_files import open_features, read_sidecar
+from sbp_tad.datasets.readers.features import FeatureGrid
 from sbp_tad.datasets.windows import WindowSize
 from sbp_tad.registry import DATASETS, MODELS
 
@@ -90,6 +96,13 @@ def test_every_step_is_what_the_detector_sees(config, checkpoint, toy):
         seen = model.backbone(first['inputs'])[0].T
     np.testing.assert_allclose(features[:12], seen.numpy(), rtol=1e-4, atol=1e-5)
     assert not model.training
+
+
+def test_a_template_with_a_folder_gets_its_folder(tmp_path):
+    path = ExtractionOptions(tmp_path / 'out').path('b', '{video_id}/clip.mp4')
+    store(path, (FeatureGrid(10, 4, 4), torch.zeros(3, 2)), {}, 'b')
+    assert np.load(tmp_path / 'out/b/clip.npy').shape == (3, 2)
+    assert read_sidecar(path)['video_id'] == 'b'
 
 
 @pytest.mark.parametrize('file_format', ['npz', 'pt', 'h5'])

@@ -137,7 +137,8 @@ def test_config(run, tmp_path, write_video):
     (['none.py'], 'config none.py'),
     (['good.json', '--coverage', '2'], 'coverage must lie in (0, 1], got 2'),
     (['good.json', '--videos', 'none'], 'none: no such folder of videos'),
-    (['good.json', '--json', 'none/out.json'], 'Cannot write the report to none'),
+    (['good.json', '--json', 'none/out.json'],
+     '--json none/out.json cannot be written: the folder none does not exist'),
 ])
 def test_bad_input_is_a_sentence_and_status_2(run, write_annotation, tmp_path, monkeypatch,
                                               arguments, message):

@@ -91,7 +91,8 @@ def test_epic_and_via_take_their_options(run, tmp_path):
 
 @pytest.mark.parametrize('arguments, message', [
     (['csv', 'none.csv', 'out.json'], 'Error: none.csv: cannot be read (No such file'),
-    (['csv', 'in.csv', 'none/out.json'], 'Error: Cannot write none/out.json: No such file'),
+    (['csv', 'in.csv', 'none/out.json'],
+     'Error: OUT.json none/out.json cannot be written: the folder none'),
     (['toml', 'in.csv', 'out.json'], 'invalid choice'),
 ])
 def test_faults_are_a_sentence_and_status_2(run, tmp_path, monkeypatch, arguments, message):

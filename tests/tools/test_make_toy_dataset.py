@@ -42,6 +42,7 @@ def test_defaults_are_those_of_the_issue(load_tool):
 @pytest.mark.parametrize('arguments, message', [
     (('--size', '33'), 'Error: Toy dataset: size must be an even number of pixels'),
     (('--trimmed',), 'Error: Toy dataset: min_seconds and max_seconds of trimmed clips'),
+    (('--train-videos', '0'), 'argument --train-videos: expected 1 or more, got 0'),
     (('--look', 'photos'), "invalid choice: 'photos'"),
 ])
 def test_bad_option_ends_with_a_sentence_and_status_2(tmp_path, run, arguments, message):

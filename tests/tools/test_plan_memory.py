@@ -31,7 +31,7 @@ def test_status_table_and_json(run, tmp_path, budget, status):
     (('--budget', 'much'), 'memory budget must be a number'),
     (('--budget', '8'), "for example 8GiB, 8GB or 800MiB, got '8'"),
     (('--budget', '1KiB'), 'nothing fits 0.0 MiB: the smallest setting'),
-    (('--budget', '1GiB', '--json', '/nowhere/plan.json'), 'cannot write the plan to')])
+    (('--budget', '1GiB', '--json', '/nowhere/plan.json'), 'the folder /nowhere does not exist')])
 def test_errors_are_a_sentence(run, arguments, message):
     status, _, errors = run(TOY, *arguments)
     assert status == 2 and message in errors and 'Traceback' not in errors

@@ -68,7 +68,7 @@ def test_without_ffmpeg_or_annotation_it_says_so(run, data_root, tmp_path, monke
         first, *rest = errors.splitlines()
         assert first.startswith('Checking ') and len(rest) == 1
     status, _, errors = run('--data-root', data_root, '--json', tmp_path / 'none' / 'out.json')
-    assert status == 2 and 'Cannot write the report to' in errors
+    assert status == 2 and 'out.json cannot be written: the folder' in errors
 
 
 @pytest.mark.skipif(shutil.which('ffmpeg') is None, reason='ffmpeg is not on the PATH')
