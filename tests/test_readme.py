@@ -1,4 +1,6 @@
 """Commands and code of the README, and its limits."""
+import re
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -6,8 +8,6 @@ from pages import ROOT, block_with, page, python_blocks
 from recognition_cases import shrink_pipeline
 
 from sbp_tad.apis import launch
-from sbp_tad.apis.named_files import find_config
-from sbp_tad.registry import MODELS
 from sbp_tad.sbp import SavedMemory
 
 README = 'README.md'
@@ -16,6 +16,8 @@ README = 'README.md'
 def test_it_is_read_in_five_minutes():
     lines = page(README).splitlines()
     assert len(lines) <= 200 and max(map(len, lines)) <= 200  # commands are longer than 140
+    text = page(README).partition('## Citation')[0]
+    assert len(re.findall(r"[A-Za-z0-9][\w'’.-]*", re.sub(r'\]\([^)]*\)', ']', text))) <= 1100
 
 
 def test_the_config_that_is_explained_is_the_config():
@@ -65,20 +67,3 @@ def test_plain_pytorch():
     with SavedMemory(encoder) as full:
         namespace['network'](clips.flatten(0, 1))
     assert saved.bytes == pytest.approx(full.bytes / 4, rel=0.1)  # and an index
-
-
-def test_a_video_in_segments_out(tmp_path, write_video, monkeypatch, capsys):
-    """The block as it is, with weights as they are drawn and a threshold that these reach."""
-    block = block_with(README, 'TADInferencer')
-    assert block == block_with('docs/tutorials/first_detector.md', 'TADInferencer')
-    name = 'actionformer_r3d10_sbp-r4_toy'
-    model = MODELS.build(launch.load_config(find_config(name)).model)
-    for folder in ('work_dirs/demo', 'data/toy/videos'):
-        (tmp_path / folder).mkdir(parents=True)
-    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'work_dirs/demo/best.pth')
-    write_video(tmp_path / 'data/toy/videos/toy_test_0000.mp4', 40)
-    monkeypatch.chdir(tmp_path)
-    exec(block.replace('=0.3', '=0.005'), {})
-    video_id, start, end, label, score = capsys.readouterr().out.splitlines()[0].split()
-    assert (video_id, label.count('_') < 2) == ('toy_test_0000', True)
-    assert 0 <= float(start) < float(end) <= 4.1 and float(score) >= 0.005

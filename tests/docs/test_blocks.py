@@ -81,12 +81,30 @@ def test_a_keep_ratio_that_the_backbone_chooses(config_file):
     assert backbone.mode == 'direct'
 
 
+def test_a_video_in_segments_out(tmp_path, write_video, monkeypatch, capsys):
+    """The block as it is, with untrained weights and a threshold that these reach."""
+    name = 'actionformer_r3d10_sbp-r4_toy'
+    write_checkpoint(tmp_path, name)
+    write_video(tmp_path / 'data/toy/videos/toy_test_0000.mp4', 40)
+    monkeypatch.chdir(tmp_path)
+    block = block_with('docs/tutorials/first_detector.md', 'TADInferencer')
+    exec(block.replace('=0.3', '=0.005'), {})
+    video_id, start, end, label, score = capsys.readouterr().out.splitlines()[0].split()
+    assert (video_id, label.count('_') < 2) == ('toy_test_0000', True)
+    assert 0 <= float(start) < float(end) <= 4.1 and float(score) >= 0.005
+
+
+def write_checkpoint(root, name):
+    """Write untrained weights of a recipe where its training puts the best ones."""
+    model = MODELS.build(launch.load_config(find_config(name)).model)
+    for folder in (f'work_dirs/{name}', 'data/toy/videos'):
+        (root / folder).mkdir(parents=True)
+    torch.save(dict(state_dict=model.state_dict()), root / f'work_dirs/{name}/best.pth')
+
+
 def test_a_stream_is_told(tmp_path, write_video, monkeypatch, capsys):
-    """The block as it is, with weights as they are drawn."""
-    model = MODELS.build(launch.load_config(find_config('online_gru_cnn4_sbp-r4_toy')).model)
-    for folder in ('work_dirs/demo_online', 'data/toy/videos'):
-        (tmp_path / folder).mkdir(parents=True)
-    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'work_dirs/demo_online/best.pth')
+    """The block as it is, with untrained weights."""
+    write_checkpoint(tmp_path, 'online_gru_cnn4_sbp-r4_toy')
     write_video(tmp_path / 'data/toy/videos/toy_test_0000.mp4', 40)
     monkeypatch.chdir(tmp_path)
     exec(block_with('docs/tutorials/online_detection.md', 'OnlineInferencer'), {})

@@ -62,3 +62,19 @@ def test_the_citation_names_both_papers():
         assert paper['title'] in page('README.md')
         for author in paper['authors']:
             assert f"{author['family-names']}, {author['given-names']}" in page('README.md')
+
+
+@pytest.mark.parametrize('name', ['README.md', 'docs/index.md', 'docs/howto/index.md'])
+def test_every_how_to_guide_is_linked_in_plain_sight(name):
+    """GitHub does not render the toctree of the site."""
+    text = page(name)
+    for path in (ROOT / 'docs/howto').glob('*.md'):
+        assert re.search(rf'\]\((?:docs/)?(?:howto/)?{path.name}', text) \
+            or (name, path.name) == ('docs/howto/index.md', 'index.md'), path.name
+
+
+def test_the_table_of_packages_is_complete():
+    text = page('CONTRIBUTING.md')
+    for path in (ROOT / 'sbp_tad').iterdir():
+        if (path / '__init__.py').exists():
+            assert f'| `sbp_tad/{path.name}/` |' in text, path.name
