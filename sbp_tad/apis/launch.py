@@ -17,6 +17,7 @@ from sbp_tad import compat, process_groups
 from sbp_tad.apis.config.clip_lists import check_clip_lists
 from sbp_tad.apis.config.faults import config_faults
 from sbp_tad.apis.config.fields import (
+    drop_delete_marks,
     import_custom_modules,
     import_fault,
     warn_of_misspelt_fields,
@@ -94,6 +95,7 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
         except (TypeError, KeyError, ValueError, IndexError, AssertionError) as error:
             raise ConfigError(f'--cfg-options cannot be merged into {path}: {error}') from error
         import_custom_modules(cfg.get('custom_imports'))
+    drop_delete_marks(cfg)
     check_generation(cfg, path)
     check_model(cfg, path)
     return cfg

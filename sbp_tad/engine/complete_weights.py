@@ -22,6 +22,7 @@ from sbp_tad.engine.published_weights import (
     model_weights,
 )
 from sbp_tad.engine.training_settings import Change
+from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 from sbp_tad.wording import count_of
 
 # Endings of states that have no effect in evaluation.
@@ -64,11 +65,18 @@ class CompleteWeightsHook(Hook):
 class StartingWeightsHook(Hook):
     """Say how many weights ``load_from`` fills when training starts; refuse a file of few.
 
+    Warn of frozen batch normalization that still has its initial statistics.
+
     Raises:
         CheckpointError: no part of the model (backbone, neck, head) is filled by half.
     """
 
     priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Runner) -> None:
+        """Warn of batch normalization that normalizes nothing."""
+        if note := untrained_norms(_unwrapped(runner)):
+            print_log(note, 'current', level=logging.WARNING)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Any) -> None:
         """Count the weights before they are loaded."""
@@ -94,6 +102,23 @@ class StartingWeightsHook(Hook):
             print_log(f'{path} holds {_listing(unused)}, for which the model has no place: they '
                       'are left out. Is it a checkpoint of another network?', 'current',
                       level=logging.WARNING)
+
+
+def untrained_norms(model: nn.Module) -> str | None:
+    """Return the warning of an SBPBackbone whose frozen statistics nothing has set."""
+    for backbone in model.modules():
+        if not isinstance(backbone, SBPBackbone) or not backbone.norm_eval:
+            continue
+        norms = [norm for norm in backbone.modules()
+                 if isinstance(norm, nn.modules.batchnorm._BatchNorm)
+                 and norm.running_mean is not None]
+        if norms and all(not norm.running_mean.any() and (norm.running_var == 1).all()
+                         for norm in norms):
+            return (f'Batch normalization of the backbone ({count_of(len(norms), "layer")}) stays '
+                    'frozen at its initial statistics, mean 0 and variance 1: nothing is '
+                    'normalized, and the loss may diverge. Load pretrained weights, or use '
+                    "norm_cfg=dict(type='GN', num_groups=...) to train from scratch.")
+    return None
 
 
 def adopt(checkpoint: Any, model: nn.Module, path: str | Path) -> Origin:

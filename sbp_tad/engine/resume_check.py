@@ -52,6 +52,8 @@ class ResumeCheckHook(Hook):
             changes += changed_seed(meta.get('seed'), new)
         if changes:
             raise ResumeError(refusal(path, changes))
+        if note := nothing_left(path, meta, runner.cfg.get('train_cfg') or {}):
+            runner.logger.warning(note)
         if not any(isinstance(hook, ExactResumeHook) for hook in runner.hooks):
             runner.logger.warning(
                 'The config has no ExactResumeHook: optimizer and schedule continue, but random '
@@ -62,6 +64,16 @@ class ResumeCheckHook(Hook):
         """Save facts that the config does not tell."""
         self._facts = self._facts or training_facts(runner)
         checkpoint.setdefault('meta', {})[FACTS] = self._facts
+
+
+def nothing_left(path: str, meta: Mapping[str, Any], train_cfg: Mapping[str, Any]) -> str | None:
+    """Return the sentence for a checkpoint at or beyond the end of the training."""
+    for unit, name in (('epoch', 'max_epochs'), ('iter', 'max_iters')):
+        end, done = train_cfg.get(name), meta.get(unit)
+        if end is not None and done is not None and done >= end:
+            return (f'Nothing is left to train: {path} was written after {unit} {done}, and '
+                    f'train_cfg.{name} is {end}. Set train_cfg.{name} above {done} to train on.')
+    return None
 
 
 def check_state(checkpoint: Mapping[str, Any], path: str, has_schedulers: bool) -> None:

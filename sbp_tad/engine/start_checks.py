@@ -246,13 +246,20 @@ def check_feature_files(model: Any, key: str, dataset: TemporalDetectionDataset)
     Raises:
         ConfigError: they differ.
     """
+    item = dataset.get_data_info(0)
+    check_feature_file(model, key, dataset.source, item['filename'], item['video_id'])
+
+
+def check_feature_file(model: Any, key: str, source: Any, filename: str, video_id: str) -> None:
+    """Check the channels of a feature file, if it is readable, against neck or head.
+
+    Raises:
+        ConfigError: they differ.
+    """
     name = 'head' if getattr(model, 'neck', None) is None else 'neck'
     expected = getattr(getattr(model, name), 'in_channels', None)
-    source: Any = dataset.source
-    item = dataset.get_data_info(0)
     try:
-        shape = feature_shape(item['filename'],
-                              source.key and source.key.format(video_id=item['video_id']))
+        shape = feature_shape(filename, source.key and source.key.format(video_id=video_id))
     except VideoReadError:  # reported when it is read
         return
     channels = shape[0] if source.channels_first else shape[1]
@@ -261,7 +268,7 @@ def check_feature_files(model: Any, key: str, dataset: TemporalDetectionDataset)
         advice = f'source=dict(channels_first={not source.channels_first})' \
             if expected in shape else f'model.{name}.in_channels={channels}'
         raise ConfigError(
-            f'{item["filename"]} of {key} has {channels} channels, since its shape {shape} is read '
+            f'{filename} of {key} has {channels} channels, since its shape {shape} is read '
             f'as {order}, but model.{name}.in_channels is {expected}. Set {advice}.')
 
 

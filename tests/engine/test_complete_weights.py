@@ -6,7 +6,14 @@ import torch
 from torch import nn
 
 from sbp_tad.checkpoint_safety import CheckpointError
-from sbp_tad.engine.complete_weights import check_unused, check_weights, is_named, unused_weights
+from sbp_tad.engine.complete_weights import (
+    check_unused,
+    check_weights,
+    is_named,
+    untrained_norms,
+    unused_weights,
+)
+from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
 
 
 def model(levels=2):
@@ -53,3 +60,17 @@ def test_what_a_test_does_not_need_is_no_fault(name):
     assert unused_weights(model(), [*model().state_dict(), name]) == []
     assert unused_weights(model(), ['head.extra']) == ['head.extra']
     check_unused(model(), {**model().state_dict(), name: torch.zeros(1)}, 'x.pth')
+
+
+def test_frozen_statistics_that_nothing_set_are_named():
+    network = dict(type='mmaction.ResNet', depth=18, pretrained=None)
+    backbone = SBPBackbone(network, keep_ratio=0.5)
+    told = untrained_norms(nn.Sequential(backbone))
+    assert 'Batch normalization of the backbone (20 layers) stays frozen at its initial' in told
+    assert untrained_norms(SBPBackbone(network, keep_ratio=1, norm_eval=False)) is None
+    for name, buffer in backbone.named_buffers():
+        if name.endswith('running_var'):
+            buffer.fill_(2)
+            break
+    assert untrained_norms(backbone) is None
+    assert untrained_norms(nn.Linear(2, 2)) is None

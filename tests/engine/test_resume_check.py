@@ -2,7 +2,13 @@
 import pytest
 
 from sbp_tad.datasets.errors import ResumeError
-from sbp_tad.engine.resume_check import changed_facts, changed_seed, check_state, refusal
+from sbp_tad.engine.resume_check import (
+    changed_facts,
+    changed_seed,
+    check_state,
+    nothing_left,
+    refusal,
+)
 from sbp_tad.engine.training_settings import Change
 
 WHOLE = dict(meta={}, message_hub={}, optimizer={}, param_schedulers=[], state_dict={})
@@ -19,6 +25,17 @@ def test_a_checkpoint_without_a_part_is_refused(missing):
     part = {name: value for name, value in WHOLE.items() if name != missing}
     with pytest.raises(ResumeError, match=f'best_1.pth cannot be resumed from: it lacks {missing}'):
         check_state(part, 'best_1.pth', has_schedulers=True)
+
+
+def test_a_training_at_its_end_says_so():
+    meta = dict(epoch=4, iter=40)
+    for train_cfg, told in ((dict(max_epochs=3), 'written after epoch 4, and train_cfg.max_epochs '
+                             'is 3. Set train_cfg.max_epochs above 4'),
+                            (dict(max_epochs=4), 'Nothing is left to train: epoch_4.pth'),
+                            (dict(max_iters=40), 'train_cfg.max_iters is 40')):
+        assert told in nothing_left('epoch_4.pth', meta, train_cfg)
+    for train_cfg in (dict(max_epochs=5), dict(max_iters=41), {}):
+        assert nothing_left('epoch_4.pth', meta, train_cfg) is None
 
 
 def test_facts_are_compared():

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
@@ -19,6 +20,7 @@ RUNNER_FIELDS = dict(
     build_train_loop='train_cfg', build_val_loop='val_cfg', build_test_loop='test_cfg',
     register_default_hooks='default_hooks', register_custom_hooks='custom_hooks')
 PLAIN = (str, int, float, bool, type(None))
+LONGEST_SHOWN = 60  # characters of a list or dict among the options
 # Words of torch, numpy and mmengine about tensors that do not fit together.
 SHAPE_WORDS = re.compile(
     r'shape|size|dimension|channels|normalized_shape|must match|out of range|should contain|'
@@ -50,7 +52,25 @@ def failed_component(error: BaseException, cfg: Config | None = None) -> tuple[s
     name = getattr(built[-1]['obj_cls'], '__name__', str(built[-1]['obj_cls']))
     keys = [] if cfg is None else list(_keys(cfg, name, options))
     return (f'{" and ".join(keys[:3])} ({name})' if keys else f'{name} of the config',
-            ', '.join(f'{key}={value!r}' for key, value in options.items()) or 'its options')
+            ', '.join(f'{key}={value!r}' for key, value in _shown(built[-1]['args']).items())
+            or 'its options')
+
+
+def _shown(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a sentence names: plain ones, and short lists of settings."""
+    return {name: value for name, value in options.items() if name not in ('type', '_scope_')
+            and (isinstance(value, PLAIN) or isinstance(value, (dict, list, tuple))
+                 and len(repr(value)) <= LONGEST_SHOWN)}
+
+
+def failed_condition(error: BaseException) -> str | None:
+    """Return the assertion that failed, and its place, for an error that says nothing."""
+    if not isinstance(error, AssertionError) or error.__traceback__ is None:
+        return None
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    condition = (place.line or '').removeprefix('assert ').rstrip(',')
+    return f'{condition!r} does not hold ({place.filename.rpartition("site-packages/")[2]}, ' \
+           f'line {place.lineno})' if condition else None
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,13 @@ import torch
 from mmengine.config import Config
 
 from sbp_tad.apis.command_line import has_lost_process
-from sbp_tad.apis.config.failed_parts import failed_component, failed_field, failed_modules
+from sbp_tad.apis.config.failed_parts import (
+    failed_component,
+    failed_condition,
+    failed_field,
+    failed_modules,
+)
+from sbp_tad.apis.config.weight_files import IMAGE_NETWORKS
 from sbp_tad.errors import ConfigError, UserError
 
 AVA = ('spatio-temporal detection (AVA, MultiSports) needs mmdet and the compiled operators of '
@@ -73,6 +79,10 @@ def explain(error: Exception, cfg: Config | None = None) -> str | None:
         return f'{component or "a component of the config"} has wrong options: {text}'
     is_wrong_value = isinstance(error, VALUE_ERRORS)
     said = f'{type(error).__name__} {text}'.strip() if len(text.split()) < 2 else text
+    if not text and (condition := failed_condition(error)):
+        said = condition
+    if component and text.startswith(('Install ', 'Please install ')):
+        return f'{component} needs a package that is not installed: {text}.'
     if is_wrong_value and component:
         return f'{component} cannot be built with {options}: {said}. Correct the option of the ' \
                'wrong type or value.'
@@ -112,11 +122,24 @@ def last_line(error: Exception) -> str:
 
 def advise_weights(cfg: Config | None) -> str:
     """Return which keys of a config name weights on the network, and what to do."""
-    found = [] if cfg is None else [
-        f'{key} ({value})' for root in ('model', 'load_from')
-        for key, value in _addresses(cfg.get(root), root)]
-    return f'Download the file elsewhere and set its path in place of the address, or None to ' \
-           f'train from scratch{": " if found else ""}{", ".join(found)}.'
+    roots = () if cfg is None else ('model', 'load_from')
+    found = [f'{key} ({value})' for root in roots
+             for key, value in _addresses(cfg.get(root), root)]
+    switches = [f'{key}.pretrained2d=False' for root in roots
+                for key in _image_networks(cfg.get(root), root)]
+    also = f' (with {" and ".join(switches)})' if switches else ''
+    return f'Download the file elsewhere and set its path in place of the address, or None{also} ' \
+           f'to train from scratch{": " if found else ""}{", ".join(found)}.'
+
+
+def _image_networks(value: Any, key: str) -> Iterator[str]:
+    """Keys of networks below ``value`` that load weights of images even from None."""
+    if isinstance(value, dict):
+        if str(value.get('type')).rpartition('.')[2] in IMAGE_NETWORKS \
+                and value.get('pretrained2d', True):
+            yield key
+        for name, inner in value.items():
+            yield from _image_networks(inner, f'{key}.{name}')
 
 
 def _addresses(value: Any, key: str) -> Iterator[tuple[str, str]]:

@@ -43,3 +43,20 @@ def import_fault(error: BaseException) -> ConfigError:
     return ConfigError(f'the config imports a module that cannot be imported: {error}. '
                        'custom_imports lists modules that Python finds; put the folder of your '
                        'own module into PYTHONPATH.')
+
+
+def drop_delete_marks(value: Any) -> None:
+    """Remove ``_delete_=True`` below a config where there was nothing to delete.
+
+    mmengine leaves the mark in a dict that no base has; components take it for an option.
+    """
+    if isinstance(value, Config):
+        value = value._cfg_dict
+    if isinstance(value, dict):
+        if dict.get(value, '_delete_') is True:
+            dict.pop(value, '_delete_')
+        for inner in dict.values(value):
+            drop_delete_marks(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            drop_delete_marks(inner)

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.fileio import FileClient
 from mmengine.fileio.backends import backends
 
+from sbp_tad.apis.config.weight_files import IMAGE_NETWORKS
 from sbp_tad.errors import ConfigError
 
 # Keys of mmaction2 0.x, and what took their place.
@@ -24,8 +25,6 @@ PHASES = dict(train=('train_dataloader', 'train_cfg', 'optim_wrapper'),
               test=('test_dataloader', 'test_cfg', 'test_evaluator'))
 # Packages of mmengine's storage backends that nothing else needs.
 BACKEND_PACKAGES = dict(petrel='petrel_client', memcached='mc', lmdb='lmdb')
-# Networks that read their weights also where `pretrained` is None.
-SHIFTED = ('ResNetTSM', 'ResNetTIN', 'MobileNetV2TSM')
 ONE_VIDEO = ('BMN', 'PEM', 'TCANet')  # evaluate one video at a time
 HOW_TO = 'docs/howto/mmaction_configs.md'
 
@@ -136,7 +135,7 @@ def _backends(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def check_initialization(cfg: Config) -> None:
-    """Refuse networks of TSM and TIN from scratch that ask for weights of images.
+    """Refuse networks of TSM, TIN and Swin from scratch that ask for weights of images.
 
     Raises:
         ConfigError: the key to set.
@@ -145,7 +144,7 @@ def check_initialization(cfg: Config) -> None:
     while 'backbone' in backbone:
         key, backbone = f'{key}.backbone', _dict(backbone['backbone'])
     name = str(backbone.get('type')).rpartition('.')[2]
-    if name in SHIFTED and backbone.get('pretrained') is None \
+    if name in IMAGE_NETWORKS and backbone.get('pretrained') is None \
             and backbone.get('pretrained2d', True):
         raise ConfigError(f'{key}.pretrained is None, but {name} loads weights of images unless '
                           f'{key}.pretrained2d=False; set that to train from scratch, or name the '

@@ -8,6 +8,9 @@ from typing import Any
 
 from sbp_tad.errors import ConfigError
 
+# Networks that read weights of images also where `pretrained` is None, unless `pretrained2d` is
+# False.
+IMAGE_NETWORKS = ('ResNetTSM', 'ResNetTIN', 'MobileNetV2TSM', 'SwinTransformer3D')
 ELSEWHERE = re.compile(r'[a-z][\w+-]*:', re.IGNORECASE)  # https://, torchvision://, open-mmlab:
 
 

@@ -23,6 +23,8 @@ from sbp_tad.apis.inference.windows import WindowReads
 from sbp_tad.apis.launch import config_faults, load_config
 from sbp_tad.apis.named_files import find_config
 from sbp_tad.datasets import TemporalDetectionDataset
+from sbp_tad.datasets.readers.features import FeatureFiles
+from sbp_tad.engine.start_checks import check_feature_file
 from sbp_tad.evaluation.metrics import TADMetric, override_rules, window_columns
 from sbp_tad.models import TemporalDetector
 from sbp_tad.paths import path_within
@@ -142,11 +144,15 @@ class TADInferencer(BaseInferencer):
         Raises:
             InferenceError: an input does not exist, or an input, a number or a folder
                 cannot be used.
+            ConfigError: features have another number of channels than the detector takes.
         """
         batch_size = self.cfg.test_dataloader.get('batch_size', 1) if batch_size is None \
             else batch_size
         videos = list_videos(inputs, self.kind, self.dataset.filename_template)
         check_options(videos, batch_size, fps, score_threshold)
+        if isinstance(self.dataset.source, FeatureFiles) and videos and videos[0].filename:
+            check_feature_file(self.model, 'test_dataloader.dataset', self.dataset.source,
+                               videos[0].filename, videos[0].video_id)
         mine = videos[get_rank()::get_world_size()]
         shares = all_gather_object(
             self._run(mine, ResultFolder(out_dir, {**self.identity, 'fps': fps}), batch_size, fps,

@@ -245,7 +245,7 @@ class FeatureFiles(VideoFiles):
         if not rate:
             raise VideoReadError(f'{filename}: the annotation has no fps, in which the stride of '
                                  "the features is counted. Write 'fps' into it, or set "
-                                 'source=dict(default_fps=...).')
+                                 'source=dict(default_fps=...); without an annotation, give --fps.')
         return FeatureGrid(rate, stride, self.window_frames or stride)
 
     def _stored_grid(self, filename: str, stored: dict[str, Any]) -> FeatureGrid:

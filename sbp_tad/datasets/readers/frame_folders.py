@@ -71,7 +71,8 @@ class FrameFolders(VideoFiles):
         if not video.duration_seconds:
             raise VideoReadError(
                 f'{filename}: the frame rate of these frames is unknown. Write \'fps\' or '
-                "'duration' into the annotation, or set source=dict(fps=...).")
+                "'duration' into the annotation, or set source=dict(fps=...); without an "
+                'annotation, give --fps.')
         return num_frames / video.duration_seconds
 
     def _check_length(self, filename: str, header: VideoHeader, video: VideoAnnotation) -> None:

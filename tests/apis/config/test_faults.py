@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 import sbp_tad.models  # noqa: F401, registers all components
 from sbp_tad.apis.config.faults import config_faults
 from sbp_tad.errors import ConfigError, UserError
-from sbp_tad.registry import MODELS
+from sbp_tad.registry import MODELS, TRANSFORMS
 
 PREPROCESSOR = dict(type='mmaction.ActionDataPreprocessor')
 REGISTRY = ('{} is not in the mmaction::model registry. Please check whether the value of `{}` is '
@@ -59,6 +59,35 @@ def test_weights_that_cannot_be_fetched_name_their_keys():
     for words in ('no route', 'model.backbone.pretrained (torchvision://resnet50)',
                   'model.backbone.init_cfg.0.checkpoint (https://a/b.pth)'):
         assert words in str(caught.value)
+
+
+def test_the_advice_to_train_from_scratch_is_right_for_the_network():
+    """Swin inflates weights of images unless ``pretrained2d=False``; then None does."""
+    swin = dict(type='mmaction.SwinTransformer3D', arch=dict(
+        embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1]), pretrained='https://a/b.pth')
+    cfg = Config(dict(model=dict(backbone=dict(type='sbp_tad.SBPBackbone', backbone=swin))))
+    with pytest.raises(ConfigError) as caught, config_faults(cfg):
+        raise URLError('no route')
+    assert 'or None (with model.backbone.backbone.pretrained2d=False) to train from scratch: ' \
+        'model.backbone.backbone.pretrained (https://a/b.pth)' in str(caught.value)
+    network = MODELS.build(ConfigDict(swin, pretrained=None, pretrained2d=False))
+    network.init_weights()
+
+
+def test_an_error_without_words_names_its_condition():
+    told = built(dict(model=dict(type='mmaction.ResNet3d', depth=18, pretrained=None,
+                                 num_stages=9, norm_cfg=dict(type='BN3d'))))
+    assert "model (ResNet3d) cannot be built with depth=18, pretrained=None, num_stages=9, " \
+        "norm_cfg={'type': 'BN3d'}: '1 <= num_stages <= 4' does not hold " \
+        '(mmaction/models/backbones/resnet3d.py, line ' in told
+
+
+def test_a_package_to_install_is_the_only_cure(monkeypatch, absent):
+    absent('pytorchvideo')
+    with pytest.raises(ConfigError) as caught, config_faults():
+        TRANSFORMS.build(dict(type='mmaction.PytorchVideoWrapper', op='RandAugment'))
+    assert 'PytorchVideoWrapper of the config needs a package that is not installed: Install ' \
+        'pytorchvideo' in str(caught.value) and 'Correct' not in str(caught.value)
 
 
 def built(config):

@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from sbp_tad.apis import launch
 from sbp_tad.apis.config.fields import warn_of_misspelt_fields
+from sbp_tad.apis.config.options import parse_pairs
 from sbp_tad.apis.config.values import top_keys
 from sbp_tad.errors import ConfigError
 
@@ -67,3 +68,18 @@ def test_a_module_that_is_not_found_is_a_sentence(path, imports):
         file.write(f'custom_imports = dict(imports={imports!r})\n')
     with pytest.raises(ConfigError, match=message):
         launch.load_config(path)
+
+
+def test_a_mark_with_nothing_to_delete_is_dropped(tmp_path):
+    """mmengine leaves ``_delete_`` in a dict that no base has."""
+    (tmp_path / 'base.py').write_text("model = dict(type='M', old=1)\n"
+                                      "train_dataloader = dict(dataset=dict(type='D'))\n")
+    path = tmp_path / 'config.py'
+    path.write_text("_base_ = 'base.py'\nmodel = dict(_delete_=True, type='N')\n"
+                    "train_dataloader = dict(dataset=dict(data_prefix=dict(\n"
+                    "    _delete_=True, frames='fr')))\n")
+    cfg = launch.load_config(str(path), parse_pairs(
+        ['train_dataloader.dataset.source=dict(_delete_=True, fps=3)']))
+    assert cfg.model == dict(type='N')
+    assert cfg.train_dataloader.dataset == dict(
+        type='D', data_prefix=dict(frames='fr'), source=dict(fps=3))

@@ -40,6 +40,18 @@ def test_a_word_that_is_no_pair_is_a_sentence(capsys):
     assert "argument --cfg-options: expected key=value, got 'b'" in capsys.readouterr().err
 
 
+def test_dicts_of_several_keys_are_read(capsys):
+    """mmengine alone recurses without end on the comma."""
+    assert parse_pairs(["a=dict(type='X', b=[1, dict(c=(2, -1e-3))])", "d={'e': None, 'f': 1}",
+                        'g=dict()', 'h.filename_template={video_id}.mp4', 'i=1']) == dict(
+        a=dict(type='X', b=[1, dict(c=(2, -1e-3))]), d=dict(e=None, f=1), g={},
+        **{'h.filename_template': '{video_id}.mp4'}, i=1)
+    for text in ('dict(a=b, c=1)', 'dict(a=1', 'dict([(1, 2)])', "dict(a=open('x'))"):
+        with pytest.raises(SystemExit):
+            parse_pairs([f'key={text}'])
+        assert f'key cannot be read, got {text}; expected' in capsys.readouterr().err
+
+
 def test_mmengine_is_not_imported_before():
     code = ('import argparse, sys; from sbp_tad.apis.config.options import add_config_options; '
             'parser = argparse.ArgumentParser(); add_config_options(parser); parser.parse_args([]);'

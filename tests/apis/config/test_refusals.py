@@ -101,8 +101,9 @@ def test_an_unknown_storage_backend_names_the_known_ones():
 
 
 @pytest.mark.parametrize('wrapped', [False, True])
-def test_a_shifted_network_from_scratch_names_the_other_key(wrapped):
-    backbone = dict(type='mmaction.ResNetTSM', depth=18, pretrained=None)
+@pytest.mark.parametrize('network', ['ResNetTSM', 'SwinTransformer3D'])
+def test_a_network_of_image_weights_from_scratch_names_the_other_key(network, wrapped):
+    backbone = dict(type=f'mmaction.{network}', pretrained=None)
     key = 'model.backbone.backbone' if wrapped else 'model.backbone'
     cfg = Config(dict(model=dict(backbone=dict(type='sbp_tad.SBPBackbone', backbone=backbone)
                                  if wrapped else backbone)))

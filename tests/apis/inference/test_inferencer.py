@@ -305,6 +305,7 @@ def test_folders_of_frames(toy, checkpoint, tmp_path):
     assert len(result.detections) > 5 and (tmp_path / 'x.png').is_file()
     result, = inferencer(tmp_path / 'all')
     assert 'the frame rate of these frames is unknown' in result.error
+    assert 'give --fps' in result.error
 
 
 def test_a_detector_on_features_takes_feature_files(toy, tmp_path):
@@ -319,6 +320,10 @@ def test_a_detector_on_features_takes_feature_files(toy, tmp_path):
     assert (tmp_path / 'x.png').is_file()
     with pytest.raises(InferenceError, match='reads feature files, not frames'):
         inferencer(np.zeros((8, 4, 4, 3), np.uint8), fps=10)
+    write_features(tmp_path / 'ct.npy', rng.normal(size=(64, 60)).astype(np.float32))
+    with pytest.raises(launch.ConfigError, match=r'ct.npy of test_dataloader.dataset has 60 '
+                       r'channels, .*shape \(64, 60\) .*Set source=dict\(channels_first=True'):
+        inferencer(tmp_path / 'ct.npy', fps=10)
     video, = inferencer(toy / 'videos' / 'a.mp4')
     assert 'features are read from .npy' in video.error
 

@@ -303,6 +303,7 @@ def test_the_fps_of_the_config_replaces_that_of_the_annotation(make, timing):
 
 @pytest.mark.parametrize('timing, source, message', [
     (dict(duration=20.0), None, 'the annotation has no fps, in which'),
+    (dict(duration=20.0), None, 'without an annotation, give --fps'),
     (None, {}, 'the number of video frames between two steps is unknown')])
 def test_unknown_timing(make, timing, source, message):
     assert message in make(timing=timing, source=source)[0]['data_samples'].error
