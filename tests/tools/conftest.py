@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import itertools
 import os
-import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
@@ -14,31 +12,12 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-import mmengine.runner.runner
+import mmengine.runner.runner  # noqa: F401: its clock is replaced after the collection
 import pytest
 
 from sbp_tad.apis.command_line import run_main
 
 ROOT = Path(__file__).parents[2]
-
-
-class RunClock:
-    """Module ``time`` for mmengine's Runner, where no two runs start in the same second.
-
-    mmengine names a run by that second, and keeps its logger and visualizer by that name.
-    """
-
-    def __init__(self) -> None:
-        self.starts = itertools.count(int(time.time()))
-
-    def time(self) -> float:
-        return float(next(self.starts))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(time, name)
-
-
-CLOCK = RunClock()
 
 
 @cache
@@ -62,8 +41,7 @@ def run_tool(name: str, *arguments: Any) -> tuple[Any, str, str]:
     Environment variables are afterwards as they were.
     """
     with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as errors, \
-            patch.dict(os.environ), patch.object(mmengine.runner.runner, 'time', CLOCK), \
-            pytest.raises(SystemExit) as caught:
+            patch.dict(os.environ), pytest.raises(SystemExit) as caught:
         run_main(tool_module(name).main, list(map(str, arguments)))
     return caught.value.code, out.getvalue(), errors.getvalue()
 
