@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-import mmengine.runner.runner  # noqa: F401: its clock is replaced after the collection
+import mmengine.runner.runner  # noqa: F401 - tests/conftest.py replaces its clock
 import pytest
 
 from sbp_tad.apis.command_line import run_main
