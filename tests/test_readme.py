@@ -61,6 +61,8 @@ def test_plain_pytorch():
                                                               torch.nn.Flatten(1)))
     exec(block_with(README, 'ClipwiseSBP(network'), namespace)
     encoder = namespace['encoder']
+    names = list(namespace['network'].state_dict())
+    assert list(encoder.state_dict()) == [f'encoder.{name}' for name in names]
     assert namespace['features'].shape == (16, 64)
     with SavedMemory(encoder) as saved:
         encoder(clips)

@@ -76,6 +76,8 @@ def test_your_videos(repository):
     run(repository, commands('docs/tutorials/your_videos.md'))
     assert list((repository / 'work_dirs/kitchen_small').glob('epoch_*.pth'))
     assert list((repository / 'kitchen_windows').iterdir())
+    for path in ('kitchen_found.json', 'kitchen_detections', 'kitchen_report/index.html'):
+        assert (repository / path).exists(), path
 
 
 def test_features_to_end_to_end(repository):
