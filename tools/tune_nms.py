@@ -46,7 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
                              'method=gaussian,linear sigma=0.3,0.5 voting_iou=None,0.75')
     parser.add_argument('--video-scores', metavar='FILE',
                         help='fuse with these scores of a video-level classifier, .json or .npz')
-    parser.add_argument('--fusion', choices=FUSION_METHODS, default='product')
+    parser.add_argument('--fusion', choices=FUSION_METHODS, default=None,
+                        help='of the scores, with --video-scores (default: product)')
     parser.add_argument('--top-k', type=int, metavar='K',
                         help='give every segment the best K classes of its video')
     parser.add_argument('--processes', type=int, default=1, metavar='N')
@@ -83,12 +84,15 @@ def tune(arguments: argparse.Namespace) -> list[TunedSetting]:
     """Return every setting with its score, best average mAP first."""
     if arguments.processes < 1:
         raise EvaluationError(f'--processes must be at least 1, got {arguments.processes}.')
+    if arguments.video_scores is None and (arguments.top_k is not None or arguments.fusion):
+        raise EvaluationError('--top-k and --fusion go with --video-scores. Give --video-scores '
+                              'FILE, or leave them out.')
     raw = read_raw_predictions(arguments.dump)
     options = raw.options if arguments.tiou is None else replace(
         raw.options, tiou_thresholds=parse_tiou_thresholds(arguments.tiou))
     subsets = arguments.subset.split(',') if arguments.subset else raw.subsets
     fusion = None if arguments.video_scores is None else ScoreFusion(
-        arguments.video_scores, raw.class_names, arguments.fusion, arguments.top_k)
+        arguments.video_scores, raw.class_names, arguments.fusion or 'product', arguments.top_k)
     annotations = read_subsets(arguments.ground_truth, subsets)
     raw = correct_names(arguments, raw, annotations, options)
     found = sweep(raw, annotations, grid_settings(raw.rules, parse_grid(arguments.grid)), options,

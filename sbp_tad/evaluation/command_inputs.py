@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sbp_tad.evaluation.corrections import (
     name_labels,
 )
 from sbp_tad.evaluation.detection_columns import Detections
-from sbp_tad.evaluation.detections import read_detections
+from sbp_tad.evaluation.detections import is_own_file, read_detections
 from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.evaluate import EvaluationCase
 from sbp_tad.evaluation.options import EvaluationOptions
@@ -151,9 +152,13 @@ def check_plausible(arguments: argparse.Namespace, annotations: Mapping[str, Vid
         return {name: video.subset for name, video in videos.items()}
 
     given = vars(arguments)
+    unit = chosen_unit(arguments)
+    found = find_implausible(annotations, detections, options, all_subsets, with_labels, unit)
+    if unit == SECONDS and is_own_file(given.get('predictions', '')):
+        found = [replace(one, level=WARNING) if one.option == '--time-unit' and one.level == ERROR
+                 else one for one in found]  # the tools write seconds
     findings = [
-        *find_implausible(annotations, detections, options, all_subsets, with_labels,
-                          chosen_unit(arguments)),
+        *found,
         *unused_names(annotations, detections,
                       given.get('excluded_videos', given.get('exclude_video', ())),
                       given.get('ignored_labels', given.get('ignore_label', ())))]

@@ -18,6 +18,8 @@ from sbp_tad.evaluation.errors import EvaluationError
 from sbp_tad.evaluation.foreign_formats import READERS, results_of_list
 from sbp_tad.evaluation.json_files import read_json
 
+OWN_BEGINNING = b'{"version": "sbp_tad", "results"'
+
 
 def read_detections(path: str | Path, label_key: str | None = None) -> Detections:
     """Read a file of detections.
@@ -86,6 +88,14 @@ def _refuse_absent_key(results: dict[str, Any], path: str | Path, label_key: str
     if entries and not any(label_key in entry for entry in entries):
         raise EvaluationError(f'{path}: no detection has the key {label_key!r}, only '
                               f'{", ".join(map(str, entries[0]))}. Correct --label-key.')
+
+
+def is_own_file(path: str | Path) -> bool:
+    """Return True if :func:`write_detections` wrote the file, whose times are in seconds."""
+    if not str(path).endswith(('.json', '.json.gz')):
+        return False
+    with (gzip.open if str(path).endswith('.gz') else open)(path, 'rb') as file:
+        return file.read(len(OWN_BEGINNING)) == OWN_BEGINNING
 
 
 def write_detections(path: str | Path, detections: Detections) -> None:

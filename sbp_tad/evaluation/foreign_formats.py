@@ -58,11 +58,16 @@ def read_table(path: str | Path) -> Results:
     """Read a table with a header.
 
     Raises:
-        EvaluationError: a column is missing, or a value is not a number.
+        EvaluationError: a column is missing or occurs twice, or a value is not a number.
     """
     rows = _rows(path)
     header = rows[0] if rows else []
-    names = {key: header.index(name) for key, name in _columns_of(header).items()}
+    columns = _columns_of(header)
+    twice = [name for name in columns.values() if header.count(name) > 1]
+    if twice:
+        raise EvaluationError(f'{path}: the header of the table has a column more than once: '
+                              f'{", ".join(twice)}. Remove or rename all but one of each.')
+    names = {key: header.index(name) for key, name in columns.items()}
     missing = [key for key in ('video', 'start', 'end', 'score') if key not in names]
     if missing:
         raise EvaluationError(

@@ -16,8 +16,12 @@ from sbp_tad.evaluation.evaluate import EvaluationCase, EvaluationResult
 from sbp_tad.evaluation.frame_evaluation import FrameResult
 from sbp_tad.evaluation.options import threshold_name
 from sbp_tad.evaluation.per_video import VideoScores
-from sbp_tad.wording import count_of
+from sbp_tad.wording import agreeing, count_of
 
+RULE_CAUSES = {'excluded_videos': 'in excluded videos',
+               'unknown_labels': 'whose label is no class of the ground truth',
+               'outside_videos': 'in videos that are not in the ground truth',
+               'empty_detections': 'that end before or when they start'}
 SHOWN_NUMBERS = (1, 5, 10, 50, 100)  # of proposals
 
 
@@ -128,9 +132,16 @@ def summary(result: EvaluationResult) -> str:
     actions = {'excluded_videos': 'drop', 'unknown_labels': result.options.unknown_labels,
                'outside_videos': result.options.outside_videos,
                'empty_detections': result.options.empty_detections}
-    lines += [f'{count_of(count, "detection")} under the rule {name}: {actions[name]}.'
+    lines += [_rule_sentence(name, count, actions[name])
               for name, count in result.rule_counts.items() if count]
     return '\n'.join(lines)
+
+
+def _rule_sentence(rule: str, count: int, action: str) -> str:
+    effect = {'drop': 'dropped', 'false-positive': 'counted as false positives'}.get(action, action)
+    verb = agreeing(count, 'was', 'were')
+    return (f'{count_of(count, "detection")} {RULE_CAUSES[rule]} {verb} {effect} '
+            f'(rule {rule}: {action}).')
 
 
 def _print(tables: Sequence[Table], text: str, file: TextIO | None) -> None:

@@ -22,7 +22,8 @@ class TimeUnit:
         fps: with ``'frames'``: frames per second of all videos; None takes
             those of the annotation.
         frames_per_step: with ``'frames'``: frames per unit, above 1 for
-            feature steps.
+            feature steps. With ``'fraction'``: fraction of the video per unit,
+            1 / N for steps of a fixed grid of N per video; no option gives it.
     """
 
     name: str = 'seconds'
@@ -34,12 +35,20 @@ class TimeUnit:
         if self.name in SECONDS_PER_UNIT:
             return SECONDS_PER_UNIT[self.name]
         if self.name in PARTS_OF_A_VIDEO:
-            return PARTS_OF_A_VIDEO[self.name] * (video.duration_seconds or np.nan)
+            return PARTS_OF_A_VIDEO[self.name] * self.frames_per_step * (
+                video.duration_seconds or np.nan)
         return self.frames_per_step / (self.fps or video.fps or np.nan)
+
+    @property
+    def is_grid(self) -> bool:
+        """Return True for steps of a grid that divides every video into as many parts."""
+        return self.name in PARTS_OF_A_VIDEO and self.frames_per_step != 1
 
     @property
     def title(self) -> str:
         """Return the unit as a reader knows it."""
+        if self.is_grid:
+            return f'steps of a fixed grid of {1 / self.frames_per_step:g} per video'
         if self.name in PARTS_OF_A_VIDEO:
             return 'percent of the video' if self.name == 'percent' else 'fractions of the video'
         if self.frames_per_step != 1:

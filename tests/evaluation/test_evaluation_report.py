@@ -32,8 +32,10 @@ def test_classes_thresholds_and_means_are_printed():
 def test_rules_that_applied_are_said():
     text = printed(outside_videos='drop')
     assert 'activitynet protocol, subset : 2 instances in 1 video, 1 detection.' in text
-    assert '1 detection under the rule outside_videos: drop.' in text
-    assert '1 detection under the rule unknown_labels: drop.' in text
+    assert ('1 detection in videos that are not in the ground truth was dropped '
+            '(rule outside_videos: drop).') in text
+    assert ('1 detection whose label is no class of the ground truth was dropped '
+            '(rule unknown_labels: drop).') in text
     assert 'excluded_videos' not in text
 
 

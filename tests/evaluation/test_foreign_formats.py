@@ -140,3 +140,10 @@ def test_keys_that_occur_twice_are_named(tmp_path):
     (tmp_path / 'p.json').write_text('{"a": 1, "b": {"a": 2, "a": 3, "a": 4}, "b": 2}')
     with pytest.raises(EvaluationError, match=r"more than once: 'a' \(3 times\), 'b' \(2 times\)"):
         read_json(tmp_path / 'p.json', 'detections')
+
+
+def test_a_column_that_occurs_twice_is_refused(tmp_path):
+    path = tmp_path / 'pred.csv'
+    path.write_text('video_id,start,end,label,label,score\nv,0,1,a,b,0.5\n')
+    with pytest.raises(EvaluationError, match='a column more than once: label. Remove'):
+        read_detections(path)

@@ -18,6 +18,8 @@ from evaluation_files import (
     write,
 )
 
+from sbp_tad.evaluation.detection_columns import Detections
+from sbp_tad.evaluation.detections import write_detections
 from sbp_tad.evaluation.options import EvaluationOptions
 from sbp_tad.evaluation.raw_predictions import RawPredictions, write_raw_predictions
 from sbp_tad.segments.merging import PostProcessing
@@ -355,3 +357,20 @@ def test_tuning_refuses_and_cures_names(tune, tmp_path, rename, relabel, message
 def test_tuning_on_other_data_is_refused(tune):
     status, printed, errors = tune('clip{}'.format, str, '--subset', 'training')
     assert (status, printed) == (2, '') and 'Error: 100% of the detections lie in videos' in errors
+
+
+@pytest.mark.parametrize('name', ['pred.json', 'pred.json.gz'])
+def test_detections_that_the_tools_wrote_are_never_refused_for_their_unit(evaluate, tmp_path, name):
+    path = tmp_path / name
+    write_detections(path, Detections.from_results(MISTAKES['frames'][0]))
+    status, _, errors = evaluate(path)
+    assert status == 0 and 'Warning: ' in errors and 'look like frames' in errors
+    status, _, errors = evaluate(path, '--time-unit', 'minutes')
+    assert status == 2
+
+
+def test_few_detections_that_miss_all_instances_cause_no_alarm(evaluate, tmp_path):
+    early = {name: [dict(row, segment=[0.01, 0.3 + index]) for index, row in enumerate(found)]
+             for name, found in list(RESULTS.items())[:3]}
+    status, _, errors = evaluate(write(tmp_path / 'pred.json', early))
+    assert status == 0 and 'best detections' not in errors and 'seconds' not in errors

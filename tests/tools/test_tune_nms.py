@@ -50,5 +50,8 @@ def test_video_level_scores(tool, files, tmp_path):
 def test_refusals(tool, files, tmp_path):
     with pytest.raises(EvaluationError, match='--processes must be at least 1, got 0'):
         tool.main([*files, '--processes', '0'])
+    for option in ('--top-k', '3'), ('--fusion', 'product'):
+        with pytest.raises(EvaluationError, match='--top-k and --fusion go with --video-scores'):
+            tool.main([*files, *option])
     with pytest.raises(EvaluationError, match='Cannot write the results to'):
         tool.main([*files, '--json', str(tmp_path / 'no' / 'out.json')])

@@ -73,7 +73,8 @@ def read_table(path: str | Path, columns: Sequence[str], delimiter: str | None =
             begin with ``#`` are skipped then.
 
     Raises:
-        DatasetError: unreadable, a column is absent, or a line has another length.
+        DatasetError: unreadable, a column is absent or occurs twice, or a
+            line has another length.
     """
     with reading(path), open(path, encoding=text_encoding(path), newline='') as file:
         mark = parse_delimiter(delimiter) if delimiter is not None else \
@@ -83,6 +84,10 @@ def read_table(path: str | Path, columns: Sequence[str], delimiter: str | None =
         text = ('\n' if header and line.startswith('#') else line for line in file)
         lines = _csv_lines(path, text, mark)
         names = list(header or map(str.strip, next(lines, (1, []))[1]))
+        twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
+        if twice:
+            raise DatasetError(f'{path}, line 1: the columns {twice} occur more than once. Remove '
+                               'or rename all but one of each.')
         absent = [column for column in columns if column not in names]
         if absent:
             raise DatasetError(

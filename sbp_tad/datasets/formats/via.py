@@ -42,11 +42,12 @@ class _Segment:
 
 @dataclass(frozen=True)
 class _Project:
-    """Segments, attributes by id, and all files, also those without a segment."""
+    """Segments, attributes by id, all files, and the number of other entries (regions)."""
 
     segments: list[_Segment]
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
+    num_others: int = 0
 
     def name_of(self, key: str) -> str:
         """Return the name of an attribute."""
@@ -68,10 +69,14 @@ def read_via(path: str | Path, attribute: str | None = None, report: Report = no
 
     Raises:
         DatasetError: not VIA 3; no such attribute, or several; an unknown
-            option; or two files with the same stem.
+            option; entries, but none is a temporal segment; or two files with the same stem.
     """
     project = _read_json(path) if Path(path).suffix.lower() == '.json' else _read_export(path)
     _check_names(path, (*project.files, *(segment.file_name for segment in project.segments)))
+    if project.num_others and not project.segments:
+        raise DatasetError(
+            f'{path}: none of {count_of(project.num_others, "entry", "entries")} is a temporal '
+            'segment with start and end. Mark the actions on the time line of VIA.')
     key = _choose_attribute(path, project, attribute)
     unlabelled = 0
     for segment in project.segments:
@@ -84,6 +89,9 @@ def read_via(path: str | Path, attribute: str | None = None, report: Report = no
         name = attribute if key is None else project.name_of(key)
         report(f'{path}: {unlabelled} of {count_of(len(project.segments), "temporal segment")} '
                f'left out: no value of {name!r}.')
+    if project.num_others:
+        report(f'{path}: {count_of(project.num_others, "entry", "entries")} left out: not a '
+               'temporal segment with start and end.')
     for file_name in project.files:
         yield Row(str(path), video_key(file_name))
 
@@ -141,7 +149,8 @@ def _read_json(path: str | Path) -> _Project:
         segments = [_segment(f'{path}, metadata {key!r}', files[str(entry['vid'])], entry['z'],
                              entry['av'])
                     for key, entry in content['metadata'].items() if len(entry['z']) == 2]
-        return _Project(segments, content['attribute'], list(files.values()))
+        return _Project(segments, content['attribute'], list(files.values()),
+                        len(content['metadata']) - len(segments))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise DatasetError(
             f"{path}: not a VIA 3 project: expected consistent entries 'file', 'view', "
@@ -158,14 +167,16 @@ def _read_export(path: str | Path) -> _Project:
                            "= ...'. Export as CSV with VIA 3.")
     names = [name.strip() for name in header[1].split(',')]
     times = SEGMENT_COLUMNS if SEGMENT_COLUMNS[0] in names else ('temporal_coordinates', )
-    segments = []
+    segments, num_others = [], 0
     for where, line in read_table(path, ('file_list', 'metadata', *times), header=names):
         coordinates = [line[name] for name in times] if len(times) == 2 \
             else _json_value(line[times[0]], where)
         if len(coordinates) == 2:
             files, values = (_json_value(line[name], where) for name in ('file_list', 'metadata'))
             segments.append(_segment(where, files[0], coordinates, values))
-    return _Project(segments, _export_attributes(path, text))
+        else:
+            num_others += 1
+    return _Project(segments, _export_attributes(path, text), num_others=num_others)
 
 
 def _export_attributes(path: str | Path, text: str) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ TOUCHING_TIOU = 0.1
 FEW_TOUCHING = 0.1  # share of the best detections; more overlap an instance by chance
 MIN_TIOU = 0.5
 FEWEST_DETECTIONS = 10  # of fewer nothing is sure
+ENOUGH_TO_MISS = 50  # of fewer best detections a weak detector may have none near an instance
 LOWEST_SHARE = 0.5
 
 
@@ -38,7 +39,7 @@ def overlap_findings(case: EvaluationCase, labels_by_index: bool = False,
     overlap, own_overlap = best_overlaps(best, truth, temporal_iou_of_pairs)
     touching = float((overlap >= TOUCHING_TIOU).mean()) if len(best) else 1.0
     if touching < FEW_TOUCHING:
-        return [_nowhere_near(best, truth, touching, unit)]
+        return [_nowhere_near(best, truth, touching, unit)] if len(best) >= ENOUGH_TO_MISS else []
     overlaps = overlap >= MIN_TIOU
     if not with_labels or case.comparison.num_classes < 2 or overlaps.sum() < FEWEST_DETECTIONS:
         return []
@@ -67,10 +68,9 @@ def _nowhere_near(best: SegmentTable, truth: SegmentTable, touching: float, unit
         return f'about second {np.median(table.segments_seconds):.3g}'
 
     return Finding(
-        ERROR if len(best) >= FEWEST_DETECTIONS else WARNING,
+        WARNING,
         f'Only {touching:.0%} of the {len(best)} best detections overlap an instance of their '
         f'video by tIoU {TOUCHING_TIOU}. They lie at {middle(best)}, the instances at '
-        f'{middle(truth)}. Check that the times of the detections are in {unit.title}, those of '
-        'the annotation in seconds, and that the video ids mean the same videos.',
-        'If the detections are in another unit, add --time-unit.' if unit == SECONDS else '',
-        '--time-unit')
+        f'{middle(truth)}. No other unit, form or shift explains the times better. The detector is '
+        'weak, its classes or time base differ (for example a fixed grid per video), or the video '
+        f'ids mean other videos.' + ('' if unit == SECONDS else f' Check {unit.options}.'))

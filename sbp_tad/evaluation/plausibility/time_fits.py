@@ -26,11 +26,13 @@ MOST_DETECTIONS = 1000  # compared; more say the same and cost time
 STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 32, 64)  # frames of a feature step
 RATES = (25.0, 30.0, 24.0, 29.97, 23.976, 50.0, 60.0, 59.94, 15.0, 12.5, 12.0, 10.0, 20.0, 48.0,
          100.0, 120.0, 90000.0)
+GRIDS = (128, 64, 256, 192, 200, 512, 750, 768, 1000, 1024)  # steps per video
 OTHER_PLACES = (0.13, 0.29, 0.41, 0.59, 0.71, 0.87)  # of the video; chance is their mean
 GOOD_ENOUGH = 0.4  # overlaps above chance; no other reading is looked for
 NEARLY = 0.05
 NUM_MODES = 10  # shifts, and rates, that are tried
 RATIO_WIDTHS = (0.01, 0.04)  # relative, of rates that are one
+RATE_ERROR = 0.003  # relative, of an estimated rate
 LEAST_EXCESS = 0.2  # overlaps above chance that another reading must explain
 LEAST_DEVIATIONS = 5.0  # above chance, so that the best of many readings is none by chance
 
@@ -151,6 +153,8 @@ def candidate_units(sample: Sample) -> Iterator[TimeUnit]:
     yield from (TimeUnit(name) for name in SECONDS_PER_UNIT)
     if all(video.duration_seconds for video in sample.videos):
         yield from map(TimeUnit, PARTS_OF_A_VIDEO)
+    if all(video.duration_seconds for video in sample.videos):
+        yield from (TimeUnit('fraction', frames_per_step=1 / steps) for steps in GRIDS)
     if all(video.fps for video in sample.videos):
         yield from (TimeUnit('frames', frames_per_step=step) for step in (1, *STEPS))
     rates = dict.fromkeys(float(f'{rate / step:.6g}') for step in (1, *STEPS) for rate in RATES)
@@ -196,8 +200,14 @@ def _constant_rates(sample: Sample, raw: np.ndarray) -> list[TimeUnit]:
     found, true = _middles(sample, raw)
     is_positive = (found > 0) & (true > 0)
     ratios = np.log(found[is_positive] / true[is_positive])
-    return [TimeUnit('frames', float(f'{np.exp(ratio):.6g}'))
+    return [TimeUnit('frames', _usual_rate(float(f'{np.exp(ratio):.6g}')))
             for width in RATIO_WIDTHS for ratio in _modes(ratios, width)]
+
+
+def _usual_rate(rate: float) -> float:
+    """Return the usual frame rate that an estimate means, else the estimate."""
+    near = min(RATES, key=lambda one: abs(one - rate))
+    return near if abs(near - rate) <= RATE_ERROR * rate else rate
 
 
 def _middles(sample: Sample, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

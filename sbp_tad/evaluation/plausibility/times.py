@@ -10,6 +10,10 @@ from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.evaluation.corrections import unconvert_times
 from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.plausibility.finding import ERROR, WARNING, Finding
+from sbp_tad.evaluation.plausibility.mixed_units import (
+    find_mixed_units,
+    find_parts_without_duration,
+)
 from sbp_tad.evaluation.plausibility.time_fits import (
     GOOD_ENOUGH,
     MIN_TIOU,
@@ -33,6 +37,10 @@ ERROR_SHARE = 0.25
 UNKNOWN_END = 8.0  # without duration a video ends at most here, times the end of its last action
 SHORT_SECONDS = 3.0  # in shorter videos times below 1 are no sign of fractions
 FEW_DETECTIONS = 5  # of fewer nothing is sure
+SURELY_RIGHT = 0.7  # overlaps above chance; other readings are not tried
+LEAST_GAIN = 0.2  # overlaps more than now, of a reading that does not double them
+CLEARLY_BETTER = 4.0  # times the overlaps above chance that leave no doubt
+ENOUGH_DETECTIONS = 50  # for that
 SURE_EXCESS = 0.4  # overlaps above chance in another unit that leave no doubt
 
 
@@ -51,7 +59,7 @@ def time_findings(annotations: Mapping[str, VideoAnnotation], detections: Detect
     length_fault = _length_fault(annotations, detections)
     sample = take_sample(annotations, detections)
     present = None if sample is None else fit(sample, sample.best.segments_seconds)
-    if sample is not None and present is not None and present.excess < GOOD_ENOUGH:
+    if sample is not None and present is not None and present.excess < SURELY_RIGHT:
         findings = _other_readings(sample, present, length_fault, given)
     if length_fault is not None and not findings:
         raw = unconvert_times(detections, annotations, given)
@@ -66,21 +74,50 @@ def _other_readings(sample: Sample, present: Fit, length_fault: tuple[str, str] 
     """Return the finding for the reading of the times that explains them far better."""
     segments = sample.best.segments_seconds
     raw = segments / seconds_of(sample, given)[:, None]
+    mixed = find_mixed_units(sample, raw, given)
+    if mixed is not None:
+        return [mixed.finding(given, any(video.fps is None for video in sample.videos))]
     found = [(reading[1], finding(reading[0], reading[1])) for reading, finding in (
-        (best_unit(sample, raw, given), partial(_unit, present, length_fault, given)),
+        (best_unit(sample, raw, given), partial(_unit, sample, present, length_fault, given)),
         (best_form(sample, segments), partial(_form, present)),
         (best_shift(sample, segments), partial(_shift, present))) if reading is not None]
-    found = [(other, finding) for other, finding in found if other.excess >= 2 * present.excess]
+    found = [(other, finding) for other, finding in found if other.excess >= min(
+        2 * present.excess, max(GOOD_ENOUGH, present.excess + LEAST_GAIN))]
     most = max((other.share for other, _ in found), default=0.0)
+    if not found and any(video.duration_seconds is None for video in sample.videos):
+        return _parts(sample, raw, present, given)
     return [finding for other, finding in found if other.share >= most - NEARLY][:1]
 
 
-def _unit(present: Fit, length_fault: tuple[str, str] | None, given: TimeUnit, unit: TimeUnit,
-          other: Fit) -> Finding:
+def _unit(sample: Sample, present: Fit, length_fault: tuple[str, str] | None, given: TimeUnit,
+          unit: TimeUnit, other: Fit) -> Finding:
     level, fault = length_fault or (WARNING, '')
     compared = _compared(present, other, f'Read as {given.title}', f'as {unit.title}')
-    return unit_finding(ERROR if other.excess >= SURE_EXCESS else level,
-                        f'{fault} {compared}'.strip(), unit, given)
+    if unit.fps is not None and any(video.fps is None for video in sample.videos):
+        compared += (" The annotation has no 'fps': if the videos have different frame rates, "
+                     "write the 'fps' of each into it instead of giving --fps.")
+    return unit_finding(_level(present, other, level), f'{fault} {compared}'.strip(), unit, given)
+
+
+def _parts(sample: Sample, raw: np.ndarray, present: Fit, given: TimeUnit) -> list[Finding]:
+    """Return the finding for fractions or percent of videos without duration."""
+    found = find_parts_without_duration(sample, raw)
+    if found is None or found[0] == given or found[2] < max(2 * present.excess, LEAST_GAIN):
+        return []
+    unit, share, _ = found
+    return [Finding(
+        ERROR, f'Read as {given.title}, {present.share:.0%} of the {present.count} best detections '
+        f'overlap an instance by tIoU {MIN_TIOU}; as {unit.title} of estimated length, '
+        f"{share:.0%}. The annotation has no 'duration', which this unit needs. Write the "
+        "'duration' of each video in seconds into the annotation.",
+        f'Then give {unit.options}.', '--time-unit')]
+
+
+def _level(present: Fit, other: Fit, level: str) -> str:
+    """Return ``ERROR`` if another reading leaves no doubt, else ``level``."""
+    is_clear = other.count >= ENOUGH_DETECTIONS and \
+        other.excess >= CLEARLY_BETTER * max(present.excess, 0)
+    return ERROR if is_clear or other.excess >= SURE_EXCESS else level
 
 
 def _form(present: Fit, form: str, other: Fit) -> Finding:

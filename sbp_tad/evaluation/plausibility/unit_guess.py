@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sbp_tad.annotations import VideoAnnotation
+from sbp_tad.evaluation.corrections import listed
 from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.plausibility.finding import Finding
 from sbp_tad.evaluation.time_units import SECONDS, TimeUnit
@@ -14,11 +15,16 @@ FRAMES_FROM = 1.5  # ratio of the last time to the length of the video
 SHORT_UNITS = {'nanoseconds': 150e6, 'microseconds': 150e3, 'milliseconds': 150.0}  # ratio from
 LONG_UNITS = (TimeUnit('fraction'), TimeUnit('minutes'), TimeUnit('hours'))
 PERCENT = TimeUnit('percent')
+COMMON_RATES = (24.0, 25.0, 30.0, 50.0, 60.0)  # 23.976, 29.97 and 59.94 cannot be told from them
+RATE_UNCERTAINTY = 0.1  # the last detection ends only near the end of its video
 LAST_PART = (0.3, 1.3)  # of the video, where its last detection usually ends
 
 
 def unit_finding(level: str, fault: str, unit: TimeUnit, given: TimeUnit) -> Finding:
     """Return a finding that names a unit, and the option that chooses it."""
+    if unit.is_grid:
+        return Finding(level, f'{fault} The times look like {unit.title}. Convert them to seconds: '
+                       f'time x duration / {1 / unit.frames_per_step:g}.')
     if not unit.options:
         cure = f'Leave {given.options} out.'
     elif given == SECONDS:
@@ -41,6 +47,11 @@ def guess_unit(level: str, fault: str, annotations: Mapping[str, VideoAnnotation
     """
     ends, videos = _last_ends(annotations, raw)
     units = [unit for unit in _fitting_units(ends, videos) if unit != given]
+    unknown = [video.video_id for video in videos if not video.duration_seconds]
+    if unknown and (not units or any(unit in LONG_UNITS for unit in units)):
+        return Finding(level, f"{fault} The annotation has no 'duration' of {listed(unknown)}, so "
+                       'that parts of the video cannot be told from other units. Write the '
+                       "'duration' of each video in seconds into the annotation.")
     if len(units) == 1:
         return unit_finding(level, fault, units[0], given)
     if units:
@@ -49,12 +60,26 @@ def guess_unit(level: str, fault: str, annotations: Mapping[str, VideoAnnotation
                        'Give the right one to --time-unit.', '--time-unit')
     ratio = float(np.median(ends / _lengths(videos)))
     if FRAMES_FROM <= ratio < SHORT_UNITS['milliseconds'] and given.name != 'frames':
-        return Finding(level, f'{fault} The times look like frames or feature steps.',
+        fault += ' The times look like frames or feature steps.'
+        without = [video.video_id for video in videos if video.fps is None]
+        if without:
+            fault += (f" The annotation has no 'fps' of {listed(without)}: write the 'fps' of each "
+                      'video into it.')
+            return Finding(level, fault, 'Then give --time-unit frames. Only if all videos have '
+                           'the same number per second may --fps give it instead (about '
+                           f'{_common_rate(ratio):g}).', '--time-unit')
+        return Finding(level, fault,
                        'Add --time-unit frames and --fps with the number of them per second '
-                       f'(about {ratio:.2g}).', '--time-unit')
+                       f'(about {_common_rate(ratio):g}).', '--time-unit')
     advice = '' if given == SECONDS else f' Check {given.options}.'
     return Finding(level, f'{fault} Check that annotation and detections are of the same videos.'
                    + advice)
+
+
+def _common_rate(ratio: float) -> float:
+    """Return the usual frame rate near a ratio, else the ratio with two digits."""
+    near = min(COMMON_RATES, key=lambda rate: abs(rate - ratio))
+    return near if abs(near - ratio) <= RATE_UNCERTAINTY * ratio else float(f'{ratio:.2g}')
 
 
 def _fitting_units(ends: np.ndarray, videos: list[VideoAnnotation]) -> list[TimeUnit]:

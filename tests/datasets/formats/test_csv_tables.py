@@ -73,6 +73,7 @@ HEADER = 'video,start,end,label\n'
 
 @pytest.mark.parametrize('text, message', [
     ('', r"line 1: the columns \['video', 'start', 'end', 'label'\] are absent"),
+    ('video,start,end,label,label\n', r"line 1: the columns \['label'\] occur more than once"),
     ('video,begin,end,label\n', r"line 1: the columns \['start'\] are absent.*got \['video', 'beg"),
     (HEADER + 'v,1,2,x\nv,1,2\n', 'line 3: expected 4 values, got 3. Quote'),
     (HEADER + 'v,1,2,x,y\n', 'line 2: expected 4 values, got 5'),

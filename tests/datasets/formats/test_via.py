@@ -48,6 +48,15 @@ def test_via_project(write, attribute):
     assert database['evening 02']['annotations'] == []
 
 
+def test_entries_that_are_no_segments_are_counted(write):
+    notes, project = [], copy.deepcopy(VIA)
+    list(read_via(write(project, 'p.json'), 'action', notes.append))
+    assert '1 entry left out: not a temporal segment' in notes[0]
+    project['metadata'] = {'1_b': dict(VIA['metadata']['1_b'], z=[1, 2, 3, 4])}
+    with pytest.raises(DatasetError, match='none of 1 entry is a temporal segment'):
+        list(read_via(write(project, 'p.json')))
+
+
 def test_via_asks_which_attribute(write):
     path = write(VIA, 'p.json')
     with pytest.raises(DatasetError, match=r"got 2. Name one of \['action', 'note'\]"):

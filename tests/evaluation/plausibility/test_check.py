@@ -147,8 +147,15 @@ def test_labels_of_overlapping_instances():
     assert levels(order(shifted, labels_by_index=True)) == [ERROR]
     assert order({'video_000': shifted['video_000']}) == []  # too few to tell
     assert order(shifted, with_labels=False) == []
-    early = scaled(RESULTS, lambda _: 0.04)
-    assert levels(order(early)) == levels(order(early, with_labels=False)) == [ERROR]
-    assert 'of the 24 best detections overlap an instance of their' in order(early)[0].fault
-    elsewhere = {'video_000': [dict(row, segment=[900, 901]) for row in RESULTS['video_000']]}
-    assert levels(order(elsewhere)) == [WARNING]
+    assert order(scaled(RESULTS, lambda _: 0.04)) == []  # 24 may all miss
+
+
+@pytest.mark.parametrize('with_labels', [True, False])
+def test_many_detections_nowhere_near_an_instance_are_only_warned_of(with_labels):
+    places = np.stack([np.arange(0, 600, 10.0), np.arange(0, 600, 10.0) + 4], axis=1)
+    truth = {'v': VideoAnnotation('v', 'test', 600.0, 25.0, None, places, ('a', ) * 60)}
+    found = Detections.from_results({'v': [dict(segment=[start + 5, end + 5], label='a', score=1.0)
+                                           for start, end in places]})
+    finding, = overlap_findings(prepare_case(truth, found), with_labels=with_labels)
+    assert finding.level == WARNING and '0% of the 60 best detections overlap' in finding.fault
+    assert 'seconds' not in finding.fault and finding.cure == ''

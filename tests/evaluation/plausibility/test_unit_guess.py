@@ -29,6 +29,18 @@ def test_the_unit_follows_from_the_last_times(end, duration, words, cure):
     assert found.fault == f'Bad. The times look like {words}.' and found.cure.endswith(cure)
 
 
+@pytest.mark.parametrize('end, rate', [(3100, 30), (2300, 24), (5700, 60), (1200, 12)])
+def test_without_fps_the_annotation_is_to_be_completed(end, rate):
+    found = guess(end, fps=None)
+    assert "no 'fps' of 'v': write the 'fps' of each video" in found.fault
+    assert found.cure.endswith(f'(about {rate}).')
+
+
+def test_parts_of_videos_without_duration_are_not_taken_for_minutes():
+    found = guess(0.9, duration=None)
+    assert "has no 'duration' of 'v'" in found.fault and found.cure == ''
+
+
 def test_a_unit_that_was_given_is_not_recommended_again():
     found = guess(95e3, given=TimeUnit('milliseconds'))
     assert found.cure == '' and found.fault.endswith('same videos. Check --time-unit milliseconds.')
