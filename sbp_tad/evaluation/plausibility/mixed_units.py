@@ -17,7 +17,8 @@ RATES = (24.0, 25.0, 30.0, 50.0, 60.0)
 STEPS = (1, 2, 4, 8, 16)
 CHANCE_PLACES = (0.29, 0.59)  # of the video
 LEAST_EXCESS = 0.4  # overlaps above chance if each video has its own unit
-LEAST_GAIN = 0.15  # overlaps more than with one unit for all videos
+ENOUGH_DETECTIONS = 100  # for half of the overlaps to be sure
+LEAST_GAIN = 0.375  # of that, overlaps more than with one unit for all videos
 LEAST_ADDED = 0.05  # overlaps that each further unit must add
 FEWEST_DETECTIONS = 20
 LENGTH_FACTORS = tuple(np.arange(1.0, 1.3, 0.02))  # duration by the end of the last instance
@@ -80,8 +81,8 @@ def find_mixed_units(sample: Sample, raw: np.ndarray, given: TimeUnit) -> MixedU
     chosen = _covering(hits, LEAST_ADDED * len(raw))
     best = hits[chosen].max(axis=0)
     chance = _chance(sample, [segments[unit] for unit in chosen])
-    if best.sum() - chance < LEAST_EXCESS * len(raw) or \
-            best.sum() - hits.sum(axis=1).max() < LEAST_GAIN * len(raw):
+    least = LEAST_EXCESS * len(raw) / (2 if len(raw) >= ENOUGH_DETECTIONS else 1)
+    if best.sum() - chance < least or best.sum() - hits.sum(axis=1).max() < LEAST_GAIN * least:
         return None
     reference = 0 if 0 in chosen else chosen[0]
     counts = np.bincount(sample.best.video_index, minlength=len(sample.videos))
@@ -111,7 +112,8 @@ def find_parts_without_duration(sample: Sample, raw: np.ndarray
         found.append((TimeUnit(name), float(hits),
                       float(hits - _chance(sample, segments) / len(raw))))
     best = max(found, key=lambda one: one[2], default=None)
-    return best if best is not None and best[2] >= LEAST_PART_EXCESS else None
+    least = LEAST_PART_EXCESS / (2 if len(raw) >= ENOUGH_DETECTIONS else 1)
+    return best if best is not None and best[2] >= least else None
 
 
 def _covering(hits: np.ndarray, least: float) -> list[int]:

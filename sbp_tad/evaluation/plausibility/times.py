@@ -85,7 +85,7 @@ def _other_readings(sample: Sample, present: Fit, length_fault: tuple[str, str] 
         2 * present.excess, max(GOOD_ENOUGH, present.excess + LEAST_GAIN))]
     most = max((other.share for other, _ in found), default=0.0)
     if not found and any(video.duration_seconds is None for video in sample.videos):
-        return _parts(sample, raw, present, given)
+        return _parts(sample, raw, present, length_fault, given)
     return [finding for other, finding in found if other.share >= most - NEARLY][:1]
 
 
@@ -99,14 +99,16 @@ def _unit(sample: Sample, present: Fit, length_fault: tuple[str, str] | None, gi
     return unit_finding(_level(present, other, level), f'{fault} {compared}'.strip(), unit, given)
 
 
-def _parts(sample: Sample, raw: np.ndarray, present: Fit, given: TimeUnit) -> list[Finding]:
+def _parts(sample: Sample, raw: np.ndarray, present: Fit, length_fault: tuple[str, str] | None,
+           given: TimeUnit) -> list[Finding]:
     """Return the finding for fractions or percent of videos without duration."""
     found = find_parts_without_duration(sample, raw)
-    if found is None or found[0] == given or found[2] < max(2 * present.excess, LEAST_GAIN):
+    if found is None or found[0] == given or found[2] < 2 * present.excess:
         return []
-    unit, share, _ = found
+    unit, share, excess = found
+    level = ERROR if excess >= LEAST_GAIN or length_fault is not None else WARNING
     return [Finding(
-        ERROR, f'Read as {given.title}, {present.share:.0%} of the {present.count} best detections '
+        level, f'Read as {given.title}, {present.share:.0%} of the {present.count} best detections '
         f'overlap an instance by tIoU {MIN_TIOU}; as {unit.title} of estimated length, '
         f"{share:.0%}. The annotation has no 'duration', which this unit needs. Write the "
         "'duration' of each video in seconds into the annotation.",

@@ -102,6 +102,20 @@ def test_one_rate_of_all_videos_is_named_though_the_annotation_has_others(case):
     assert found.cure == 'Give --time-unit frames --fps 30 instead of --time-unit frames.'
 
 
+def test_a_middling_detector_shows_mixed_units_and_percent_without_durations_too():
+    rng = np.random.default_rng(1)
+    truth = make_truth(rng)
+    right = detect(rng, truth, 0.45)
+    rows, late = right.to_results(), unconvert_times(right, truth, TimeUnit('milliseconds'))
+    mixed = Detections.from_results({name: (late.to_results() if int(name[1:]) % 2 else rows)[name]
+                                     for name in rows})
+    found, = time_findings(truth, mixed)
+    assert 'videos look like milliseconds, those of the others like seconds' in found.fault
+    found, = time_findings(without(truth, 'duration_seconds', 'fps'),
+                           unconvert_times(right, truth, TimeUnit('percent')))
+    assert "no 'duration'" in found.fault
+
+
 @pytest.mark.parametrize('skill', [0, 0.2, 0.4, 0.8])
 def test_right_times_cause_no_alarm_even_without_durations(skill):
     rng = np.random.default_rng(5)
