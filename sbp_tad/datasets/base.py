@@ -334,9 +334,10 @@ class TemporalDetectionDataset(BaseDataset):
         other_rate = header.clock.is_even and abs(fps - header.fps) > FPS_TOLERANCE * fps
         if (other_rate
                 or abs(seconds - header.duration_seconds) > DURATION_TOLERANCE_SECONDS):
-            print_log(f'{video.video_id}: the annotation says {fps:g} fps and {seconds:g} s, the '
+            source = 'annotation' if video.subset else 'call (--fps)'
+            print_log(f'{video.video_id}: the {source} says {fps:g} fps and {seconds:g} s, the '
                       f'file has {header.fps:g} fps and {header.duration_seconds:g} s. Frames '
-                      'are taken at the seconds of the annotation.', 'current', logging.WARNING)
+                      f'are taken at the seconds of the {source}.', 'current', logging.WARNING)
 
 
 def _as_tuple(names: Collection[str] | str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from mmengine.dataset import RepeatDataset, pseudo_collate, worker_init_fn
 from mmengine.dataset.dataset_wrapper import ClassBalancedDataset, ConcatDataset
 from torch.utils.data import DataLoader
 
-from sbp_tad.annotations import AnnotationError
+from sbp_tad.annotations import AnnotationError, VideoAnnotation
 from sbp_tad.datasets import TemporalDetectionDataset, ToyDataset, probe_video
 from sbp_tad.datasets.errors import DatasetError, VideoReadError
 from sbp_tad.errors import UserError
@@ -328,6 +328,13 @@ def test_a_file_unlike_its_annotation_is_reported_once(make, lines, timing, mess
     assert len(lines) == 1 and message in lines[0]
     assert all(sample.window.num_valid_frames * sample.window.seconds_per_frame
                <= max(0, 4.0 - sample.window.start_seconds) + 0.2 for sample in samples)
+
+
+def test_fps_of_a_call_unlike_its_file_is_reported(make, lines, small_video):
+    dataset = make({'a': entry((1, 2, 'jump'))}, test_mode=True)
+    call = VideoAnnotation('x', '', None, 20.0, None, np.empty((0, 2)), ())
+    dataset.read(dataset.file_items(str(small_video), call)[0])
+    assert 'the call (--fps) says 20 fps and 4 s, the file has 10 fps' in lines[0]
 
 
 def test_frames_are_taken_at_the_seconds_of_the_annotation(make, read_frame_numbers):
