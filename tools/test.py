@@ -37,12 +37,13 @@ def main(argv: list[str] | None = None) -> None:
     announce(f'Loading PyTorch to test {arguments.config}')
     # Imported after the options are read: --help answers at once.
     from sbp_tad.apis import launch
+    from sbp_tad.apis.dumps import set_dump, set_raw_dump
     from sbp_tad.engine.complete_weights import CompleteWeightsHook
     cfg = launch.read_config(arguments)
     launch.check_run(cfg, 'test')
     launch.set_checkpoint(cfg, arguments.checkpoint)
-    launch.set_dump(cfg, arguments.dump)
-    launch.set_raw_dump(cfg, arguments.raw_dump)
+    set_dump(cfg, arguments.dump)
+    set_raw_dump(cfg, arguments.raw_dump)
     with launch.config_faults(cfg):
         runner = launch.build_runner(cfg, arguments.launcher)
         runner.register_hook(CompleteWeightsHook(

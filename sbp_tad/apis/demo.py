@@ -21,6 +21,7 @@ from rich.table import Table
 
 from sbp_tad.annotations import VideoAnnotation, read_annotations
 from sbp_tad.apis import launch
+from sbp_tad.apis.dumps import set_dump
 from sbp_tad.apis.inference.online_inferencer import OnlineInferencer
 from sbp_tad.datasets.toy_videos import CLASS_NAMES, ToySettings, build_toy_dataset
 from sbp_tad.engine.atomic_checkpoints import BEST_LINK
@@ -93,7 +94,7 @@ def make_config(settings: DemoSettings) -> Config:
         loader.dataset.data_root = settings.data
     if settings.epochs is not None:
         launch.set_epochs(cfg, settings.epochs)
-    launch.set_dump(cfg, None)
+    set_dump(cfg, None)
     return cfg
 
 

@@ -5,6 +5,7 @@ import pytest
 from mmengine.config import Config
 
 from sbp_tad.apis import launch
+from sbp_tad.apis.dumps import set_dump, set_raw_dump
 from sbp_tad.apis.named_files import check_output
 from sbp_tad.errors import ConfigError
 
@@ -64,9 +65,9 @@ def test_outputs_of_training_and_testing(tmp_path):
     for call, option in (
             (lambda: launch.set_work_dir(cfg, 'c.py', str(tmp_path / 'file')), '--work-dir'),
             (lambda: launch.set_work_dir(cfg, 'c.py', str(tmp_path / 'file/x')), '--work-dir'),
-            (lambda: launch.set_dump(cfg, str(tmp_path / 'file/x.json')), '--dump'),
-            (lambda: launch.set_dump(cfg, str(tmp_path / 'file/x.pkl')), '--dump'),
-            (lambda: launch.set_raw_dump(cfg, str(tmp_path / 'file/x.npz')), '--raw-dump')):
+            (lambda: set_dump(cfg, str(tmp_path / 'file/x.json')), '--dump'),
+            (lambda: set_dump(cfg, str(tmp_path / 'file/x.pkl')), '--dump'),
+            (lambda: set_raw_dump(cfg, str(tmp_path / 'file/x.npz')), '--raw-dump')):
         with pytest.raises(ConfigError, match=f'^{option} .*file is a file. Give '):
             call()
     cfg.work_dir = str(tmp_path / 'file')

@@ -14,6 +14,7 @@ from mmengine.infer import BaseInferencer
 
 from sbp_tad.apis import launch
 from sbp_tad.apis.checkpoints import CheckpointError
+from sbp_tad.apis.dumps import set_dump
 from sbp_tad.apis.errors import InferenceError
 from sbp_tad.apis.inference.inferencer import TADInferencer
 from sbp_tad.apis.inference.inputs import list_videos
@@ -94,7 +95,7 @@ def test_results_are_those_of_testing_to_the_last_digit(name, change, toy, tmp_p
     write_submission(tmp_path / 'found.json', found)
     cfg.work_dir, cfg.experiment_name = str(tmp_path / 'work'), tmp_path.name
     launch.set_checkpoint(cfg, weights)
-    launch.set_dump(cfg, str(tmp_path / 'tested.json'))
+    set_dump(cfg, str(tmp_path / 'tested.json'))
     launch.build_runner(cfg).test()
     assert (tmp_path / 'found.json').read_bytes() == (tmp_path / 'tested.json').read_bytes()
 
