@@ -128,10 +128,10 @@ SLOT = Fraction(1, 25)
 
 # Names of all files of make_files.
 NAMES = ['steady.mp4', 'steady_b.mkv', 'fragments.mp4', 'phone.mp4', 'phone_b.mp4', 'phone_b.mkv',
-         'screen.webm', 'screen.mp4', 'gap.mp4', 'gap.flv', 'gap.ts', 'steady.mpg', 'gap_mpeg4.avi',
-         'gap_mpeg4_b.avi', 'gap_h264_b.avi', 'gap_mjpeg.avi', 'late.mp4', 'late.mkv',
-         'late_alone.webm', 'raw_30.h264', 'raw_12.hevc', 'raw.m2v', 'raw_24.m4v', 'cover.mp4',
-         'cover.mkv', 'joined.ts']
+         'screen.webm', 'screen.mp4', 'gap.mp4', 'gap.flv', 'gap.ts', 'steady.mpg',
+         'gap_mpeg4.avi', 'gap_mpeg4_b.avi', 'gap_h264_b.avi', 'gap_mjpeg.avi', 'gap_b.asf',
+         'late_h264.asf', 'late.mp4', 'late.mkv', 'late_alone.webm', 'raw_30.h264', 'raw_12.hevc',
+         'raw.m2v', 'raw_24.m4v', 'cover.mp4', 'cover.mkv', 'joined.ts']
 
 
 def make_files(folder: Path) -> dict[str, tuple[Path, np.ndarray]]:
@@ -161,6 +161,8 @@ def make_files(folder: Path) -> dict[str, tuple[Path, np.ndarray]]:
     add('gap_mpeg4_b.avi', GAP, codec='mpeg4', tick=SLOT, b_frames=2)
     add('gap_h264_b.avi', GAP, tick=SLOT, b_frames=2)
     add('gap_mjpeg.avi', GAP, codec='mjpeg', tick=SLOT)
+    add('gap_b.asf', GAP, codec='mpeg4', b_frames=2)
+    add('late_h264.asf', LATE, b_frames=2, audio_seconds=3.0)
     add('late.mp4', LATE, b_frames=2, audio_seconds=3.0)
     add('late.mkv', LATE, audio_seconds=3.0)
     add('late_alone.webm', LATE, codec='libvpx')

@@ -198,6 +198,8 @@ def presentation(timing: StreamTiming, first_shown: int | None = None
         return FrameClock(len(packets), timing.rates[0]), None
     if timing.num_slots is not None:
         return _slots(timing)
+    if timing.container == 'asf' and timing.reorder_depth and (decoded := _decoding_times(packets)):
+        return _clock_of_decoding_times(timing, decoded), None
     if any(packet.pts is None for packet in packets):
         return FrameClock(len(packets), timing.rates[0]), None
     jumps = timing.free_clock and _jumps_back(packets)
@@ -237,6 +239,26 @@ def _slots(timing: StreamTiming) -> tuple[FrameClock, FrameTimes | None]:
         end = promised
     return clock_of_ticks(slots, float(timing.tick), min(0, int(slots[0])), end,
                           timing.rates), times
+
+
+def _decoding_times(packets: list[Packet]) -> list[int]:
+    """Return the decoding times, or nothing if some are missing or out of order."""
+    times = [packet.dts for packet in packets if packet.dts is not None]
+    return times if len(times) == len(packets) and times == sorted(times) else []
+
+
+def _clock_of_decoding_times(timing: StreamTiming, decoded: list[int]) -> FrameClock:
+    """Return the clock of an ASF stream with B-frames, whose packets state when they are decoded.
+
+    As in AVI the frame shown ``n``-th leaves the decoder with packet ``n + depth``.
+    The demuxer's presentation times are derived and may be in another order. Times that
+    begin at 0 were moved by the writer: decoding would begin before 0.
+    """
+    depth = timing.reorder_depth
+    gap = int(np.median(np.diff(decoded))) if len(decoded) > 1 else 1
+    ticks = np.append(decoded, decoded[-1] + gap * np.arange(1, depth + 2))[depth:]
+    origin = int(ticks[0]) if decoded[0] == 0 else 0
+    return clock_of_ticks(ticks[:-1], float(timing.tick), origin, int(ticks[-1]), timing.rates)
 
 
 def _sorted_times(packets: list[Packet]) -> FrameTimes:

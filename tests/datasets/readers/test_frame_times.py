@@ -41,6 +41,17 @@ def test_packets_are_sorted_by_presentation():
     assert [times.key_frame_before(index) for index in range(4)] == [0, 0, 160, 160]
 
 
+def test_decoding_times_of_asf_count_less_the_delay():
+    asf = dict(container='asf', reorder_depth=1, start_seconds=None)
+    clock, times = presentation(timing([40, 40, 80, 300], dts=[0, 40, 80, 300], **asf))
+    assert starts(clock) == [0, 40, 260, 300] and times is None  # moved by the writer
+    clock, _ = presentation(timing([540, 540, 580, 800], dts=[500, 540, 580, 800], **asf))
+    assert starts(clock) == [540, 580, 800, 840]  # a late track
+    for dts in [0, None, 80, 300], [0, 80, 40, 300]:  # then presentation times count
+        clock, times = presentation(timing([0, 160, 40, 500], dts=dts, **asf))
+        assert starts(clock) == [0, 40, 160, 500] and times is not None
+
+
 def test_equal_stamps_are_one_frame():
     """The last packet of a part of a joined file is cut, the next part begins at its time."""
     clock, times = presentation(timing([*STEADY[:6], 200, *STEADY[6:]], keys=(0, 6)))
