@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from sbp_tad.engine.config_text import read_config_text
-from sbp_tad.engine.training_settings import ABSENT, Change, leaves
+from sbp_tad.engine.training_settings import ABSENT, Change, leaves, listed
 
 # Names of options, at any depth of the model, on which the outputs of trained weights depend.
 MODEL_OPTIONS = frozenset((
@@ -26,7 +26,6 @@ DATA_OPTIONS = frozenset((
 PIPELINE_OPTIONS = frozenset(('clip_len', 'frame_interval', 'scale', 'crop_size', 'mean', 'std',
                               'to_bgr', 'input_format'))
 TEST_TIME = ('model.test_cfg', )
-NUM_NAMED = 8
 
 
 def changed_meaning(meta: Any, cfg: Config, part: str = '') -> list[Change]:
@@ -87,9 +86,6 @@ def changed_classes(meta: Any, classes: Any) -> list[Change]:
 
 def meaning_warning(path: Any, changes: list[Change]) -> str:
     """Return the warning that names each setting with both values."""
-    lines = [f'\n  {change}' for change in changes[:NUM_NAMED]]
-    if len(changes) > NUM_NAMED:
-        lines.append(f'\n  and {len(changes) - NUM_NAMED} more')
     return (f'{path} was trained with other settings than this config, and its weights have '
-            f'another meaning with them:{"".join(lines)}\nThe results may be wrong. Take the '
+            f'another meaning with them:{listed(changes)}\nThe results may be wrong. Take the '
             'values of the checkpoint, unless the difference is meant.')

@@ -12,12 +12,11 @@ from mmengine.runner import Runner
 from sbp_tad.datasets.errors import ResumeError
 from sbp_tad.engine.config_text import read_config_text
 from sbp_tad.engine.exact_resume import ExactResumeHook
-from sbp_tad.engine.training_settings import ABSENT, Change, changed_settings
+from sbp_tad.engine.training_settings import ABSENT, Change, changed_settings, listed
 from sbp_tad.provenance import file_sha256
 from sbp_tad.registry import HOOKS
 
 FACTS = 'training_facts'
-NUM_NAMED = 6
 
 
 @HOOKS.register_module()
@@ -130,10 +129,7 @@ def changed_seed(old: int | None, new: Mapping[str, Any]) -> list[Change]:
 
 def refusal(path: str, changes: Sequence[Change]) -> str:
     """Say what differs and what to do."""
-    lines = [f'\n  {change}' for change in changes[:NUM_NAMED]]
-    if len(changes) > NUM_NAMED:
-        lines.append(f'\n  and {len(changes) - NUM_NAMED} more')
     return (f'{path} cannot be resumed exactly by this run, because these settings differ:'
-            f'{"".join(lines)}\nTake the values of the checkpoint. To train on with the new '
+            f'{listed(changes)}\nTake the values of the checkpoint. To train on with the new '
             'values, start a new run from these weights: leave --resume out and add '
             f'--cfg-options load_from={path}')

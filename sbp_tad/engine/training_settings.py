@@ -1,7 +1,7 @@
 """Settings on which the weights of a training depend, and their comparison."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -45,6 +45,12 @@ class Change:
         """Name the key and both values."""
         return f'{self.key}: {_short(self.old)} in the checkpoint, {_short(self.new)} now' \
             + (f' ({self.reason})' if self.reason else '')
+
+
+def listed(changes: Sequence[Change], most: int = 6) -> str:
+    """Return a line for each of the first changes, and the number of the others."""
+    lines = [f'\n  {change}' for change in changes[:most]]
+    return ''.join(lines) + (f'\n  and {len(changes) - most} more' if len(changes) > most else '')
 
 
 def _short(value: Any) -> str:
