@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from sbp_tad.apis.command_line import announce, run_main
+from sbp_tad.apis.named_files import check_output
 from sbp_tad.evaluation.command_inputs import (
     add_file_arguments,
     check_overlaps,
@@ -74,6 +75,7 @@ def summary(analysis: ErrorAnalysis) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Analyse, write and print a summary."""
     arguments = build_parser().parse_args(argv)
+    check_output('--out', arguments.out, is_folder=True)
     announce(f'Analysing {arguments.predictions}')
     analysis = analyze_files(arguments)
     # Imported after the options and files are read: --help answers at once.

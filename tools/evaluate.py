@@ -13,6 +13,7 @@ from typing import Any
 
 from sbp_tad.annotations import read_annotations
 from sbp_tad.apis.command_line import announce, run_main
+from sbp_tad.apis.named_files import check_output
 from sbp_tad.evaluation.average_recall import average_recall
 from sbp_tad.evaluation.bootstrap import bootstrap_intervals
 from sbp_tad.evaluation.command_inputs import (
@@ -281,6 +282,7 @@ def score_frames(arguments: argparse.Namespace) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     """Evaluate, print, and write where asked."""
     arguments = build_parser().parse_args(argv)
+    check_output('--json', arguments.json, makes_folder=False)
     content = (score_segments if arguments.online is None else score_frames)(arguments)
     if arguments.json:
         write_json({**content, 'provenance': provenance(arguments)}, arguments.json)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.apis.command_line import announce, run_main
+from sbp_tad.apis.named_files import check_output
 from sbp_tad.evaluation.command_inputs import (
     NAME_OPTIONS,
     add_name_arguments,
@@ -103,6 +104,7 @@ def tune(arguments: argparse.Namespace) -> list[TunedSetting]:
 def main(argv: list[str] | None = None) -> None:
     """Sweep, print, and write if asked."""
     arguments = build_parser().parse_args(argv)
+    check_output('--json', arguments.json, makes_folder=False)
     announce(f'Sweeping over {arguments.dump}')
     found = tune(arguments)
     print_settings(found, list(dict.fromkeys(['method', *parse_grid(arguments.grid)])))

@@ -84,7 +84,7 @@ def convert_checkpoint(path: str | Path, source: str | None = None, config: str 
         raise ConversionError(
             f"{path}: {found.source} does not use the names of "
             f"{count_of(len(found.unmapped), 'weight')}, such as {found.unmapped[0]}. Nothing was "
-            'converted; is it another network of that code?')
+            'converted: it is another network, of that code or of another.')
     check_finite(found.weights, path)
     chosen = find_config(config or _recipe(found))
     cfg = load_config(chosen)

@@ -37,15 +37,16 @@ def test_json_and_plots_are_written(run, tmp_path):
     (['--subset', 'other'], 'no video is in subset'),
     (['--background-tiou', '0.5'], 'not above the lowest tIoU threshold 0.3, got 0.5'),
     (['--exclude-video', 'bYUmtLBL7W4', 'hDPLy21Yyuk'], 'no ground truth to find'),
-    (['--out', FIXTURE + '.json.gz'], 'Cannot write the plot to')])
+    (['--out', FIXTURE + '.json.gz'], '.json.gz is a file. Give a folder.')])
 def test_bad_input_is_a_sentence_and_status_2(run, tmp_path, change, message):
     status, _, errors = run(*FILES, '--subset', 'validation', '--out', tmp_path, *change)
     assert status == 2
     assert message in errors
 
 
-def test_an_unwritable_json_is_named(run, tmp_path):
-    (tmp_path / 'error_analysis.json').mkdir()
+@pytest.mark.parametrize('name', ['error_analysis.json', 'sensitivity.png'])
+def test_a_file_that_cannot_be_written_is_named(name, run, tmp_path):
+    (tmp_path / name).mkdir()
     status, _, errors = run(*FILES, '--subset', 'validation', '--out', tmp_path)
     assert status == 2
-    assert 'Cannot write' in errors and 'error_analysis.json' in errors
+    assert 'Cannot write' in errors and name in errors

@@ -72,7 +72,8 @@ def test_the_real_file_gives_the_expected_figures(run, shared_data, tmp_path):
     (['--online', 'frames.npz', '--tiou', '0.5'], 'got also tiou_thresholds'),
     (['--online', 'frames.npz', '--dataset', 'Other'], "There is no dataset 'Other'"),
     (['--online', 'frames.npz', '--dataset', 'ToyDataset'], 'ToyDataset has 6. Name the dataset'),
-    (['--online', 'frames.npz', '--json', 'none/out.json'], 'Cannot write the result'),
+    (['--online', 'frames.npz', '--json', 'none/out.json'], 'the folder none does not exist'),
+    (['--online', 'frames.npz', '--json', '/dev/full'], 'Cannot write the result'),
     (['--smooth'], 'Give --ground-truth and --predictions'),
     (['--predictions', 'x.json'], 'Give --ground-truth and --predictions'),
 ])

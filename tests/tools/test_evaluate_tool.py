@@ -131,7 +131,9 @@ def test_without_a_dataset_the_subset_must_be_named(run):
     (['--ground-truth', FIXTURE + '.json.gz'], "expected {'database'"),
     (['--exclude-video', 'bYUmtLBL7W4', 'hDPLy21Yyuk'], 'no ground truth to find'),
     (['--protocol', 'other'], 'invalid choice'),
-    (['--json', 'none/out.json'], 'Cannot write the result to none'),
+    (['--json', 'none/out.json'], '--json none/out.json cannot be written: the folder none '
+     'does not exist'),
+    (['--json', '/dev/full'], 'Cannot write the result to /dev/full: No space left'),
 ])
 def test_bad_input_is_a_sentence_and_status_2(run, tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)

@@ -27,7 +27,11 @@ COMMANDS = [
     ('prepare_thumos14', ['--json', 'OUT'], '--json'),
     ('prepare_thumos14', ['--extract-frames', 'OUT'], '--extract-frames'),
     ('compare_strategies', [RECIPE, '--strategies', 'full', '--work-dir', 'OUT'], '--work-dir'),
-    ('make_toy_dataset', ['--out', 'OUT'], '--out')]
+    ('make_toy_dataset', ['--out', 'OUT'], '--out'),
+    ('evaluate', ['--ground-truth', 'IN', '--predictions', 'IN', '--json', 'OUT'], '--json'),
+    ('analyze_errors', ['--ground-truth', 'IN', '--predictions', 'IN', '--subset', 'test',
+                        '--out', 'OUT'], '--out'),
+    ('tune_nms', ['IN', '--ground-truth', 'IN', '--json', 'OUT'], '--json')]
 
 
 @pytest.mark.parametrize('tool, arguments, option', COMMANDS)

@@ -10,6 +10,7 @@ from sbp_tad.datasets.errors import DatasetError
 from sbp_tad.datasets.formats.elan_times import AnnotationTimes, milliseconds
 from sbp_tad.datasets.formats.rows import Report, Row, no_report, video_key
 from sbp_tad.datasets.formats.xml_lines import line_of, parse_xml
+from sbp_tad.wording import count_of
 
 ANNOTATIONS = ('ANNOTATION/ALIGNABLE_ANNOTATION', 'ANNOTATION/REF_ANNOTATION')
 AUDIO_SUFFIXES = ('.wav', '.mp3', '.m4a', '.aac', '.flac', '.ogg', '.aif', '.aiff', '.wma')
@@ -81,8 +82,8 @@ def _place(path: str | Path, segments: Sequence[tuple[str, str, float, float]], 
         if start >= 0 or end > 0:
             yield Row(where, medium.key, label, max(start, 0) / 1000, end / 1000)
     if absent or cut:
-        report(f'{path}: media file {medium.key!r} begins later than the annotation: {absent} '
-               f'segments before it are left out and {cut} are cut at its start.')
+        report(f'{path}: media file {medium.key!r} begins later than the annotation: '
+               f"{count_of(absent, 'segment')} before it left out, {cut} cut at its start.")
 
 
 def _read_media(path: str | Path, root: Element) -> list[_Medium]:

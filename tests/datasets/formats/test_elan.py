@@ -190,8 +190,8 @@ TWO = linked('s/sound.wav', 'audio/x-wav') + linked('front.mp4', origin=500) \
     (linked('s.wav', 'audio/x-wav') + linked('v.mpg', 'video/mpeg'), {'v': [1, 4]}, None),
     (linked('v.wav', 'unknown', 7) + linked('v.mp4', 'unknown'), {'v': [1, 4]}, None),
     (linked('only.wav', 'audio/x-wav', 100), {'only': [1.1, 4.1]}, None),
-    (linked('v.mp4', origin=-2000), {'v': [0, 2]}, '0 segments before it are left out and 1 are'),
-    (linked('v.mp4', origin=-5000), {'v': None}, '1 segments before it are left out and 0 are'),
+    (linked('v.mp4', origin=-2000), {'v': [0, 2]}, '0 segments before it left out, 1 cut'),
+    (linked('v.mp4', origin=-5000), {'v': None}, '1 segment before it left out, 0 cut'),
 ])
 def test_each_linked_video_has_its_own_offset(write, media, expected, note):
     notes, path = [], write(document(WHOLE, media), 'x.eaf')
