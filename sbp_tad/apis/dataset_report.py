@@ -13,6 +13,7 @@ from rich.text import Text
 from sbp_tad.apis.dataset_check import DatasetReport
 from sbp_tad.datasets.checks.findings import SEVERITIES, Finding
 from sbp_tad.datasets.checks.window_advice import explain
+from sbp_tad.wording import count_of
 
 STYLES = dict(error='red', warning='yellow', note='dim')
 EXAMPLES = 3
@@ -51,7 +52,7 @@ def verdict(report: DatasetReport) -> str:
               for severity in SEVERITIES]
     if not any(counts):
         return 'Clean: no findings.'
-    return ', '.join(f'{count} {severity}{"s" * (count != 1)}'
+    return ', '.join(count_of(count, severity)
                      for count, severity in zip(counts, SEVERITIES)) + '.'
 
 

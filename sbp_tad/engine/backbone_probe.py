@@ -10,6 +10,7 @@ from sbp_tad.datasets.base import TemporalDetectionDataset
 from sbp_tad.datasets.item_draws import seeded_draws
 from sbp_tad.errors import ConfigError, UserError
 from sbp_tad.models.backbones.sbp_backbone import SBPBackbone
+from sbp_tad.wording import count_of
 
 # Blank frames of two shapes: a pipeline whose frame size depends on the video is not probed.
 BLANK_SHAPES = ((240, 320), (360, 300))
@@ -36,7 +37,7 @@ def check_backbone(model: Any, key: str, dataset: TemporalDetectionDataset) -> N
     except (UserError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        frames = f'{backbone.clip_len} frame{"s" * (backbone.clip_len != 1)}'
+        frames = count_of(backbone.clip_len, 'frame')
         hint = ', or to more than 1 for a network of videos' if backbone.clip_len == 1 else ''
         raise ConfigError(
             f'model.backbone ({network}) cannot encode a clip of {frames} of {size[0]} x '

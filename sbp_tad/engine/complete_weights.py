@@ -244,7 +244,7 @@ def is_named(name: str, patterns: Iterable[str]) -> bool:
 def _listing(names: Sequence[str]) -> str:
     """Return the number of weights and the first names."""
     shown = ', '.join(names[:5]) + ', ...' * (len(names) > 5)
-    return f'{len(names)} weight{"s" * (len(names) != 1)} ({shown})'
+    return f'{count_of(len(names), "weight")} ({shown})'
 
 
 def _shapes(checkpoint: Any, path: str | Path) -> dict[str, Any]:

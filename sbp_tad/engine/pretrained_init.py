@@ -9,7 +9,7 @@ from mmengine.runner.checkpoint import CheckpointLoader, load_state_dict
 from torch import Tensor, nn
 
 from sbp_tad.checkpoint_safety import CheckpointError
-from sbp_tad.engine.published_weights import adopt_published
+from sbp_tad.engine.published_weights import adopt_published, count_fitting, without_module
 from sbp_tad.registry import WEIGHT_INITIALIZERS
 
 BACKBONE = 'backbone.'
@@ -65,6 +65,4 @@ class PublishedInit(PretrainedInit):
 def _fitting(checkpoint: Any, module: nn.Module) -> int:
     """Return how many weights of a network a checkpoint fills as it is."""
     weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else {}
-    shapes = {str(name).removeprefix('module.'): getattr(value, 'shape', None)
-              for name, value in weights.items()}
-    return sum(shapes.get(name) == value.shape for name, value in module.state_dict().items())
+    return count_fitting(without_module(weights), module.state_dict())

@@ -67,10 +67,10 @@ def adopt_published(checkpoint: Any, model: nn.Module, path: str | Path) -> Orig
         return own
     expected, needed = model.state_dict(), {name for name, _ in model_weights(model)}
     plain = checkpoint.get('state_dict', checkpoint)
-    filled = _count(_stripped(plain), expected) if isinstance(plain, Mapping) else 0
+    filled = count_fitting(without_module(plain), expected) if isinstance(plain, Mapping) else 0
     origin = _convert(checkpoint, weights, container, filled, expected, needed, own.path)
     if not origin.report and container not in ('', 'state_dict') and \
-            _count(weights, expected) > filled:
+            count_fitting(weights, expected) > filled:
         checkpoint['state_dict'] = weights
         origin = Origin(own.path, None, container, f'{path}: the weights are those of {container}')
     if not origin.report:
@@ -81,7 +81,7 @@ def adopt_published(checkpoint: Any, model: nn.Module, path: str | Path) -> Orig
 def _set_plain(checkpoint: MutableMapping[str, Any], plain: Any) -> None:
     """Set ``state_dict`` without ``module.``: averages of weights (EMAHook) start from it."""
     if any(str(name).startswith('module.') for name in plain):
-        plain = _stripped(plain)
+        plain = without_module(plain)
     elif plain is checkpoint:
         plain = copy(plain)  # with its versions
     checkpoint['state_dict'] = plain
@@ -95,7 +95,7 @@ def _convert(checkpoint: MutableMapping[str, Any], weights: Mapping[str, Any], c
         return Origin(path)
     found = convert(checkpoint, source)
     found = replace(found, weights=fold_scales(found.weights, expected))
-    if _count(found.weights, expected) > filled:
+    if count_fitting(found.weights, expected) > filled:
         # running means and tables that the code base does not save keep their first values
         own = {name: value for name, value in expected.items() if name not in needed}
         checkpoint['state_dict'] = own | found.weights
@@ -115,7 +115,8 @@ def _report(found: Conversion, expected: Mapping[str, Tensor], needed: set[str],
             f'{unmapped} unmapped, {len(needed - fitting)} missing{left_out}')
 
 
-def _stripped(weights: Mapping[str, Any]) -> dict[str, Any]:
+def without_module(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the weights without the prefix of data-parallel training."""
     return {str(name).removeprefix('module.'): value for name, value in weights.items()}
 
 
@@ -125,7 +126,8 @@ def _fitting(weights: Mapping[str, Any], expected: Mapping[str, Tensor]) -> set[
             if getattr(weights.get(name), 'shape', None) == value.shape}
 
 
-def _count(weights: Mapping[str, Any], expected: Mapping[str, Tensor]) -> int:
+def count_fitting(weights: Mapping[str, Any], expected: Mapping[str, Tensor]) -> int:
+    """Return how many of the expected weights are there with their shape."""
     return len(_fitting(weights, expected))
 
 

@@ -10,6 +10,8 @@ from sbp_tad.annotations import VideoAnnotation
 SECONDS_PER_UNIT = {'seconds': 1.0, 'minutes': 60.0, 'hours': 3600.0, 'milliseconds': 1e-3,
                     'microseconds': 1e-6, 'nanoseconds': 1e-9}
 PARTS_OF_A_VIDEO = {'fraction': 1.0, 'percent': 0.01}
+# Usual frame rates, far enough apart to be told from times: not 23.976, 29.97 and 59.94.
+COMMON_RATES = (24.0, 25.0, 30.0, 50.0, 60.0)
 TIME_UNITS = (*SECONDS_PER_UNIT, 'frames', *PARTS_OF_A_VIDEO)
 
 

@@ -10,10 +10,9 @@ from sbp_tad.evaluation.corrections import listed
 from sbp_tad.evaluation.matching import SegmentTable, best_overlaps
 from sbp_tad.evaluation.plausibility.finding import ERROR, Finding
 from sbp_tad.evaluation.plausibility.time_fits import MIN_TIOU, Sample, seconds_of
-from sbp_tad.evaluation.time_units import PARTS_OF_A_VIDEO, TimeUnit
+from sbp_tad.evaluation.time_units import COMMON_RATES, PARTS_OF_A_VIDEO, TimeUnit
 from sbp_tad.segments.overlap import temporal_iou_of_pairs
 
-RATES = (24.0, 25.0, 30.0, 50.0, 60.0)
 STEPS = (1, 2, 4, 8, 16)
 CHANCE_PLACES = (0.29, 0.59)  # of the video
 LEAST_EXCESS = 0.4  # overlaps above chance if each video has its own unit
@@ -143,7 +142,7 @@ def _units(sample: Sample) -> Iterator[TimeUnit]:
         yield from map(TimeUnit, ('fraction', 'percent'))
     if all(video.fps for video in sample.videos):
         yield from (TimeUnit('frames', frames_per_step=step) for step in STEPS)
-    yield from (TimeUnit('frames', rate / step) for step in STEPS for rate in RATES)
+    yield from (TimeUnit('frames', rate / step) for step in STEPS for rate in COMMON_RATES)
 
 
 def _hits(sample: Sample, segments: np.ndarray) -> np.ndarray:

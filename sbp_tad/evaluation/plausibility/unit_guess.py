@@ -9,13 +9,12 @@ from sbp_tad.annotations import VideoAnnotation
 from sbp_tad.evaluation.corrections import listed
 from sbp_tad.evaluation.detection_columns import Detections
 from sbp_tad.evaluation.plausibility.finding import Finding
-from sbp_tad.evaluation.time_units import SECONDS, TimeUnit
+from sbp_tad.evaluation.time_units import COMMON_RATES, SECONDS, TimeUnit
 
 FRAMES_FROM = 1.5  # ratio of the last time to the length of the video
 SHORT_UNITS = {'nanoseconds': 150e6, 'microseconds': 150e3, 'milliseconds': 150.0}  # ratio from
 LONG_UNITS = (TimeUnit('fraction'), TimeUnit('minutes'), TimeUnit('hours'))
 PERCENT = TimeUnit('percent')
-COMMON_RATES = (24.0, 25.0, 30.0, 50.0, 60.0)  # 23.976, 29.97 and 59.94 cannot be told from them
 RATE_UNCERTAINTY = 0.1  # the last detection ends only near the end of its video
 LAST_PART = (0.3, 1.3)  # of the video, where its last detection usually ends
 
