@@ -64,6 +64,8 @@ def pytest_collection_finish() -> None:
     """
     if 'mmengine.runner.runner' in sys.modules:
         sys.modules['mmengine.runner.runner'].time = RunClock()
+        # So long the garbage collection waits for each data worker of an abandoned run.
+        sys.modules['torch.utils.data._utils'].MP_STATUS_CHECK_INTERVAL = 0.5
     gc.collect()
     gc.freeze()
 

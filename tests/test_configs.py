@@ -139,7 +139,7 @@ def shrink(cfg: Config, data_root: Path, work_dir: Path) -> Config:
             shrink_frames(loader.dataset.get('pipeline', ()))
         if 'features' in loader.dataset.get('data_prefix', ()):
             write_features_of(loader.dataset, data_root)
-    cfg.train_dataloader.dataset.indices = 1
+        loader.dataset.indices = 1
     if cfg.train_dataloader.dataset.type != 'OnlineFeaturesDataset':
         cfg.train_dataloader.dataset.windows_per_video = 1
     cfg.train_cfg.update(max_epochs=1, val_interval=1)

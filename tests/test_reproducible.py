@@ -44,8 +44,6 @@ def train(toy, work_dir, monkeypatch, seed=3, **randomness):
     runner, curve = launch.build_runner(cfg), Curve()
     runner.register_hook(curve)
     runner.train()
-    # Left to the garbage collection, each worker would be waited for five seconds.
-    runner.train_dataloader._iterator = None
     return curve.losses, runner.model.state_dict()
 
 

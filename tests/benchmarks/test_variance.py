@@ -35,6 +35,7 @@ def test_prints_and_writes_every_sampler(tmp_path, run):
     assert 'gradient' in printed and 'bias / noise' in printed
 
 
+@pytest.mark.nightly
 def test_trains_the_frame_cnn_itself(tmp_path, run):
     build_toy_dataset(tmp_path / 'toy', ToySettings(train_videos=2, test_videos=1, size=64))
     status, printed = run('--data', tmp_path / 'toy', '--network', 'frame_cnn', '--videos', 2,

@@ -137,6 +137,7 @@ def test_set_keep_ratio_takes_over():
     assert backbone.config.keep_ratio == 0.25
 
 
+@pytest.mark.nightly  # of a whole model: tests/apis/test_memory_planning.py
 def test_mixed_precision_is_planned_as_it_runs():
     options, shape = CASES['frames']
     plain, mixed = (build(options, keep_ratio=0.5) for _ in range(2))
